@@ -1,0 +1,104 @@
+//! The compiler of netspec: a page describing a neural network is read, its shapes are proved, and it becomes plain Rust.
+//!
+//! It is pure: it reads files through a function the caller gives, prints nothing, and never panics on any text. The macro
+//! and the command line tool are thin shells around [`compile`].
+
+pub mod ast;
+pub mod check;
+pub mod diag;
+pub mod emit;
+pub mod limits;
+pub mod net;
+pub mod ops;
+pub mod read;
+pub mod resolve;
+pub mod source;
+pub mod summary;
+
+use diag::{Code, Diagnostic, Severity};
+use source::{Sources, Spelling};
+
+/// What is compiled.
+#[derive(Clone, Debug)]
+pub enum Main {
+    /// A file, read through the caller's function; its ending tells the spelling.
+    File(String),
+    /// A text the caller holds already.
+    Text {
+        /// What to call it in diagnostics.
+        path: String,
+        /// The text.
+        text: String,
+        /// Its spelling.
+        spelling: Spelling,
+    },
+}
+
+/// What the caller sets.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Values of the model's parameters, in place of their defaults.
+    pub params: Vec<(String, i64)>,
+    /// The machine the program is for.
+    pub target: Target,
+}
+
+/// The machine the program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+/// What a compilation gives, whether or not the spec is right.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Every text that was read, the main one first (also one that could not be read, as an empty text).
+    pub sources: Sources,
+    /// The model's name, when the text has one, so that a macro can emit its items even on error.
+    pub model_name: Option<String>,
+    /// The proved model; present exactly when no diagnostic is an error.
+    pub checked: Option<check::Checked>,
+    /// Everything found, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Outcome {
+    /// Whether the spec is right.
+    pub fn is_ok(&self) -> bool {
+        self.checked.is_some()
+    }
+}
+
+/// Compiles a spec: the list of passes.
+///
+/// `read_file` gives the bytes of a path, or says why it cannot.
+pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let diagnostics = &mut outcome.diagnostics;
+    let Some(file) = read::load(main, read_file, &mut outcome.sources, diagnostics) else {
+        return outcome;
+    };
+    let spec = read::read(&outcome.sources, file, diagnostics);
+    let unread = diagnostics.len();
+    let net = resolve::resolve(&spec, options, &outcome.sources, diagnostics);
+    let checked = net.and_then(|net| check::check(net, &outcome.sources, diagnostics));
+    if unread > 0 {
+        // What could not be read may hold the name that is missed or never used.
+        let mut index = 0;
+        diagnostics.retain(|diagnostic| {
+            index += 1;
+            let echo =
+                matches!(diagnostic.code, Code::N0201 | Code::N0205) || diagnostic.severity() == Severity::Warning;
+            index <= unread || !echo
+        });
+    }
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.severity()));
+    diagnostics.dedup_by(|b, a| (a.code, a.primary(), &a.title) == (b.code, b.primary(), &b.title));
+    debug_assert_eq!(
+        outcome.checked.is_none(),
+        diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error)
+    );
+    outcome
+}

@@ -1,0 +1,20 @@
+//! What a spec may not exceed, so that every text is decided in bounded time and memory.
+//!
+//! The checks on text are iterative and run before anything recurses.
+
+/// Bytes of one file.
+pub const FILE_BYTES: usize = 1 << 20;
+/// Brackets, braces, parentheses or YAML collections inside each other.
+pub const NESTING: usize = 64;
+/// Statements, as written and with every block use, shared use and unrolled repeat written out.
+pub const STATEMENTS: usize = 20_000;
+/// Iterations of a `repeat`.
+pub const REPEAT: i64 = 10_000;
+/// Iterations of a `repeat … unrolled`, the one thing that grows with its count.
+pub const UNROLLED: i64 = 256;
+/// Elements of one value, per sample.
+pub const VALUE_ELEMENTS: u64 = 1 << 31;
+/// Trainable parameters of a model.
+pub const PARAMETERS: u64 = 1 << 32;
+/// Errors reported of one reading: behind that many, the rest is likely an echo.
+pub const SYNTAX_ERRORS: usize = 20;

@@ -6,6 +6,8 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
+use crate::check::Checked;
+
 /// What the generated items need to know of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Face {
@@ -19,6 +21,14 @@ pub struct Face {
     pub outputs: Vec<Vec<u64>>,
     /// How many trainable parameters it has.
     pub parameters: u64,
+}
+
+impl Face {
+    /// The face of a proved model, whose spec the user calls `path`. Until there is such a model, it is empty.
+    pub fn new(_: &Checked, path: &str) -> Face {
+        let (inputs, outputs) = (Vec::new(), Vec::new());
+        Face { name: String::new(), path: path.to_owned(), inputs, outputs, parameters: 0 }
+    }
 }
 
 /// The items of a model: the struct `name` and what it can do.
@@ -139,7 +149,7 @@ fn items(visibility: &TokenStream, name: &Ident, doc: &str, model: &TokenStream)
 
         impl ::core::fmt::Debug for #name {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(<Self as ::netspec::Model>::NAME).finish_non_exhaustive()
+                f.debug_struct(::core::stringify!(#name)).finish_non_exhaustive()
             }
         }
     }
@@ -201,16 +211,39 @@ mod tests {
         let has = |tokens: TokenStream| assert!(items.contains(&tokens.to_string()), "{tokens} in:\n{items}");
         has(quote!(#[doc = "`ResDeep`, from specs/res_deep.yaml: 159,330 parameters."]));
         has(quote!(pub struct Deep100));
-        has(quote!(type Input = [[[f32; 32]; 32]; 3];));
-        has(quote!(type Output = [f32; 2];));
-        has(quote!(const NAME: &'static str = "ResDeep"; const PARAMETERS: usize = 159330;));
+        has(quote!(
+            type Input = [[[f32; 32]; 32]; 3];
+        ));
+        has(quote!(
+            type Output = [f32; 2];
+        ));
+        has(quote!(
+            const NAME: &'static str = "ResDeep";
+            const PARAMETERS: usize = 159330;
+        ));
     }
 
     #[test]
     fn several_inputs_and_outputs_are_tuples() {
         let items = emitted(&face(&[&[1, 28, 28], &[10]], &[&[2], &[4, 5], &[1]]));
-        assert!(items.contains(&quote!(type Input = ([[[f32; 28]; 28]; 1], [f32; 10]);).to_string()), "{items}");
-        assert!(items.contains(&quote!(type Output = ([f32; 2], [[f32; 5]; 4], [f32; 1]);).to_string()), "{items}");
+        assert!(
+            items.contains(
+                &quote!(
+                    type Input = ([[[f32; 28]; 28]; 1], [f32; 10]);
+                )
+                .to_string()
+            ),
+            "{items}"
+        );
+        assert!(
+            items.contains(
+                &quote!(
+                    type Output = ([f32; 2], [[f32; 5]; 4], [f32; 1]);
+                )
+                .to_string()
+            ),
+            "{items}"
+        );
     }
 
     #[test]

@@ -59,10 +59,7 @@ impl TokenText {
                     if let Some((opening, _)) = brackets {
                         page.put(opening, group.span_open());
                     }
-                    open.push((
-                        trees(group.stream()),
-                        brackets.map(|(_, closing)| (closing, group.span_close())),
-                    ));
+                    open.push((trees(group.stream()), brackets.map(|(_, closing)| (closing, group.span_close()))));
                 }
             }
         }

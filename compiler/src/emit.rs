@@ -13,8 +13,8 @@ use crate::check::Checked;
 pub struct Face {
     /// The model's name, as in its spec.
     pub name: String,
-    /// The spec, as the user names it.
-    pub path: String,
+    /// Where it comes from, as the user names it: `specs/res_deep.yaml with n_blocks = 100`.
+    pub origin: String,
     /// The shape of each input, per sample.
     pub inputs: Vec<Vec<u64>>,
     /// The shape of each output, per sample.
@@ -24,17 +24,17 @@ pub struct Face {
 }
 
 impl Face {
-    /// The face of a proved model, whose spec the user calls `path`. Until there is such a model, it is empty.
-    pub fn new(_: &Checked, path: &str) -> Face {
+    /// The face of a proved model, which comes from `origin`. Until there is such a model, it is empty.
+    pub fn new(_: &Checked, origin: &str) -> Face {
         let (inputs, outputs) = (Vec::new(), Vec::new());
-        Face { name: String::new(), path: path.to_owned(), inputs, outputs, parameters: 0 }
+        Face { name: String::new(), origin: origin.to_owned(), inputs, outputs, parameters: 0 }
     }
 }
 
 /// The items of a model: the struct `name` and what it can do.
 pub fn emit(visibility: &TokenStream, name: &Ident, face: &Face) -> TokenStream {
-    let Face { name: model_name, path, inputs, outputs, parameters } = face;
-    let doc = format!("`{model_name}`, from {path}: {} parameters.", grouped(*parameters));
+    let Face { name: model_name, origin, inputs, outputs, parameters } = face;
+    let doc = format!("`{model_name}`, from {origin}: {} parameters.", grouped(*parameters));
     let input = samples_type(inputs);
     let output = samples_type(outputs);
     let parameters = Literal::u64_unsuffixed(*parameters);
@@ -194,7 +194,7 @@ mod tests {
         let shapes = |shapes: &[&[u64]]| shapes.iter().map(|shape| shape.to_vec()).collect();
         Face {
             name: "ResDeep".to_owned(),
-            path: "specs/res_deep.yaml".to_owned(),
+            origin: "specs/res_deep.yaml".to_owned(),
             inputs: shapes(inputs),
             outputs: shapes(outputs),
             parameters: 159_330,

@@ -29,14 +29,15 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
 fn from_page(input: TokenStream) -> TokenStream {
     let name = model_name(&input);
     let page = TokenText::new(input);
-    let main = Main::Text { path: Span::call_site().file(), text: page.text.clone(), spelling: Spelling::Netspec };
+    let here = Span::call_site();
+    let main = Main::Text { path: here.file(), text: page.text.clone(), spelling: Spelling::Netspec };
     let outcome = compile(main, &Options::default(), &mut |_| Err("a page in a macro reads no files".to_owned()));
     let findings = outcome.diagnostics.iter().map(|diagnostic| {
-        let place = page.spans(diagnostic.primary().range()).unwrap_or((Span::call_site(), Span::call_site()));
+        let place = page.spans(diagnostic.primary().range()).unwrap_or((here, here));
         Finding::new(diagnostic, &message_in_page(diagnostic, &outcome.sources, &page), place)
     });
     let findings = findings.collect();
-    items(&quote!(pub), name.ok_or((Span::call_site(), Span::call_site())), &outcome, findings)
+    items(&quote!(pub), name.ok_or((here, here)), &here.file(), &outcome, findings)
 }
 
 fn from_file(form: &FileForm) -> TokenStream {
@@ -71,17 +72,23 @@ fn from_file(form: &FileForm) -> TokenStream {
         Some(name)
     });
     let unnamed = (form.path.span(), form.path.span());
-    let mut items = items(&form.visibility.to_token_stream(), name.ok_or(unnamed), &outcome, findings);
+    let mut origin = form.path.value();
+    for (index, (param, value)) in form.params.iter().enumerate() {
+        origin += &format!("{} {param} = {value}", if index == 0 { " with" } else { "," });
+    }
+    let mut items = items(&form.visibility.to_token_stream(), name.ok_or(unnamed), &origin, &outcome, findings);
     for path in seen {
         items.extend(rebuild_when_it_changes(&path));
     }
     items
 }
 
-/// The struct of a proved model, or of a broken one; `name` is an error, with where to report it, when there is none.
+/// The struct of a proved model, which comes from `origin`, or of a broken one. A `name` that there is not is an error, with
+/// where to report it.
 fn items(
     visibility: &TokenStream,
     name: Result<Ident, Place>,
+    origin: &str,
     outcome: &Outcome,
     findings: Vec<Finding>,
 ) -> TokenStream {
@@ -91,8 +98,7 @@ fn items(
     let mut items: TokenStream = warnings.into_iter().map(|warning| warning.tokens).collect();
     match (&outcome.checked, name) {
         (Some(checked), Ok(name)) => {
-            let path = &outcome.sources.files()[0].path;
-            items.extend(emit(visibility, &name, &Face::new(checked, path)));
+            items.extend(emit(visibility, &name, &Face::new(checked, origin)));
         }
         (Some(_), Err(place)) => {
             let message = "the model's name cannot be a struct's: give one, as in `netspec!(Name = \"…\")`";

@@ -18,3 +18,5 @@ pub const VALUE_ELEMENTS: u64 = 1 << 31;
 pub const PARAMETERS: u64 = 1 << 32;
 /// Errors reported of one reading: behind that many, the rest is likely an echo.
 pub const SYNTAX_ERRORS: usize = 20;
+/// Words, lists and maps of one YAML file: room for every statement with some arguments.
+pub const YAML_VALUES: usize = 200_000;

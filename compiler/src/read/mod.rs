@@ -2,6 +2,7 @@
 //!
 //! Each spelling has its reader; both read expressions with the DSL's grammar. Nothing here knows a layer's name.
 
+mod brackets;
 mod netspec;
 pub mod tokens;
 mod yaml;

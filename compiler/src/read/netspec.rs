@@ -1,19 +1,667 @@
-//! stub
-use crate::ast::{Call, Expr, Spec};
-use crate::diag::Diagnostic;
+//! `.netspec` text to AST, by the grammar in `netspec.pest`; also the values of YAML.
+
+use pest::Parser;
+use pest::error::{ErrorVariant, InputLocation};
+use pest::iterators::{Pair, Pairs};
+
+use super::brackets;
+use crate::ast::*;
+use crate::diag::{Code, Diagnostic};
+use crate::limits;
 use crate::source::{FileId, Span};
 
-/// Reads `.netspec` text.
-pub(super) fn read(_text: &str, _file: FileId, _diagnostics: &mut Vec<Diagnostic>) -> Spec {
-    Spec::default()
+/// The parser that pest derives; its rules are private to this file.
+mod grammar {
+    #![allow(missing_docs)]
+    #[derive(pest_derive::Parser)]
+    #[grammar = "read/netspec.pest"]
+    pub(super) struct Grammar;
+}
+use grammar::{Grammar, Rule};
+
+/// Reads a `.netspec` text. What cannot be read is reported and left out.
+pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) -> Spec {
+    let whole = Span::new(file, 0..text.len());
+    if let Err(problem) = brackets::check(text, whole, brackets::Limits::Statements) {
+        diagnostics.push(*problem);
+        return Spec::default();
+    }
+    let mut reader = Reader { file, base: 0, diagnostics };
+    let mut spec = Spec::default();
+    match Grammar::parse(Rule::file, text) {
+        Ok(mut pairs) => reader.spec(pairs.next(), &mut spec),
+        Err(error) => {
+            let problem = reader.expected(text, 0, error);
+            reader.report(problem);
+        }
+    }
+    if spec.model.is_none() && reader.diagnostics.is_empty() {
+        reader.report(no_model(whole));
+    }
+    spec
 }
 
-/// Reads an argument's value, the text of `span`, for the YAML reader: `8*8*n`, `3e-3`, `kaiming_normal(relu)`, `512 -> 32`
-/// (then the `in` comes as the first of two). None when it was reported.
-pub(super) fn value(
-    _text: &str,
-    _span: Span,
-    _diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Vec<(Option<&'static str>, Expr)>> {
-    None
+/// The error for a text without a model.
+fn no_model(whole: Span) -> Diagnostic {
+    Diagnostic::new(Code::N0111, "there is no model here", whole.before(), "")
+        .note("a spec holds one: `model Net { input image [3, 32, 32]; … }`")
+}
+
+/// Reads the value of a YAML scalar, the text of `span`: `8*8*n`, `3e-3`, `kaiming_normal(relu)`, or `512 -> 32`, which gives an
+/// argument named `in` and a positional one. None when it was reported.
+pub(super) fn value(text: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<Arg>> {
+    if let Err(problem) = brackets::check(text, span, brackets::Limits::Nesting) {
+        diagnostics.push(*problem);
+        return None;
+    }
+    let mut reader = Reader { file: span.file, base: span.start as usize, diagnostics };
+    let before = reader.diagnostics.len();
+    match Grammar::parse(Rule::one_value, text) {
+        Ok(mut pairs) => {
+            let positional = pairs.next()?.into_inner().next()?;
+            let args = reader.positional(positional);
+            (reader.diagnostics.len() == before).then_some(args)
+        }
+        Err(error) => {
+            let problem = reader.expected(text, 0, error);
+            reader.report(problem);
+            None
+        }
+    }
+}
+
+/// The words that begin statements and so cannot name layers or blocks.
+pub(crate) const RESERVED: &[&str] = &[
+    "block", "model", "train", "use", "input", "output", "shared", "skip", "project", "branch", "repeat", "tied",
+    "unrolled", "from", "as",
+];
+
+struct Reader<'a> {
+    file: FileId,
+    /// Where the parsed text begins in the file.
+    base: usize,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+/// What may stand in a body besides statements, by where the body is.
+struct Place<'a> {
+    inputs: Option<&'a mut Vec<Input>>,
+    outputs: Option<&'a mut Vec<Ident>>,
+    shared: Option<&'a mut Vec<Shared>>,
+}
+
+impl Reader<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < limits::SYNTAX_ERRORS {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn span(&self, pair: &Pair<'_, Rule>) -> Span {
+        let span = pair.as_span();
+        Span::new(self.file, self.base + span.start()..self.base + span.end())
+    }
+
+    fn ident(&self, pair: &Pair<'_, Rule>) -> Ident {
+        Ident { text: pair.as_str().to_owned(), span: self.span(pair) }
+    }
+
+    fn spec(&mut self, file: Option<Pair<'_, Rule>>, spec: &mut Spec) {
+        for item in file.into_iter().flat_map(Pair::into_inner) {
+            match item.as_rule() {
+                Rule::block => spec.blocks.push(self.block(item)),
+                Rule::model => {
+                    let model = self.model(item);
+                    match &spec.model {
+                        None => spec.model = Some(model),
+                        Some(first) => {
+                            let problem = Diagnostic::new(
+                                Code::N0206,
+                                "a second model: a source holds one",
+                                model.name.span,
+                                "the second",
+                            )
+                            .label(first.name.span, "the first");
+                            self.report(problem);
+                        }
+                    }
+                }
+                Rule::train => {
+                    let train = self.train(item);
+                    match &spec.train {
+                        None => spec.train = Some(train),
+                        Some(first) => {
+                            let problem =
+                                Diagnostic::new(Code::N0105, "a second `train` section", train.head, "the second")
+                                    .label(first.head, "the first");
+                            self.report(problem);
+                        }
+                    }
+                }
+                Rule::junk_item => self.junk(item, Rule::one_item),
+                _ => {}
+            }
+        }
+    }
+
+    /// `name`, then `params`, from the parts of a block or model.
+    fn head(&mut self, parts: &mut Pairs<'_, Rule>) -> (Ident, Vec<Param>) {
+        let mut name = None;
+        while let Some(part) = parts.peek() {
+            match part.as_rule() {
+                Rule::name => name = Some(self.ident(&part)),
+                Rule::params => {
+                    parts.next();
+                    let params = part
+                        .into_inner()
+                        .filter(|part| part.as_rule() == Rule::param)
+                        .map(|param| self.param(param))
+                        .collect();
+                    return (name.unwrap_or_else(|| self.nameless()), params);
+                }
+                Rule::body => break,
+                _ => {}
+            }
+            parts.next();
+        }
+        (name.unwrap_or_else(|| self.nameless()), Vec::new())
+    }
+
+    /// A name that the grammar always gives; kept total so that no text can panic the reader.
+    fn nameless(&self) -> Ident {
+        Ident { text: String::new(), span: Span::new(self.file, 0..0) }
+    }
+
+    fn param(&mut self, pair: Pair<'_, Rule>) -> Param {
+        let mut name = self.nameless();
+        let mut default = None;
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = self.ident(&part),
+                Rule::value => default = Some(self.value(part)),
+                _ => {}
+            }
+        }
+        Param { name, default }
+    }
+
+    fn block(&mut self, pair: Pair<'_, Rule>) -> Block {
+        let span = self.span(&pair);
+        let mut parts = pair.into_inner();
+        let (name, params) = self.head(&mut parts);
+        let mut shared = Vec::new();
+        let mut place = Place { inputs: None, outputs: None, shared: Some(&mut shared) };
+        let body = self.body_of(parts, span, &mut place);
+        Block { name, params, shared, body }
+    }
+
+    fn model(&mut self, pair: Pair<'_, Rule>) -> Model {
+        let span = self.span(&pair);
+        let mut parts = pair.into_inner();
+        let (name, params) = self.head(&mut parts);
+        let (mut inputs, mut outputs, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+        let mut place = Place { inputs: Some(&mut inputs), outputs: Some(&mut outputs), shared: Some(&mut shared) };
+        let body = self.body_of(parts, span, &mut place);
+        Model { name, params, inputs, shared, body, outputs }
+    }
+
+    /// The first body among `parts`; the grammar always gives one.
+    fn body_of(&mut self, parts: Pairs<'_, Rule>, span: Span, place: &mut Place<'_>) -> Body {
+        for part in parts {
+            if part.as_rule() == Rule::body {
+                return self.body(part, place);
+            }
+        }
+        Body { statements: Vec::new(), span }
+    }
+
+    fn inner_body(&mut self, pair: Pair<'_, Rule>) -> Body {
+        self.body(pair, &mut Place { inputs: None, outputs: None, shared: None })
+    }
+
+    fn body(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) -> Body {
+        let span = self.span(&pair);
+        let mut statements = Vec::new();
+        for part in pair.into_inner() {
+            let whole = self.span(&part);
+            match part.as_rule() {
+                Rule::input => self.input(part, place),
+                Rule::output => self.output(part, place),
+                Rule::shared => self.shared(part, place),
+                Rule::skip | Rule::branch | Rule::repeat | Rule::from | Rule::layer => {
+                    let statement = self.statement(part);
+                    statements.push(statement);
+                }
+                Rule::junk => {
+                    self.junk(part, Rule::one_statement);
+                    statements.push(Statement {
+                        kind: StatementKind::Missing,
+                        name: None,
+                        shape: None,
+                        head: whole,
+                        span: whole,
+                    });
+                }
+                _ => {}
+            }
+        }
+        if statements.is_empty() {
+            let problem = Diagnostic::new(Code::N0114, "an empty body", span, "no layer stands here")
+                .note("write `identity;` for a branch that changes nothing");
+            self.report(problem);
+        }
+        Body { statements, span }
+    }
+
+    fn input(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {
+        let span = self.span(&pair);
+        let mut name = self.nameless();
+        let mut shape = None;
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = self.ident(&part),
+                Rule::list => shape = Some(self.list(part)),
+                _ => {}
+            }
+        }
+        match (&mut place.inputs, shape) {
+            (Some(inputs), Some(shape)) => inputs.push(Input { name, shape }),
+            _ => self.report(misplaced("input", "in the model itself", span)),
+        }
+    }
+
+    fn output(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {
+        let span = self.span(&pair);
+        let names: Vec<Ident> =
+            pair.into_inner().filter(|part| part.as_rule() == Rule::name).map(|name| self.ident(&name)).collect();
+        match &mut place.outputs {
+            None => self.report(misplaced("output", "in the model itself", span)),
+            Some(outputs) if !outputs.is_empty() => {
+                let first = outputs[0].span;
+                self.report(
+                    Diagnostic::new(Code::N0105, "a second `output`", span, "the second")
+                        .label(first, "the first")
+                        .note("one `output` lists them all: `output logits, features;`"),
+                );
+            }
+            Some(outputs) => outputs.extend(names),
+        }
+    }
+
+    fn shared(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {
+        let span = self.span(&pair);
+        let mut name = self.nameless();
+        let mut body = None;
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = self.ident(&part),
+                Rule::body => body = Some(self.inner_body(part)),
+                _ => {}
+            }
+        }
+        match (&mut place.shared, body) {
+            (Some(shared), Some(body)) => shared.push(Shared { name, body }),
+            _ => self.report(misplaced("shared", "directly in a model or block", span)),
+        }
+    }
+
+    fn statement(&mut self, pair: Pair<'_, Rule>) -> Statement {
+        let span = self.span(&pair);
+        let rule = pair.as_rule();
+        let mut statement = Statement { kind: StatementKind::Missing, name: None, shape: None, head: span, span };
+        let (mut bodies, mut names, mut count) = (Vec::new(), Vec::new(), None);
+        let (mut tied, mut unrolled) = (None, None);
+        for part in pair.into_inner() {
+            let place = self.span(&part);
+            match part.as_rule() {
+                Rule::skip_word | Rule::branch_word | Rule::repeat_word | Rule::from_word => statement.head = place,
+                Rule::call => {
+                    let call = self.call(part);
+                    statement.head = call.name.span;
+                    statement.kind = StatementKind::Call(call);
+                }
+                Rule::name => names.push(self.ident(&part)),
+                Rule::value => count = Some(self.value(part)),
+                Rule::tied_word => tied = Some(place),
+                Rule::unrolled_word => unrolled = Some(place),
+                Rule::body => bodies.push(self.inner_body(part)),
+                Rule::label => {
+                    statement.name =
+                        part.into_inner().find(|part| part.as_rule() == Rule::name).map(|name| self.ident(&name));
+                }
+                Rule::shape => {
+                    statement.shape =
+                        part.into_inner().find(|part| part.as_rule() == Rule::list).map(|list| self.list(list));
+                }
+                Rule::missing_semicolon => {
+                    // The empty place stands before the next statement; `;` belongs behind this one's last word.
+                    let end = statement.shape.as_ref().map(|shape| shape.span);
+                    let end = end.or(statement.name.as_ref().map(|name| name.span));
+                    let end = end.unwrap_or(match &statement.kind {
+                        StatementKind::Call(call) => call.span,
+                        _ => names.last().map_or(place, |name| name.span),
+                    });
+                    statement.span.end = end.end;
+                    self.report(
+                        Diagnostic::new(Code::N0101, "a `;` is missing", end.after(), "expected `;` here").fix(
+                            "end the statement",
+                            end.after(),
+                            ";",
+                        ),
+                    );
+                }
+                _ => {}
+            }
+        }
+        let first_name = names.into_iter().next();
+        match (rule, first_name, count) {
+            (Rule::skip, ..) if !bodies.is_empty() => {
+                let project = (bodies.len() > 1).then(|| bodies.remove(1));
+                statement.kind = StatementKind::Skip { body: bodies.remove(0), project };
+            }
+            (Rule::branch, Some(join), _) => statement.kind = StatementKind::Branch { join, arms: bodies },
+            (Rule::repeat, _, Some(count)) if !bodies.is_empty() => {
+                statement.kind = StatementKind::Repeat { count, tied, unrolled, body: bodies.remove(0) };
+            }
+            (Rule::from, Some(name), _) => statement.kind = StatementKind::From(name),
+            _ => {}
+        }
+        statement
+    }
+
+    fn train(&mut self, pair: Pair<'_, Rule>) -> Train {
+        let mut train = Train { model: None, settings: Vec::new(), head: self.span(&pair) };
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::train_word => train.head = self.span(&part),
+                Rule::name => train.model = Some(self.ident(&part)),
+                Rule::setting => {
+                    let (mut key, mut value) = (None, None);
+                    for part in part.into_inner() {
+                        match part.as_rule() {
+                            Rule::name => key = Some(self.ident(&part)),
+                            Rule::value => value = Some(self.value(part)),
+                            _ => {}
+                        }
+                    }
+                    if let (Some(key), Some(value)) = (key, value) {
+                        train.settings.push(Setting { key, value });
+                    }
+                }
+                Rule::junk => self.junk(part, Rule::one_setting),
+                _ => {}
+            }
+        }
+        train
+    }
+
+    fn call(&mut self, pair: Pair<'_, Rule>) -> Call {
+        let span = self.span(&pair);
+        let mut name = self.nameless();
+        let mut args = Vec::new();
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => name = self.ident(&part),
+                Rule::args => {
+                    for part in part.into_inner() {
+                        match part.as_rule() {
+                            Rule::named => args.push(self.named(part)),
+                            Rule::positional => args.extend(self.positional(part)),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Call { name, args, span }
+    }
+
+    fn named(&mut self, pair: Pair<'_, Rule>) -> Arg {
+        let Param { name, default } = self.param(pair);
+        let value = default.unwrap_or(Expr { kind: ExprKind::List(Vec::new()), span: name.span });
+        Arg { name: Some(name), value }
+    }
+
+    fn positional(&mut self, pair: Pair<'_, Rule>) -> Vec<Arg> {
+        let mut values: Vec<Expr> = pair.into_inner().map(|value| self.value(value)).collect();
+        let last = values.pop();
+        let stated =
+            values.pop().map(|value| Arg { name: Some(Ident { text: "in".to_owned(), span: value.span }), value });
+        stated.into_iter().chain(last.map(|value| Arg { name: None, value })).collect()
+    }
+
+    fn value(&mut self, pair: Pair<'_, Rule>) -> Expr {
+        self.chain(
+            pair,
+            Reader::product,
+            |rule| match rule {
+                Rule::plus => Some(Add::Plus),
+                Rule::minus => Some(Add::Minus),
+                _ => None,
+            },
+            ExprKind::Sum,
+        )
+    }
+
+    fn product(&mut self, pair: Pair<'_, Rule>) -> Expr {
+        self.chain(
+            pair,
+            Reader::unary,
+            |rule| match rule {
+                Rule::times => Some(Mul::Times),
+                Rule::over => Some(Mul::Over),
+                _ => None,
+            },
+            ExprKind::Product,
+        )
+    }
+
+    /// `operand (operator operand)*`; a lone operand is itself.
+    fn chain<Operator>(
+        &mut self,
+        pair: Pair<'_, Rule>,
+        operand: fn(&mut Self, Pair<'_, Rule>) -> Expr,
+        operator: fn(Rule) -> Option<Operator>,
+        make: fn(Box<Expr>, Vec<(Operator, Expr)>) -> ExprKind,
+    ) -> Expr {
+        let span = self.span(&pair);
+        let (mut first, mut rest, mut pending) = (None, Vec::new(), None);
+        for part in pair.into_inner() {
+            match (operator(part.as_rule()), pending.take()) {
+                (Some(operator), _) => pending = Some(operator),
+                (None, Some(operator)) => rest.push((operator, operand(self, part))),
+                (None, None) => first = Some(operand(self, part)),
+            }
+        }
+        match first {
+            Some(first) if rest.is_empty() => first,
+            Some(first) => Expr { kind: make(Box::new(first), rest), span },
+            None => Expr { kind: ExprKind::List(Vec::new()), span },
+        }
+    }
+
+    fn unary(&mut self, pair: Pair<'_, Rule>) -> Expr {
+        let span = self.span(&pair);
+        let mut negative = false;
+        let mut expr = Expr { kind: ExprKind::List(Vec::new()), span };
+        for part in pair.into_inner() {
+            let place = self.span(&part);
+            match part.as_rule() {
+                Rule::negative => negative = true,
+                Rule::number => expr = Expr { kind: self.number(part.as_str(), place), span: place },
+                Rule::text => {
+                    expr = Expr { kind: ExprKind::Text(unescape(part.as_str())), span: place };
+                }
+                Rule::list => expr = self.list(part),
+                Rule::tuple => {
+                    let is_list = part.clone().into_inner().any(|part| part.as_rule() == Rule::comma);
+                    let mut list = self.list(part);
+                    if let ExprKind::List(values) = &mut list.kind
+                        && !is_list
+                        && let Some(value) = values.pop()
+                    {
+                        list = value;
+                    }
+                    expr = list;
+                }
+                Rule::call => {
+                    let has_args = part.clone().into_inner().any(|part| part.as_rule() == Rule::args);
+                    let call = self.call(part);
+                    let kind = if has_args { ExprKind::Call(call) } else { ExprKind::Word(call.name.text) };
+                    expr = Expr { kind, span: place };
+                }
+                _ => {}
+            }
+        }
+        if negative {
+            expr = Expr { kind: ExprKind::Negative(Box::new(expr)), span };
+        }
+        expr
+    }
+
+    fn list(&mut self, pair: Pair<'_, Rule>) -> Expr {
+        let span = self.span(&pair);
+        let values =
+            pair.into_inner().filter(|part| part.as_rule() == Rule::value).map(|value| self.value(value)).collect();
+        Expr { kind: ExprKind::List(values), span }
+    }
+
+    fn number(&mut self, text: &str, span: Span) -> ExprKind {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return ExprKind::Int(text.parse().unwrap_or_else(|_| {
+                let digits = text.len();
+                self.report(
+                    Diagnostic::new(
+                        Code::N0109,
+                        "a number that does not fit 64 bits",
+                        span,
+                        format!("has {digits} digits"),
+                    )
+                    .note(format!("the largest is {}", i64::MAX)),
+                );
+                0
+            }));
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => ExprKind::Float(number),
+            _ => {
+                self.report(Diagnostic::new(Code::N0109, "a number that does not fit 64 bits", span, "too large"));
+                ExprKind::Float(0.0)
+            }
+        }
+    }
+
+    /// Says what is wrong with a text that no rule fitted, by reading it once more as what it should have been.
+    fn junk(&mut self, pair: Pair<'_, Rule>, wanted: Rule) {
+        if self.diagnostics.len() >= limits::SYNTAX_ERRORS {
+            return;
+        }
+        let (text, start) = (pair.as_str(), pair.as_span().start());
+        let problem = match Grammar::parse(wanted, text) {
+            Err(error) => self.expected(text, start, error),
+            // Only a text that is right where it is not allowed comes here.
+            Ok(_) => Diagnostic::new(Code::N0101, "unexpected text", self.span(&pair), "cannot stand here"),
+        };
+        self.report(problem);
+    }
+
+    /// `expected …, found …`, of an error of pest's in `text`, which begins at `start` of what is parsed.
+    fn expected(&self, text: &str, start: usize, error: pest::error::Error<Rule>) -> Diagnostic {
+        let at = match error.location {
+            InputLocation::Pos(at) | InputLocation::Span((at, _)) => at.min(text.len()),
+        };
+        let mut wanted: Vec<&str> = match &error.variant {
+            ErrorVariant::ParsingError { positives, .. } => {
+                positives.iter().filter_map(|&rule| word_for(rule)).collect()
+            }
+            ErrorVariant::CustomError { .. } => Vec::new(),
+        };
+        wanted.sort_by_key(|word| (word.starts_with('`'), *word));
+        wanted.dedup();
+        let rest = &text[at..];
+        let length = match rest.chars().next() {
+            None => 0,
+            Some(first) if first.is_alphanumeric() || first == '_' => {
+                rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())
+            }
+            Some(first) => first.len_utf8(),
+        };
+        let found = if length == 0 { "the end".to_owned() } else { format!("`{}`", shorten(&rest[..length])) };
+        let title = match wanted.as_slice() {
+            [] => format!("unexpected {}", if length == 0 { "end" } else { &found }),
+            wanted => format!("expected {}, found {found}", join_or(wanted)),
+        };
+        let place = self.base + start + at;
+        Diagnostic::new(Code::N0101, title, Span::new(self.file, place..place + length), "")
+    }
+}
+
+fn misplaced(what: &str, where_it_belongs: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::N0101, format!("`{what}` cannot stand here"), span, format!("it belongs {where_it_belongs}"))
+}
+
+/// What a user calls what the grammar looked for; never a rule's name.
+fn word_for(rule: Rule) -> Option<&'static str> {
+    Some(match rule {
+        Rule::name | Rule::param => "a name",
+        Rule::value | Rule::product | Rule::unary | Rule::number | Rule::text | Rule::positional | Rule::tuple => {
+            "a value"
+        }
+        Rule::named => "an argument",
+        Rule::list => "a list in `[ ]`",
+        Rule::call | Rule::layer => "a layer",
+        Rule::label | Rule::as_word => "`as`",
+        Rule::shape | Rule::colon => "`:`",
+        Rule::args | Rule::params => "`(`",
+        Rule::body | Rule::open => "`{`",
+        Rule::close => "`}`",
+        Rule::close_paren => "`)`",
+        Rule::close_bracket => "`]`",
+        Rule::semicolon | Rule::missing_semicolon => "`;`",
+        Rule::equals => "`=`",
+        Rule::comma => "`,`",
+        Rule::plus | Rule::minus | Rule::times | Rule::over => "an operator",
+        Rule::setting => "a setting",
+        Rule::block | Rule::block_word => "`block`",
+        Rule::model | Rule::model_word => "`model`",
+        Rule::train | Rule::train_word => "`train`",
+        Rule::project_word => "`project`",
+        Rule::tied_word => "`tied`",
+        Rule::unrolled_word => "`unrolled`",
+        Rule::EOI => "the end",
+        _ => return None,
+    })
+}
+
+fn join_or(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+/// At most 40 characters of a word.
+fn shorten(word: &str) -> String {
+    if word.chars().count() <= 40 { word.to_owned() } else { word.chars().take(37).chain("...".chars()).collect() }
+}
+
+/// The text between quotes, with `\n`, `\t`, `\\` and `\"` read.
+fn unescape(quoted: &str) -> String {
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        text.push(match character {
+            '\\' => match characters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some(other) => other,
+                None => '\\',
+            },
+            other => other,
+        });
+    }
+    text
 }

@@ -1,0 +1,114 @@
+//! The one look at DSL text that comes before the grammar: brackets are balanced and not nested too deep, and there are not
+//! too many statements. Iterative, so that nothing recurses on hostile text.
+
+use crate::diag::{Code, Diagnostic};
+use crate::limits;
+use crate::source::Span;
+
+/// How much of a text's size is limited here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limits {
+    /// Nesting only: a value.
+    Nesting,
+    /// Nesting and the number of statements: a whole file.
+    Statements,
+}
+
+/// Checks `text`, which stands at `span`. Comments and strings count for nothing.
+pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Diagnostic>> {
+    let place = |at: usize| Span { start: span.start + at as u32, end: span.start + at as u32 + 1, ..span };
+    let bytes = text.as_bytes();
+    let mut open: Vec<usize> = Vec::new();
+    let mut statements = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {
+                at += bytes[at..].iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len() - at);
+                continue;
+            }
+            b'"' => match string_length(&bytes[at..]) {
+                Some(length) => {
+                    at += length;
+                    continue;
+                }
+                None => {
+                    return Err(Box::new(Diagnostic::new(
+                        Code::N0102,
+                        "a `\"` is never closed",
+                        place(at),
+                        "the text begins here",
+                    )));
+                }
+            },
+            b'(' | b'[' | b'{' => {
+                open.push(at);
+                statements += usize::from(bytes[at] == b'{');
+                if open.len() > limits::NESTING {
+                    return Err(Box::new(too_deep(place(at))));
+                }
+            }
+            closing @ (b')' | b']' | b'}') => match open.pop() {
+                None => {
+                    let title = format!("a `{}` that closes nothing", closing as char);
+                    return Err(Box::new(Diagnostic::new(Code::N0102, title, place(at), "nothing is open here")));
+                }
+                Some(opened) if !matches!((bytes[opened], closing), (b'(', b')') | (b'[', b']') | (b'{', b'}')) => {
+                    let title = format!("a `{}` is closed by `{}`", bytes[opened] as char, closing as char);
+                    let label = format!("expected `{}`", partner(bytes[opened]));
+                    return Err(Box::new(
+                        Diagnostic::new(Code::N0102, title, place(at), label).label(place(opened), "opened here"),
+                    ));
+                }
+                Some(_) => {}
+            },
+            b';' => statements += 1,
+            _ => {}
+        }
+        if limits == Limits::Statements && statements > limits::STATEMENTS {
+            let title = format!("more than {} statements", limits::STATEMENTS);
+            return Err(Box::new(
+                Diagnostic::new(Code::N0108, title, place(at), "one too many")
+                    .note("`repeat` writes a statement once for all its iterations"),
+            ));
+        }
+        at += 1;
+    }
+    match open.pop() {
+        None => Ok(()),
+        Some(opened) => {
+            let title = format!("a `{}` is never closed", bytes[opened] as char);
+            Err(Box::new(Diagnostic::new(
+                Code::N0102,
+                title,
+                place(opened),
+                format!("its `{}` is missing", partner(bytes[opened])),
+            )))
+        }
+    }
+}
+
+/// The error for brackets or collections inside each other, more than the limit.
+pub(super) fn too_deep(span: Span) -> Diagnostic {
+    Diagnostic::new(Code::N0108, format!("nested more than {} deep", limits::NESTING), span, "one level too many")
+}
+
+/// Bytes of the string literal that `bytes` begin with, or None when it is not closed.
+fn string_length(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match bytes.get(at)? {
+            b'\\' => at += 2,
+            b'"' => return Some(at + 1),
+            _ => at += 1,
+        }
+    }
+}
+
+fn partner(open: u8) -> char {
+    match open {
+        b'(' => ')',
+        b'[' => ']',
+        _ => '}',
+    }
+}

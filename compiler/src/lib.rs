@@ -7,10 +7,12 @@ pub mod ast;
 pub mod check;
 pub mod diag;
 pub mod emit;
+pub mod fixes;
 pub mod limits;
 pub mod net;
 pub mod ops;
 pub mod read;
+pub mod receptive;
 pub mod resolve;
 pub mod source;
 pub mod summary;
@@ -82,8 +84,10 @@ pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) ->
     };
     let spec = read::read(&outcome.sources, file, diagnostics);
     let unread = diagnostics.len();
-    let net = resolve::resolve(&spec, options, &outcome.sources, diagnostics);
-    let checked = net.and_then(|net| check::check(net, &outcome.sources, diagnostics));
+    outcome.model_name = spec.model.as_ref().map(|model| model.name.text.clone());
+    if let Some(net) = resolve::resolve(&spec, options, &outcome.sources, diagnostics) {
+        outcome.checked = check::check(net, &outcome.sources, diagnostics);
+    }
     if unread > 0 {
         // What could not be read may hold the name that is missed or never used.
         let mut index = 0;
@@ -94,11 +98,14 @@ pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) ->
             index <= unread || !echo
         });
     }
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.severity()));
-    diagnostics.dedup_by(|b, a| (a.code, a.primary(), &a.title) == (b.code, b.primary(), &b.title));
-    debug_assert_eq!(
-        outcome.checked.is_none(),
-        diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error)
-    );
+    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.code));
+    // A block's mistake is found at each of its uses and told at the first.
+    diagnostics.dedup_by(|b, a| {
+        let same_words = a.title == b.title || !(a.trace.is_empty() || b.trace.is_empty());
+        (a.code, a.primary()) == (b.code, b.primary()) && same_words
+    });
+    if diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error) {
+        outcome.checked = None;
+    }
     outcome
 }

@@ -1,4 +1,281 @@
-//! stub
-/// stub
-#[derive(Debug)]
-pub struct Net;
+//! The resolved net: what [`crate::resolve`] gives and [`crate::check`] proves.
+//!
+//! Every name is looked up, every argument is a value, every block use is written out. `repeat` is still a loop, and a shared
+//! instance is still one body used in several places.
+
+use std::fmt;
+
+use crate::ops::{Args, Choice, Int, Layer};
+use crate::source::Span;
+
+/// A layer of [`Net::layers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerId(pub u32);
+
+/// A shared instance of [`Net::shared`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SharedId(pub u32);
+
+/// A value that can be read by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueId {
+    /// An input of the model.
+    Input(u32),
+    /// What a layer gives.
+    Layer(LayerId),
+}
+
+/// A resolved model.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// Its name.
+    pub name: String,
+    /// Where the name is written.
+    pub name_span: Span,
+    /// Its parameters' values.
+    pub params: Vec<(String, i64)>,
+    /// Its inputs.
+    pub inputs: Vec<Input>,
+    /// All layers; bodies name them by id.
+    pub layers: Vec<NetLayer>,
+    /// All shared instances.
+    pub shared: Vec<Shared>,
+    /// The model's own body.
+    pub body: Vec<LayerId>,
+    /// The values that `output` names; empty: the last value.
+    pub outputs: Vec<Output>,
+    /// How it is trained.
+    pub train: Option<Train>,
+}
+
+/// An input: the shape of one sample.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its shape; None when it was reported.
+    pub shape: Option<Vec<u64>>,
+    /// Where its shape is written.
+    pub span: Span,
+}
+
+/// A named output.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: ValueId,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// One layer or container.
+#[derive(Clone, Debug)]
+pub struct NetLayer {
+    /// What it is.
+    pub kind: LayerKind,
+    /// Its label, else its name as written.
+    pub name: String,
+    /// Where its weights live in a state dict: `resblocks.*.conv`, with `*` for each index of a repeat that has separate sets.
+    pub path: String,
+    /// Sets of its weights: the product of the counts of the repeats that give it separate ones.
+    pub sets: u64,
+    /// The shape that the user asserts of its output, and where.
+    pub asserted: Option<(Vec<Int>, Span)>,
+    /// The word it is known by.
+    pub head: Span,
+    /// The whole statement.
+    pub span: Span,
+}
+
+/// The forms of a [`NetLayer`]. Bodies read the value before them, or what a `From` in them names.
+#[derive(Clone, Debug)]
+pub enum LayerKind {
+    /// A layer of the op table.
+    Op(Op),
+    /// Goes on from a named value.
+    From(ValueId),
+    /// The value plus the body's, the value taken through `project` when there is one.
+    Skip {
+        /// The residual branch.
+        body: Vec<LayerId>,
+        /// The other branch.
+        project: Option<Vec<LayerId>>,
+    },
+    /// Arms on the same value, joined.
+    Branch {
+        /// `add` or `concat`.
+        join: &'static dyn Layer,
+        /// The arms.
+        arms: Vec<Vec<LayerId>>,
+    },
+    /// The body, several times.
+    Repeat {
+        /// How often.
+        count: u64,
+        /// Whether all iterations use one set of weights.
+        tied: bool,
+        /// What is repeated.
+        body: Vec<LayerId>,
+    },
+    /// A block use, or an iteration of an unrolled repeat.
+    Group {
+        /// How a trace names it: ``in `ResBlock(n = 32)` ``.
+        trace: String,
+        /// Its layers.
+        body: Vec<LayerId>,
+    },
+    /// A use of a shared instance.
+    Shared(SharedId),
+    /// What could not be resolved; it was reported.
+    Missing,
+}
+
+/// A call of the op table.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// The layer.
+    pub layer: &'static dyn Layer,
+    /// The number of spatial dimensions that the name as written states.
+    pub rank: Option<usize>,
+    /// Its arguments.
+    pub args: Args,
+    /// The values it names, for `add` and `concat`; None in it was reported.
+    pub values: Vec<Option<ValueId>>,
+}
+
+/// A shared instance.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Its name.
+    pub name: String,
+    /// Its layers.
+    pub body: Vec<LayerId>,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug)]
+pub struct Train {
+    /// The word `train`.
+    pub head: Span,
+    /// The data set.
+    pub data: Option<Choice>,
+    /// The loss.
+    pub loss: Choice,
+    /// The optimizer.
+    pub optimizer: Choice,
+    /// Samples of a step.
+    pub batch: u64,
+    /// Passes over the data.
+    pub epochs: u64,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+    /// Of every random choice.
+    pub seed: u64,
+    /// Whether evaluation uses the statistics of its batches, as in training.
+    pub batch_statistics: bool,
+    /// Whether only the accurate kernels may run.
+    pub exact: bool,
+}
+
+impl Net {
+    /// A layer.
+    pub fn layer(&self, id: LayerId) -> &NetLayer {
+        &self.layers[id.0 as usize]
+    }
+
+    /// A shared instance.
+    pub fn shared(&self, id: SharedId) -> &Shared {
+        &self.shared[id.0 as usize]
+    }
+
+    fn write_body(&self, f: &mut fmt::Formatter<'_>, body: &[LayerId], depth: usize) -> fmt::Result {
+        body.iter().try_for_each(|&id| self.write_layer(f, id, depth))
+    }
+
+    fn write_layer(&self, f: &mut fmt::Formatter<'_>, id: LayerId, depth: usize) -> fmt::Result {
+        let layer = self.layer(id);
+        let indent = "    ".repeat(depth);
+        write!(f, "{indent}{} = ", layer.path)?;
+        let mut bodies: Vec<&[LayerId]> = Vec::new();
+        match &layer.kind {
+            LayerKind::Op(op) => {
+                write!(f, "{}", op.layer.decl().name)?;
+                if let Some(rank) = op.rank {
+                    write!(f, "{rank}d")?;
+                }
+                write!(f, "{}", op.args)?;
+                for value in op.values.iter().flatten() {
+                    write!(f, " {}", self.value_name(*value))?;
+                }
+            }
+            LayerKind::From(value) => write!(f, "from {}", self.value_name(*value))?,
+            LayerKind::Skip { body, project } => {
+                write!(f, "skip")?;
+                bodies.extend(std::iter::once(body).chain(project).map(Vec::as_slice));
+            }
+            LayerKind::Branch { join, arms } => {
+                write!(f, "branch {}", join.decl().name)?;
+                bodies.extend(arms.iter().map(Vec::as_slice));
+            }
+            LayerKind::Repeat { count, tied, body } => {
+                write!(f, "repeat {count}{}", if *tied { " tied" } else { "" })?;
+                bodies.push(body);
+            }
+            LayerKind::Group { trace, body } => {
+                write!(f, "{trace}")?;
+                bodies.push(body);
+            }
+            LayerKind::Shared(shared) => {
+                write!(f, "shared {}", self.shared(*shared).name)?;
+                bodies.push(&self.shared(*shared).body);
+            }
+            LayerKind::Missing => write!(f, "?")?,
+        }
+        if let Some((shape, _)) = &layer.asserted {
+            write!(f, " : {:?}", shape.iter().map(|size| size.value).collect::<Vec<_>>())?;
+        }
+        writeln!(f)?;
+        for body in bodies {
+            writeln!(f, "{indent}  {{")?;
+            self.write_body(f, body, depth + 1)?;
+            writeln!(f, "{indent}  }}")?;
+        }
+        Ok(())
+    }
+
+    fn value_name(&self, value: ValueId) -> String {
+        match value {
+            ValueId::Input(input) => format!("input {}", self.inputs[input as usize].name),
+            ValueId::Layer(layer) => format!("%{}", layer.0),
+        }
+    }
+}
+
+/// The net as a canonical text without places: two spellings of one model give the same.
+impl fmt::Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "model {}", self.name)?;
+        for (name, value) in &self.params {
+            writeln!(f, "param {name} = {value}")?;
+        }
+        for input in &self.inputs {
+            writeln!(f, "input {} {:?}", input.name, input.shape.as_deref().unwrap_or_default())?;
+        }
+        self.write_body(f, &self.body, 0)?;
+        for output in &self.outputs {
+            writeln!(f, "output {} = {}", output.name, self.value_name(output.value))?;
+        }
+        if let Some(train) = &self.train {
+            if let Some(data) = &train.data {
+                writeln!(f, "data {data}")?;
+            }
+            writeln!(f, "loss {}\noptimizer {}", train.loss, train.optimizer)?;
+            let Train { batch, epochs, shuffle, seed, batch_statistics, exact, .. } = train;
+            writeln!(f, "batch {batch} epochs {epochs} shuffle {shuffle} seed {seed}")?;
+            writeln!(f, "batch_statistics {batch_statistics} exact {exact}")?;
+        }
+        Ok(())
+    }
+}

@@ -7,6 +7,8 @@ mod netspec;
 pub mod tokens;
 mod yaml;
 
+pub(crate) use netspec::RESERVED;
+
 use crate::ast::Spec;
 use crate::diag::{Code, Diagnostic};
 use crate::source::{File, FileId, Sources, Span, Spelling};

@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::num::IntErrorKind;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// Neural networks from a page of text, with their shapes proved.
+///
+/// A spec is a page of YAML (`.yaml`, `.yml`) or of netspec's own language (`.netspec`) that describes one network. netc reads it,
+/// proves that its shapes fit, and says of what does not fit where it stands, what made it, and what would mend it.
+#[derive(Parser)]
+#[command(
+    name = "netc",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  netc check net.yaml                    is it right?
+  netc check wide.yaml -p n_chans1=64    is it still right with 64 channels?
+  netc summary net.yaml                  every layer's shape, parameters and work
+  netc explain N0301                     what an error means, and how it is mended
+
+Exit codes: 0 all is right, 1 a spec is wrong, 2 the command line is wrong or a file cannot be read.
+Colours are used on a terminal, unless the variable NO_COLOR is set."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Check(Check),
+    Summary(Summary),
+    Explain(Explain),
+}
+
+/// Check that specs are right.
+///
+/// Prints a line for each right model, `net.yaml: Net, 18,090 parameters, 3 x 32 x 32 -> 2`, and
+/// what is wrong on the error output. Every file is checked, also behind a wrong one.
+#[derive(Parser)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Check {
+    /// The specs: `.yaml`, `.yml` or `.netspec` files.
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    /// How findings are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CheckFormat,
+    /// Exit with 1 when there are warnings, too.
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// With the lines of the spec, as rustc does it.
+    #[default]
+    Human,
+    /// One line each, `path:line:column: error[N0301]: title`.
+    Short,
+    /// One JSON object a line on the standard output, for findings and for right models.
+    Json,
+}
+
+/// Print a model's layers: shapes, parameters, multiplications, receptive fields.
+///
+/// Figures are for one sample, and of a layer in a `repeat` for all its iterations together.
+/// A MAC is a multiplication and an addition.
+#[derive(Parser)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Summary {
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: SummaryFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum SummaryFormat {
+    /// A table to read.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// Explain an error: what it means, a spec that has it, the same spec mended.
+#[derive(Parser)]
+pub(crate) struct Explain {
+    /// What stands in brackets behind `error`, as in N0301; without it all codes are listed.
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+}
+
+#[derive(Parser)]
+pub(crate) struct Params {
+    /// Sets a parameter of the model, in place of its default; can be given for several.
+    #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", value_parser = param)]
+    params: Vec<(String, i64)>,
+}
+
+impl Params {
+    /// What was set. A parameter set twice ends the program as any other misuse of the command line does.
+    pub(crate) fn values(&self) -> &[(String, i64)] {
+        for (index, (name, _)) in self.params.iter().enumerate() {
+            if self.params[..index].iter().any(|(earlier, _)| earlier == name) {
+                let message = format!("the parameter `{name}` is set twice");
+                Args::command().error(ErrorKind::ArgumentConflict, message).exit();
+            }
+        }
+        &self.params
+    }
+}
+
+/// `n_blocks=10`.
+fn param(text: &str) -> Result<(String, i64), String> {
+    let (name, value) =
+        text.split_once('=').ok_or("a name, `=` and a whole number are expected, as in `-p n_blocks=10`")?;
+    if name.is_empty() {
+        return Err("the name before `=` is missing, as in `-p n_blocks=10`".to_owned());
+    }
+    match value.parse() {
+        Ok(value) => Ok((name.to_owned(), value)),
+        Err(error) => Err(match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => format!("{value} does not fit 64 bits"),
+            _ => format!("`{value}` is not a whole number"),
+        }),
+    }
+}

@@ -1,0 +1,125 @@
+//! From the tokens of an invocation to the items of the model, or to what is wrong with it.
+
+use std::path::{Path, PathBuf};
+
+use netspec_compiler::diag::{Code, Severity};
+use netspec_compiler::emit::{Face, emit, emit_broken};
+use netspec_compiler::read::tokens::TokenText;
+use netspec_compiler::source::Spelling;
+use netspec_compiler::{Main, Options, Outcome, compile};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote};
+
+use crate::invocation::{FileForm, Form, form, model_name};
+use crate::report::{Finding, Place, compile_error, message_in_page, message_of_file};
+
+pub(crate) fn expand(input: TokenStream) -> TokenStream {
+    match form(&input) {
+        Form::Page => from_page(input),
+        Form::File(name) => match syn::parse2(input) {
+            Ok(file_form) => from_file(&file_form),
+            Err(error) => {
+                let error = error.into_compile_error();
+                name.map_or(error.clone(), |name| emit_broken(&quote!(pub), &name, &error))
+            }
+        },
+    }
+}
+
+fn from_page(input: TokenStream) -> TokenStream {
+    let name = model_name(&input);
+    let page = TokenText::new(input);
+    let here = Span::call_site();
+    let main = Main::Text { path: here.file(), text: page.text.clone(), spelling: Spelling::Netspec };
+    let outcome = compile(main, &Options::default(), &mut |_| Err("a page in a macro reads no files".to_owned()));
+    let findings = outcome.diagnostics.iter().map(|diagnostic| {
+        let place = page.spans(diagnostic.primary().range()).unwrap_or((here, here));
+        Finding::new(diagnostic, &message_in_page(diagnostic, &outcome.sources, &page), place)
+    });
+    let findings = findings.collect();
+    items(&quote!(pub), name.ok_or((here, here)), &here.file(), &outcome, findings)
+}
+
+fn from_file(form: &FileForm) -> TokenStream {
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    let mut seen = Vec::new();
+    let mut read_file = |path: &str| match std::fs::read(root.join(path)) {
+        Ok(bytes) => {
+            seen.push(path.to_owned());
+            Ok(bytes)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err("there is no such file; the path begins at the directory of `Cargo.toml`".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    let params = form.params.iter().map(|(name, value)| (name.to_string(), *value)).collect();
+    let options = Options { params, ..Options::default() };
+    let outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
+
+    let findings = outcome.diagnostics.iter().map(|diagnostic| {
+        let place = match diagnostic.code {
+            Code::N0212 => form.params.iter().find(|(name, _)| diagnostic.title.contains(&format!("`{name}`"))),
+            _ => None,
+        };
+        let span = place.map_or(form.path.span(), |(name, _)| name.span());
+        Finding::new(diagnostic, &message_of_file(diagnostic, &outcome.sources), (span, span))
+    });
+    let findings = findings.collect();
+    let name = form.name.clone().or_else(|| {
+        let mut name: Ident = syn::parse_str(outcome.model_name.as_deref()?).ok()?;
+        name.set_span(form.path.span());
+        Some(name)
+    });
+    let unnamed = (form.path.span(), form.path.span());
+    let mut origin = form.path.value();
+    for (index, (param, value)) in form.params.iter().enumerate() {
+        origin += &format!("{} {param} = {value}", if index == 0 { " with" } else { "," });
+    }
+    let mut items = items(&form.visibility.to_token_stream(), name.ok_or(unnamed), &origin, &outcome, findings);
+    for path in seen {
+        items.extend(rebuild_when_it_changes(&path));
+    }
+    items
+}
+
+/// The struct of a proved model, which comes from `origin`, or of a broken one. A `name` that there is not is an error, with
+/// where to report it.
+fn items(
+    visibility: &TokenStream,
+    name: Result<Ident, Place>,
+    origin: &str,
+    outcome: &Outcome,
+    findings: Vec<Finding>,
+) -> TokenStream {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        findings.into_iter().partition(|finding| finding.severity == Severity::Error);
+    let mut errors = errors.into_iter().map(|error| error.tokens);
+    let mut items: TokenStream = warnings.into_iter().map(|warning| warning.tokens).collect();
+    match (&outcome.checked, name) {
+        (Some(checked), Ok(name)) => {
+            items.extend(emit(visibility, &name, &Face::new(checked, origin)));
+        }
+        (Some(_), Err(place)) => {
+            let message = "the model's name cannot be a struct's: give one, as in `netspec!(Name = \"…\")`";
+            items.extend(compile_error(message, place));
+        }
+        // One error is part of the struct, so that nothing which uses the struct is an error, too.
+        (None, Ok(name)) => items.extend(errors.next().map(|first| emit_broken(visibility, &name, &first))),
+        (None, Err(_)) => {}
+    }
+    items.extend(errors);
+    items
+}
+
+/// Cargo builds a crate again when a file that it includes has changed.
+fn rebuild_when_it_changes(path: &str) -> TokenStream {
+    let path = if Path::new(path).is_absolute() {
+        quote!(#path)
+    } else {
+        quote!(::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", #path))
+    };
+    quote!(
+        const _: &[u8] = ::core::include_bytes!(#path);
+    )
+}

@@ -1,0 +1,27 @@
+//! `identity`.
+
+use super::{Decl, Example, Facts, Failure, Layer, Site};
+use crate::diag::Code;
+
+pub(super) struct Identity;
+
+static DECL: Decl = Decl {
+    name: "identity",
+    aliases: &[],
+    args: &[],
+    docs: "`y = x`, any shape: an arm that changes nothing, or a place to name a value. Source: PyTorch, torch.nn.Identity.",
+};
+
+impl Layer for Identity {
+    fn decl(&self) -> &'static Decl {
+        &DECL
+    }
+
+    fn example(&self) -> Example {
+        Example { input: "[64]", good: "identity as x;", bad: "identity(1);", error: Code::N0210 }
+    }
+
+    fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {
+        Ok(Facts::same(&site.input().shape))
+    }
+}

@@ -1,0 +1,38 @@
+//! Optimizers.
+
+use super::{Arg, Decl, Default, Kind, NumberRange};
+
+const WEIGHT_DECAY: Arg = Arg::with(
+    "weight_decay",
+    Kind::Number(NumberRange::NOT_NEGATIVE),
+    Default::Number(0.0),
+    "adds this times each parameter, biases too, to its gradient",
+);
+
+/// Every optimizer.
+pub static OPTIMIZERS: &[Decl] = &[
+    Decl {
+        name: "sgd",
+        aliases: &[],
+        args: &[
+            Arg::required("lr", Kind::Number(NumberRange::NOT_NEGATIVE), "learning rate"),
+            Arg::with("momentum", Kind::Number(NumberRange::NOT_NEGATIVE), Default::Number(0.0), "how much of the last step is kept"),
+            Arg::with("dampening", Kind::Number(NumberRange::FRACTION), Default::Number(0.0), "how much of the gradient the momentum leaves out"),
+            Arg::with("nesterov", Kind::Bool, Default::Bool(false), "look ahead along the momentum"),
+            WEIGHT_DECAY,
+        ],
+        docs: "Stochastic gradient descent. Source: Sutskever et al. 2013; PyTorch, torch.optim.SGD.",
+    },
+    Decl {
+        name: "adam",
+        aliases: &[],
+        args: &[
+            Arg::with("lr", Kind::Number(NumberRange::NOT_NEGATIVE), Default::Number(1e-3), "learning rate"),
+            Arg::with("beta1", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.9), "decay of the mean of gradients"),
+            Arg::with("beta2", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.999), "decay of the mean of their squares"),
+            Arg::with("eps", Kind::Number(NumberRange::POSITIVE), Default::Number(1e-8), "added to the denominator"),
+            WEIGHT_DECAY,
+        ],
+        docs: "Steps by the gradient's first moment over the root of its second. Source: Kingma and Ba 2015; PyTorch, torch.optim.Adam.",
+    },
+];

@@ -1,0 +1,175 @@
+//! What convolutions and pools share: windows that slide over a map.
+
+use super::{Facts, Failure, Shape, Site, Window, plural, sizes};
+use crate::diag::{Code, Diagnostic};
+
+/// The window of a use, one entry for each spatial axis.
+pub(super) struct Sliding {
+    pub(super) kernel: Vec<u64>,
+    pub(super) stride: Vec<u64>,
+    pub(super) padding: Vec<u64>,
+    pub(super) dilation: Vec<u64>,
+    pub(super) ceil_mode: bool,
+}
+
+impl Sliding {
+    /// Reads `kernel`, `stride`, `padding` and `dilation`; an absent `stride` is the kernel (as of a pool), an absent dilation 1.
+    pub(super) fn of(site: &Site<'_>, rank: usize) -> Result<Sliding, Box<Failure>> {
+        let kernel = site.per_axis("kernel", rank)?;
+        let stride = match site.args.axes("stride") {
+            Some(_) => site.per_axis("stride", rank)?,
+            None => kernel.clone(),
+        };
+        let dilation = match site.args.axes("dilation") {
+            Some(_) => site.per_axis("dilation", rank)?,
+            None => vec![1; rank],
+        };
+        let padding = site.per_axis("padding", rank)?;
+        Ok(Sliding { kernel, stride, padding, dilation, ceil_mode: site.args.bool("ceil_mode") })
+    }
+
+    /// Input elements that a window spans on an axis: `dilation * (kernel - 1) + 1`.
+    pub(super) fn reach(&self, axis: usize) -> u64 {
+        self.dilation[axis].saturating_mul(self.kernel[axis] - 1).saturating_add(1)
+    }
+
+    /// The output's size on an axis, PyTorch's: `floor((size + 2 padding - reach) / stride) + 1`; with `ceil_mode` the quotient is
+    /// rounded up, but no window may begin behind the map and its left padding. None when not one window fits.
+    pub(super) fn output(&self, axis: usize, size: u64) -> Option<u64> {
+        let padded = size + 2 * self.padding[axis];
+        let room = padded.checked_sub(self.reach(axis))?;
+        let stride = self.stride[axis];
+        let mut windows = room / stride + 1;
+        if self.ceil_mode && room % stride > 0 && windows * stride < size + self.padding[axis] {
+            windows += 1;
+        }
+        Some(windows)
+    }
+
+    /// The output's spatial sizes, or an error that shows the arithmetic of the first axis that has none.
+    pub(super) fn outputs(&self, site: &Site<'_>, spatial: &[u64]) -> Result<Shape, Box<Failure>> {
+        spatial
+            .iter()
+            .enumerate()
+            .map(|(axis, &size)| self.output(axis, size).ok_or_else(|| self.too_large(site, spatial, axis)))
+            .collect()
+    }
+
+    fn too_large(&self, site: &Site<'_>, spatial: &[u64], axis: usize) -> Box<Failure> {
+        let (size, padding, reach) = (spatial[axis], self.padding[axis], self.reach(axis));
+        let kernel = sizes(&self.kernel);
+        let title = format!("a window of {kernel} does not fit a map of {}", sizes(spatial));
+        let mut error = site.error(Code::N0304, title, format!("`{}` needs at least {reach} here", site.name));
+        if self.dilation[axis] > 1 {
+            error = error.note(format!(
+                "a kernel of {} with dilation {} spans {reach}",
+                self.kernel[axis], self.dilation[axis]
+            ));
+        }
+        let error = error.note(match padding {
+            0 => format!("the map has {size}, and there is no padding"),
+            _ => format!("the map has {size}, with padding {size} + 2 * {padding} = {}", size + 2 * padding),
+        });
+        error.notes(site.args.how("kernel")).into()
+    }
+
+    /// What an output element sees.
+    pub(super) fn window(&self) -> Window {
+        Window::Slides { reach: (0..self.kernel.len()).map(|axis| self.reach(axis)).collect(), stride: self.stride.clone() }
+    }
+
+    /// The facts of a pool: channels stay, each window gives one element.
+    pub(super) fn pool(&self, site: &Site<'_>, channels: u64, spatial: &[u64]) -> Result<Facts, Box<Failure>> {
+        for axis in 0..spatial.len() {
+            // PyTorch's rule: a window may not lie in the padding alone.
+            if self.padding[axis] > self.reach(axis) / 2 {
+                let title = format!("padding {} of `{}` is more than half its window", self.padding[axis], site.name);
+                let label = format!("the window spans {}, so at most {}", self.reach(axis), self.reach(axis) / 2);
+                let span = site.args.span("padding").unwrap_or(site.head);
+                return Err(Diagnostic::new(Code::N0211, title, span, label).into());
+            }
+        }
+        let outputs = self.outputs(site, spatial)?;
+        let warnings = self.dropped(site, spatial, &outputs).into_iter().collect();
+        let output = std::iter::once(channels).chain(outputs).collect();
+        Ok(Facts { output, window: self.window(), warnings, ..Facts::default() })
+    }
+
+    /// A warning when elements at the far edge are in no window.
+    fn dropped(&self, site: &Site<'_>, spatial: &[u64], outputs: &[u64]) -> Option<Diagnostic> {
+        let left_over = |axis: usize| {
+            let seen = (outputs[axis] - 1) * self.stride[axis] + self.reach(axis);
+            (spatial[axis] + self.padding[axis]).saturating_sub(seen)
+        };
+        // Windows that stand apart leave gaps on purpose.
+        let drops: Vec<usize> = (0..spatial.len())
+            .filter(|&axis| self.stride[axis] <= self.reach(axis) && left_over(axis) > 0)
+            .collect();
+        let axis = *drops.first()?;
+        let lost: Vec<String> = drops
+            .iter()
+            .map(|&axis| format!("{} of {} {}", left_over(axis), spatial[axis], axis_name(axis, spatial.len(), spatial[axis])))
+            .collect();
+        let title = format!("`{}` drops the edge of a map of {}", site.name, sizes(spatial));
+        let label = format!("leaves out the last {}", lost.join(" and "));
+        Some(site.error(Code::N0905, title, label).note(format!(
+            "{} window{} of {}, {} apart, cover {}",
+            outputs[axis],
+            plural(outputs[axis] as usize),
+            self.reach(axis),
+            self.stride[axis],
+            (outputs[axis] - 1) * self.stride[axis] + self.reach(axis)
+        )))
+    }
+}
+
+/// What the elements of an axis are called.
+fn axis_name(axis: usize, rank: usize, size: u64) -> String {
+    let name = match rank - axis {
+        1 if rank == 1 => "place",
+        1 => "column",
+        2 => "row",
+        _ => "slice",
+    };
+    format!("{name}{}", plural(size as usize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sliding(kernel: u64, stride: u64, padding: u64, dilation: u64, ceil_mode: bool) -> Sliding {
+        Sliding { kernel: vec![kernel], stride: vec![stride], padding: vec![padding], dilation: vec![dilation], ceil_mode }
+    }
+
+    /// Every window by its first element, as PyTorch places them.
+    fn counted(window: &Sliding, size: u64) -> Option<u64> {
+        let (stride, padding) = (window.stride[0], window.padding[0]);
+        let padded = size + 2 * padding;
+        if padded < window.reach(0) {
+            return None;
+        }
+        let whole = (0..).take_while(|i| i * stride + window.reach(0) <= padded).count() as u64;
+        let next_begins_in_map = whole * stride < size + padding;
+        let elements_left = padded > (whole - 1) * stride + window.reach(0);
+        Some(whole + u64::from(window.ceil_mode && next_begins_in_map && elements_left))
+    }
+
+    #[test]
+    fn the_formula_counts_windows() {
+        for size in 1..12 {
+            for kernel in 1..5 {
+                for stride in 1..4 {
+                    for padding in 0..=kernel / 2 {
+                        for dilation in 1..3 {
+                            for ceil_mode in [false, true] {
+                                let window = sliding(kernel, stride, padding, dilation, ceil_mode);
+                                assert_eq!(window.output(0, size), counted(&window, size), "size {size} kernel {kernel} stride {stride} padding {padding} dilation {dilation} {ceil_mode}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Receptive fields: how much of the model's input an element of a value sees, per spatial axis.
+//!
+//! A window of `reach` that slides over elements `jump` apart adds `(reach - 1) * jump` (Araujo et al., *Computing Receptive
+//! Fields of Convolutional Neural Networks*, Distill 2019). Sizes are the formula's, also where they exceed the map.
+
+use crate::ops::Window;
+
+/// What an element of a value sees of the input that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Input elements seen, for each spatial axis.
+    pub sizes: Vec<u64>,
+    /// Distance, in input elements, between neighbours of the value; None once its axes are not the input's any more.
+    jumps: Option<Vec<u64>>,
+    /// The input's spatial sizes.
+    whole: Vec<u64>,
+}
+
+impl Field {
+    /// The field of an input of this shape; None when it has no spatial axes.
+    pub fn of_input(shape: &[u64]) -> Option<Field> {
+        let whole = shape.get(1..).filter(|spatial| !spatial.is_empty())?.to_vec();
+        Some(Field { sizes: vec![1; whole.len()], jumps: Some(vec![1; whole.len()]), whole })
+    }
+
+    /// The field behind a layer that looks through `window`.
+    pub fn through(&self, window: &Window) -> Field {
+        match (window, &self.jumps) {
+            (Window::Point, _) => self.clone(),
+            (Window::Reshapes, _) => Field { jumps: None, ..self.clone() },
+            (Window::Slides { reach, stride }, Some(jumps)) if reach.len() == jumps.len() => Field {
+                sizes: (0..jumps.len())
+                    .map(|axis| self.sizes[axis].saturating_add((reach[axis] - 1).saturating_mul(jumps[axis])))
+                    .collect(),
+                jumps: Some((0..jumps.len()).map(|axis| jumps[axis].saturating_mul(stride[axis])).collect()),
+                whole: self.whole.clone(),
+            },
+            (Window::Whole | Window::Slides { .. }, _) => {
+                Field { sizes: self.whole.clone(), jumps: None, whole: self.whole.clone() }
+            }
+        }
+    }
+
+    /// The field of a value made of both: the larger on each axis. None when they look at different inputs.
+    pub fn joined(&self, other: &Field) -> Option<Field> {
+        if self.whole != other.whole {
+            return None;
+        }
+        let sizes = self.sizes.iter().zip(&other.sizes).map(|(a, b)| *a.max(b)).collect();
+        let jumps = if self.jumps == other.jumps { self.jumps.clone() } else { None };
+        Some(Field { sizes, jumps, whole: self.whole.clone() })
+    }
+
+    /// How much a loop's body adds each time, from its first input and output; None when it does not add the same each time.
+    pub fn growth(&self, after: &Field) -> Option<Vec<u64>> {
+        (self.jumps.is_some() && self.jumps == after.jumps)
+            .then(|| self.sizes.iter().zip(&after.sizes).map(|(before, after)| after.saturating_sub(*before)).collect())
+    }
+
+    /// The field after `times` more iterations of a loop that adds `growth` in each.
+    pub fn grown(&self, growth: &[u64], times: u64) -> Field {
+        let sizes = self.sizes.iter().zip(growth).map(|(size, add)| size.saturating_add(add.saturating_mul(times))).collect();
+        Field { sizes, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(kernel: u64, stride: u64) -> Window {
+        Window::Slides { reach: vec![kernel; 2], stride: vec![stride; 2] }
+    }
+
+    #[test]
+    fn two_convolutions_with_a_pool_between_see_eight_pixels() {
+        let field = Field::of_input(&[3, 32, 32]).unwrap();
+        let field = field.through(&window(3, 1)).through(&window(2, 2)).through(&window(3, 1));
+        assert_eq!(field.sizes, [8, 8]);
+        assert_eq!(field.through(&Window::Reshapes).through(&Window::Whole).sizes, [32, 32]);
+    }
+
+    #[test]
+    fn a_loop_adds_the_same_each_time() {
+        let first = Field::of_input(&[8, 16, 16]).unwrap().through(&window(2, 2));
+        let once = first.through(&window(3, 1));
+        let growth = first.growth(&once).unwrap();
+        let mut walked = first.clone();
+        for _ in 0..10 {
+            walked = walked.through(&window(3, 1));
+        }
+        assert_eq!(first.grown(&growth, 10), walked);
+    }
+}

@@ -1,0 +1,141 @@
+//! Arithmetic on parameters: checked 64-bit integers, division that must be exact.
+
+use super::{Resolver, Scope, bind};
+use crate::ast::{Add, Expr, ExprKind, Mul};
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::limits;
+use crate::ops::{Int, thousands};
+
+impl<'a> Resolver<'a> {
+    /// An integer expression's value, with how it came about. None when it was reported.
+    pub(super) fn int(&mut self, expr: &Expr, scope: &mut Scope<'a>) -> Option<Int> {
+        let mut used = Vec::new();
+        let value = self.eval(expr, scope, &mut used)?;
+        let is_literal = match &expr.kind {
+            ExprKind::Int(_) => true,
+            ExprKind::Negative(inner) => matches!(inner.kind, ExprKind::Int(_)),
+            _ => false,
+        };
+        let how = (!is_literal).then(|| {
+            let text = self.fixes.words(expr.span);
+            let with: Vec<String> =
+                used.iter().map(|(name, value)| format!("{name} = {value}")).filter(|with| !with.starts_with(&format!("{text} "))).collect();
+            match with.is_empty() {
+                true => format!("{text} = {value}"),
+                false => format!("{text} = {value}, with {}", with.join(", ")),
+            }
+        });
+        Some(Int { value, span: expr.span, how })
+    }
+
+    /// An integer of at least `least`; `what` it is, for the error.
+    pub(super) fn int_of_at_least(&mut self, expr: &Expr, least: i64, scope: &mut Scope<'a>, what: &str) -> Option<Int> {
+        let int = self.int(expr, scope)?;
+        if int.value < least {
+            let title = format!("{what} of {}", int.value);
+            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("at least {least}"));
+            self.report(problem.notes(int.how));
+            return None;
+        }
+        if int.value as u64 > limits::VALUE_ELEMENTS {
+            let title = format!("{what} of {}", thousands(int.value as u64));
+            let label = format!("at most {}", thousands(limits::VALUE_ELEMENTS));
+            self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
+            return None;
+        }
+        Some(int)
+    }
+
+    /// A size: an integer of at least 1.
+    pub(super) fn size(&mut self, expr: &Expr, scope: &mut Scope<'a>, what: &str) -> Option<u64> {
+        self.int_of_at_least(expr, 1, scope, what).map(|int| int.value.unsigned_abs())
+    }
+
+    /// Evaluates, and collects the parameters read in `used`.
+    fn eval(&mut self, expr: &Expr, scope: &Scope<'a>, used: &mut Vec<(String, i64)>) -> Option<i64> {
+        match &expr.kind {
+            ExprKind::Int(value) => Some(*value),
+            ExprKind::Word(word) => match scope.ints.get(word.as_str()) {
+                Some(&(value, declared)) => {
+                    self.used_params.insert(declared);
+                    if !used.iter().any(|(name, _)| name == word) {
+                        used.push((word.clone(), value));
+                    }
+                    Some(value)
+                }
+                None => {
+                    let problem = unknown_parameter(word, expr, scope);
+                    self.report(problem);
+                    None
+                }
+            },
+            ExprKind::Negative(inner) => {
+                let value = self.eval(inner, scope, used)?;
+                self.checked(value.checked_neg(), expr)
+            }
+            ExprKind::Sum(first, rest) => rest.iter().fold(self.eval(first, scope, used), |sum, (operator, term)| {
+                let term = self.eval(term, scope, used);
+                let (sum, term) = (sum?, term?);
+                let sum = match operator {
+                    Add::Plus => sum.checked_add(term),
+                    Add::Minus => sum.checked_sub(term),
+                };
+                self.checked(sum, expr)
+            }),
+            ExprKind::Product(first, rest) => {
+                rest.iter().fold(self.eval(first, scope, used), |product, (operator, factor)| {
+                    let value = self.eval(factor, scope, used);
+                    let (product, value) = (product?, value?);
+                    match operator {
+                        Mul::Times => self.checked(product.checked_mul(value), expr),
+                        Mul::Over => self.divided(product, value, expr, used),
+                    }
+                })
+            }
+            _ => {
+                let title = format!("an integer is wanted here, not {}", bind::described(expr));
+                self.report(Diagnostic::new(Code::N0204, title, expr.span, "not an integer"));
+                None
+            }
+        }
+    }
+
+    fn checked(&mut self, value: Option<i64>, expr: &Expr) -> Option<i64> {
+        if value.is_none() {
+            let title = "this arithmetic does not fit 64 bits";
+            self.report(Diagnostic::new(Code::N0208, title, expr.span, "too large"));
+        }
+        value
+    }
+
+    fn divided(&mut self, value: i64, by: i64, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {
+        let with: Vec<String> = used.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let with = (!with.is_empty()).then(|| format!("with {}", with.join(", ")));
+        if by == 0 {
+            self.report(Diagnostic::new(Code::N0208, "a division by 0", expr.span, "has no answer").notes(with));
+            return None;
+        }
+        if value.checked_rem(by) != Some(0) {
+            let title = format!("{value} / {by} does not divide exactly");
+            let label = match (value.checked_div(by), value.checked_rem(by)) {
+                (Some(quotient), Some(rest)) => format!("{quotient} times {by} leaves {rest}"),
+                _ => "does not fit 64 bits".to_owned(),
+            };
+            self.report(Diagnostic::new(Code::N0208, title, expr.span, label).notes(with));
+            return None;
+        }
+        value.checked_div(by)
+    }
+}
+
+fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
+    let mut names: Vec<&str> = scope.ints.keys().copied().collect();
+    names.sort_unstable();
+    let near = nearest(word, names.iter().copied());
+    let label = near.map_or("no parameter has this name".to_owned(), |near| format!("did you mean `{near}`?"));
+    let problem = Diagnostic::new(Code::N0205, format!("unknown parameter `{word}`"), expr.span, label);
+    match names.as_slice() {
+        [] => problem.note("there are no parameters here"),
+        names => problem.note(format!("parameters that can be read here: {}", names.join(", "))),
+    }
+}

@@ -1,0 +1,801 @@
+//! AST to net: parameters, arithmetic, block uses, names, shared instances, weights' names.
+//!
+//! After this pass there are no expressions, no blocks and no names to look up; `repeat` is still a loop. What cannot be
+//! resolved is reported and stands in the net as [`LayerKind::Missing`], so that the shapes around it are still checked.
+
+mod bind;
+mod eval;
+mod names;
+mod train;
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ast::{self, Body, Spec, Statement, StatementKind};
+use crate::diag::{Code, Diagnostic, Frame, did_you_mean};
+use crate::fixes::Fixes;
+use crate::net::{Input, LayerId, LayerKind, Net, NetLayer, Op, Output, Shared, SharedId, ValueId};
+use crate::ops::{self, Int, Kind};
+use crate::read::RESERVED;
+use crate::source::{Sources, Span};
+use crate::{Options, limits};
+use names::{Level, Values};
+
+/// Resolves a spec with a model. None when it has none, which its reader reported.
+pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Option<Net> {
+    let model = spec.model.as_ref()?;
+    let mut resolver = Resolver {
+        fixes: Fixes { sources },
+        diagnostics,
+        blocks: HashMap::new(),
+        used_blocks: HashSet::new(),
+        used_params: HashSet::new(),
+        model_ints: HashMap::new(),
+        trace: Vec::new(),
+        depth: 0,
+        over_limit: false,
+        net: Net {
+            name: model.name.text.clone(),
+            name_span: model.name.span,
+            params: Vec::new(),
+            inputs: Vec::new(),
+            layers: Vec::new(),
+            shared: Vec::new(),
+            body: Vec::new(),
+            outputs: Vec::new(),
+            train: None,
+        },
+    };
+    resolver.declare_blocks(spec);
+    resolver.model(model, options);
+    if let Some(train) = &spec.train {
+        resolver.train(train);
+    }
+    resolver.report_unused(spec, model);
+    Some(resolver.net)
+}
+
+struct Resolver<'a> {
+    fixes: Fixes<'a>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+    blocks: HashMap<&'a str, &'a ast::Block>,
+    used_blocks: HashSet<&'a str>,
+    /// Places of the parameters' names that some expression reads.
+    used_params: HashSet<Span>,
+    /// The model's parameters, which its train section can read too.
+    model_ints: HashMap<&'a str, (i64, Span)>,
+    /// The block uses around what is being resolved, outermost first.
+    trace: Vec<Frame>,
+    /// Bodies inside each other, with block and shared uses written out.
+    depth: usize,
+    /// More statements than allowed; reported once, and nothing more is resolved.
+    over_limit: bool,
+    net: Net,
+}
+
+/// What an expression and a statement can see: one instance of the model or of a block.
+struct Scope<'a> {
+    /// Integer parameters: value, and where the name is declared.
+    ints: HashMap<&'a str, (i64, Span)>,
+    /// Shared instances declared directly in it.
+    shared: Vec<SharedState<'a>>,
+    /// Named values.
+    values: Values,
+    /// Names of blocks and shared instances whose bodies are around this.
+    around: Vec<&'a str>,
+}
+
+struct SharedState<'a> {
+    declared: &'a ast::Shared,
+    prefix: String,
+    sets: u64,
+    id: Option<SharedId>,
+}
+
+impl<'a> Resolver<'a> {
+    fn report(&mut self, mut diagnostic: Diagnostic) {
+        diagnostic.trace.extend(self.trace.iter().rev().cloned());
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn declare_blocks(&mut self, spec: &'a Spec) {
+        for block in &spec.blocks {
+            let name = &block.name;
+            self.check_name_is_free(name, "block");
+            if let Some(first) = self.blocks.get(name.text.as_str()) {
+                let problem = twice(name, first.name.span, "block");
+                self.report(problem);
+                continue;
+            }
+            self.blocks.insert(&name.text, block);
+        }
+    }
+
+    /// Reports a block or shared instance that is named like a layer or a statement.
+    fn check_name_is_free(&mut self, name: &ast::Ident, what: &str) {
+        let word = &name.text;
+        if RESERVED.contains(&word.as_str()) {
+            let title = format!("`{word}` cannot name a {what}");
+            self.report(Diagnostic::new(Code::N0215, title, name.span, "begins a statement"));
+        } else if ops::layer(word).is_some() {
+            let title = format!("`{word}` cannot name a {what}");
+            self.report(Diagnostic::new(Code::N0215, title, name.span, "is a layer's name"));
+        }
+    }
+
+    fn model(&mut self, model: &'a ast::Model, options: &Options) {
+        let mut scope = Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
+        self.model_params(model, options, &mut scope);
+        let mut level = Level::new(String::new(), 1);
+        for input in &model.inputs {
+            self.input(input, &mut scope, &mut level);
+        }
+        if model.inputs.is_empty() {
+            let title = format!("`{}` has no input", model.name.text);
+            let advice = if self.fixes.is_yaml(model.name.span) {
+                "write its shape: `input: { image: [3, 32, 32] }`"
+            } else {
+                "write its shape: `input image [3, 32, 32];`"
+            };
+            self.report(Diagnostic::new(Code::N0111, title, model.name.span, "").note(advice));
+        }
+        self.declare_shared(&model.shared, &mut scope, &mut level);
+        scope.values.announce(&model.body);
+        self.net.body = self.body(&model.body, &mut scope, &mut level);
+        if !matches!(model.body.statements.first().map(|first| &first.kind), Some(StatementKind::From(_)))
+            && !self.net.inputs.is_empty()
+        {
+            scope.values.use_input(0);
+        }
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for output in &model.outputs {
+            if let Some(first) = seen.insert(&output.text, output.span) {
+                let problem = twice(output, first, "output");
+                self.report(problem);
+            } else if let Some(value) = self.value(output, &mut scope) {
+                self.net.outputs.push(Output { name: output.text.clone(), value, span: output.span });
+            }
+        }
+        for (index, input) in model.inputs.iter().enumerate() {
+            if !scope.values.input_is_used(index as u32) {
+                let title = format!("the input `{}` is not used", input.name.text);
+                self.report(Diagnostic::new(Code::N0904, title, input.name.span, "no layer reads it"));
+            }
+        }
+        self.report_unused_shared(&scope);
+        self.model_ints = scope.ints;
+    }
+
+    /// Parameters: values from outside, else defaults, which may name the parameters before them.
+    fn model_params(&mut self, model: &'a ast::Model, options: &Options, scope: &mut Scope<'a>) {
+        for param in &model.params {
+            let name = &param.name;
+            if let Some((_, first)) = scope.ints.get(name.text.as_str()) {
+                let problem = twice(name, *first, "parameter");
+                self.report(problem);
+                continue;
+            }
+            let given = options.params.iter().rev().find(|(given, _)| *given == name.text).map(|(_, value)| *value);
+            let value = match (given, &param.default) {
+                (Some(value), _) => Some(value),
+                (None, Some(default)) => self.int(default, scope).map(|int| int.value),
+                (None, None) => {
+                    let title = format!("the parameter `{}` has no value", name.text);
+                    let advice = format!("give a default, `{0} = …`, or set it from outside: `-p {0}=…`", name.text);
+                    self.report(Diagnostic::new(Code::N0214, title, name.span, "no default").note(advice));
+                    None
+                }
+            };
+            // A parameter that has no value is 1 in what follows, so that its uses are not blamed too.
+            let value = value.unwrap_or(1);
+            scope.ints.insert(&name.text, (value, name.span));
+            self.net.params.push((name.text.clone(), value));
+        }
+        for (given, _) in &options.params {
+            if !scope.ints.contains_key(given.as_str()) {
+                let names = model.params.iter().map(|param| param.name.text.as_str());
+                let title = format!("`{}` has no parameter `{given}`", model.name.text);
+                let label = did_you_mean(given, names.clone(), "it was set from outside");
+                let problem = Diagnostic::new(Code::N0212, title, model.name.span, label);
+                let names = names.collect::<Vec<_>>();
+                self.report(match names.is_empty() {
+                    true => problem.note("it has no parameters"),
+                    false => problem.note(format!("its parameters: {}", names.join(", "))),
+                });
+            }
+        }
+    }
+
+    fn input(&mut self, input: &'a ast::Input, scope: &mut Scope<'a>, level: &mut Level) {
+        let ast::ExprKind::List(sizes) = &input.shape.kind else {
+            let title = format!("the shape of `{}` is not a list", input.name.text);
+            self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write sizes in `[ ]`: `[3, 32, 32]`"));
+            return;
+        };
+        let sizes: Option<Vec<u64>> = sizes.iter().map(|size| self.size(size, scope, "a size")).collect();
+        let mut shape = sizes;
+        if shape.as_ref().is_some_and(Vec::is_empty) {
+            let title = format!("the input `{}` has no sizes", input.name.text);
+            self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write at least one size"));
+            shape = None;
+        }
+        if let Err(first) = level.take(&input.name) {
+            let problem = twice(&input.name, first, "name");
+            self.report(problem);
+            return;
+        }
+        let id = ValueId::Input(self.net.inputs.len() as u32);
+        self.net.inputs.push(Input { name: input.name.text.clone(), shape, span: input.shape.span });
+        scope.values.name(&input.name, id);
+    }
+
+    fn declare_shared(&mut self, shared: &'a [ast::Shared], scope: &mut Scope<'a>, level: &mut Level) {
+        for declared in shared {
+            let name = &declared.name;
+            self.check_name_is_free(name, "shared instance");
+            if let Some(block) = self.blocks.get(name.text.as_str()) {
+                let problem = twice(name, block.name.span, "name");
+                self.report(problem);
+            } else if let Err(first) = level.take(name) {
+                let problem = twice(name, first, "name");
+                self.report(problem);
+            } else {
+                let prefix = level.path(&name.text);
+                scope.shared.push(SharedState { declared, prefix, sets: level.sets, id: None });
+            }
+        }
+    }
+
+    fn report_unused_shared(&mut self, scope: &Scope<'a>) {
+        for shared in scope.shared.iter().filter(|shared| shared.id.is_none()) {
+            let name = &shared.declared.name;
+            let title = format!("the shared `{}` is not used", name.text);
+            self.report(Diagnostic::new(Code::N0903, title, name.span, "no statement uses it"));
+        }
+    }
+
+    fn report_unused(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+        for block in &spec.blocks {
+            if !self.used_blocks.contains(block.name.text.as_str()) {
+                let title = format!("the block `{}` is not used", block.name.text);
+                self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
+                continue;
+            }
+            self.report_unused_params(&block.params, &block.name.text);
+        }
+        self.report_unused_params(&model.params, &model.name.text);
+    }
+
+    fn report_unused_params(&mut self, params: &[ast::Param], of: &str) {
+        for param in params {
+            if !self.used_params.contains(&param.name.span) {
+                let title = format!("the parameter `{}` of `{of}` is not used", param.name.text);
+                self.report(Diagnostic::new(Code::N0901, title, param.name.span, "no expression reads it"));
+            }
+        }
+    }
+
+    /// Resolves a body into layers of the net.
+    fn body(&mut self, body: &'a Body, scope: &mut Scope<'a>, level: &mut Level) -> Vec<LayerId> {
+        if self.depth >= limits::NESTING {
+            if !self.over_limit {
+                self.over_limit = true;
+                let title = format!("nested more than {} deep, with every block use written out", limits::NESTING);
+                self.report(Diagnostic::new(Code::N0108, title, body.span.before(), "one level too many"));
+            }
+            return Vec::new();
+        }
+        self.depth += 1;
+        let mut layers = Vec::with_capacity(body.statements.len());
+        for statement in &body.statements {
+            if self.over_limit {
+                break;
+            }
+            layers.push(self.statement(statement, scope, level));
+        }
+        self.depth -= 1;
+        layers
+    }
+
+    /// Adds a layer to the net; its kind is filled in once its parts are resolved.
+    fn add(&mut self, statement: &Statement, name: String, path: String, sets: u64) -> LayerId {
+        if self.net.layers.len() >= limits::STATEMENTS && !self.over_limit {
+            self.over_limit = true;
+            let title = format!("more than {} statements, with every block use written out", limits::STATEMENTS);
+            let problem = Diagnostic::new(Code::N0108, title, statement.head, "one too many");
+            self.report(problem.note("`repeat` writes its body once for all its iterations"));
+        }
+        self.net.layers.push(NetLayer {
+            kind: LayerKind::Missing,
+            name,
+            path,
+            sets,
+            asserted: None,
+            head: statement.head,
+            span: statement.span,
+        });
+        LayerId(self.net.layers.len() as u32 - 1)
+    }
+
+    fn statement(&mut self, statement: &'a Statement, scope: &mut Scope<'a>, level: &mut Level) -> LayerId {
+        let label = statement.name.as_ref();
+        let written = match &statement.kind {
+            StatementKind::Call(call) => call.name.text.clone(),
+            _ => self.fixes.sources.text(statement.head).to_owned(),
+        };
+        let name = label.map_or(written, |label| label.text.clone());
+        let id = self.add(statement, name, String::new(), level.sets);
+        let (kind, path) = match &statement.kind {
+            StatementKind::Call(call) => self.call(call, statement, scope, level),
+            StatementKind::Skip { body, project } => self.labelled(label, scope, level, |this, scope, level| {
+                let body = this.body(body, scope, level);
+                let project = project.as_ref().map(|project| this.body(project, scope, level));
+                LayerKind::Skip { body, project }
+            }),
+            StatementKind::Branch { join, arms } => self.branch(join, arms, statement, scope, level),
+            StatementKind::Repeat { count, tied, unrolled, body } => {
+                self.repeat(Repeat { count, tied: *tied, unrolled: *unrolled, body, statement }, scope, level)
+            }
+            StatementKind::From(name) => {
+                let kind = self.value(name, scope).map_or(LayerKind::Missing, LayerKind::From);
+                (kind, String::new())
+            }
+            StatementKind::Missing => (LayerKind::Missing, String::new()),
+        };
+        let asserted = statement.shape.as_ref().and_then(|shape| self.asserted(shape, scope));
+        let layer = &mut self.net.layers[id.0 as usize];
+        layer.kind = kind;
+        layer.path = path;
+        layer.asserted = asserted;
+        if let Some(label) = label {
+            scope.values.name(label, ValueId::Layer(id));
+        }
+        id
+    }
+
+    /// A skip or branch: with a label it is a level of names of its own, without one it is none.
+    fn labelled(
+        &mut self,
+        label: Option<&'a ast::Ident>,
+        scope: &mut Scope<'a>,
+        level: &mut Level,
+        resolve: impl FnOnce(&mut Self, &mut Scope<'a>, &mut Level) -> LayerKind,
+    ) -> (LayerKind, String) {
+        let Some(label) = label else {
+            return (resolve(self, scope, level), String::new());
+        };
+        self.take(label, level);
+        let path = level.path(&label.text);
+        let mut inner = Level::new(path.clone(), level.sets);
+        scope.values.open();
+        let kind = resolve(self, scope, &mut inner);
+        scope.values.close("is a name of its own level inside a labelled part");
+        (kind, path)
+    }
+
+    fn take(&mut self, label: &ast::Ident, level: &mut Level) {
+        if let Err(first) = level.take(label) {
+            let problem = twice(label, first, "name");
+            self.report(problem);
+        }
+    }
+
+    fn branch(
+        &mut self,
+        join: &'a ast::Ident,
+        arms: &'a [Body],
+        statement: &'a Statement,
+        scope: &mut Scope<'a>,
+        level: &mut Level,
+    ) -> (LayerKind, String) {
+        let joins = || ops::LAYERS.iter().filter(|layer| takes_values(**layer));
+        let layer = joins().find(|layer| layer.decl().name == join.text);
+        if layer.is_none() {
+            let names: Vec<&str> = joins().map(|layer| layer.decl().name).collect();
+            let title = format!("a branch cannot be joined by `{}`", join.text);
+            let label = did_you_mean(&join.text, names.iter().copied(), "not a layer that joins values");
+            self.report(Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write {}", names.join(" or "))));
+        }
+        if arms.len() < 2 {
+            let title = format!("a branch with {} arm{}", arms.len(), ops::plural(arms.len()));
+            self.report(
+                Diagnostic::new(Code::N0114, title, statement.head, "needs two or more")
+                    .note("`identity` is the arm that changes nothing"),
+            );
+        }
+        self.labelled(statement.name.as_ref(), scope, level, |this, scope, level| {
+            let arms: Vec<Vec<LayerId>> = arms.iter().map(|arm| this.body(arm, scope, level)).collect();
+            match layer {
+                Some(join) if arms.len() > 1 => LayerKind::Branch { join: *join, arms },
+                _ => LayerKind::Missing,
+            }
+        })
+    }
+
+    fn repeat(&mut self, repeat: Repeat<'a>, scope: &mut Scope<'a>, level: &mut Level) -> (LayerKind, String) {
+        let Repeat { count, tied, unrolled, body, statement } = repeat;
+        let times = self.repeat_count(count, unrolled.is_some(), scope);
+        if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
+            let problem =
+                Diagnostic::new(Code::N0216, "a repeat that is both tied and unrolled", unrolled, "a template, each with new weights")
+                    .label(tied, "one set of weights for all");
+            self.report(problem);
+        }
+        let path = match &statement.name {
+            Some(label) => {
+                self.take(label, level);
+                level.path(&label.text)
+            }
+            None => self.numbered("repeat", statement, level),
+        };
+        let Some(times) = times else {
+            return (LayerKind::Missing, path);
+        };
+        if unrolled.is_none() {
+            let (index, sets) = if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
+            self.trace.push(Frame { text: "in `repeat`".to_owned(), used_at: statement.head, times });
+            let body = self.iteration(body, format!("{path}.{index}"), sets, scope);
+            self.trace.pop();
+            return (LayerKind::Repeat { count: times, tied: tied.is_some(), body }, path);
+        }
+        let mut iterations = Vec::new();
+        for index in 0..times {
+            if self.over_limit {
+                break;
+            }
+            let trace = format!("in iteration {} of {times} of `repeat`", index + 1);
+            self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
+            let id = self.add(statement, "repeat".to_owned(), format!("{path}.{index}"), level.sets);
+            let body = self.iteration(body, format!("{path}.{index}"), level.sets, scope);
+            self.net.layers[id.0 as usize].kind = LayerKind::Group { trace, body };
+            self.trace.pop();
+            iterations.push(id);
+        }
+        (LayerKind::Group { trace: String::new(), body: iterations }, path)
+    }
+
+    /// The body of a repeat, whose names stand below `prefix`. A body of one unnamed block use adds no level of its own.
+    fn iteration(&mut self, body: &'a Body, prefix: String, sets: u64, scope: &mut Scope<'a>) -> Vec<LayerId> {
+        let mut level = Level::new(prefix, sets);
+        if let [Statement { kind: StatementKind::Call(call), name: None, .. }] = body.statements.as_slice() {
+            level.lends_its_place = self.blocks.contains_key(call.name.text.as_str());
+        }
+        scope.values.open();
+        let layers = self.body(body, scope, &mut level);
+        scope.values.close("is inside a repeat, which makes it more than once");
+        layers
+    }
+
+    fn repeat_count(&mut self, count: &'a ast::Expr, unrolled: bool, scope: &mut Scope<'a>) -> Option<u64> {
+        let int = self.int(count, scope)?;
+        let limit = if unrolled { limits::UNROLLED } else { limits::REPEAT };
+        let times = int.value;
+        if times < 1 {
+            let problem = Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "at least 1");
+            self.report(problem.notes(int.how));
+            return None;
+        }
+        if times > limit {
+            let title = format!("a repeat of {times} times");
+            let what = if unrolled { "an unrolled repeat" } else { "a repeat" };
+            let label = format!("{what} may have {}", ops::thousands(limit.unsigned_abs()));
+            self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
+            return None;
+        }
+        Some(times.unsigned_abs())
+    }
+
+    /// The path of an unnamed part with weights: its kind and its place among all of its kind in the level.
+    fn numbered(&mut self, kind: &str, statement: &Statement, level: &mut Level) -> String {
+        let name = level.number(kind);
+        let ident = ast::Ident { text: name.clone(), span: statement.head };
+        if let Err(first) = level.take(&ident) {
+            let title = format!("the name `{name}` of this unnamed `{kind}` is taken");
+            let label = format!("is called `{name}`, by its place among all of its kind");
+            self.report(Diagnostic::new(Code::N0206, title, statement.head, label).label(first, "the name is given here"));
+        }
+        level.path(&name)
+    }
+
+    /// A layer, a use of a shared instance, or a use of a block.
+    fn call(
+        &mut self,
+        call: &'a ast::Call,
+        statement: &'a Statement,
+        scope: &mut Scope<'a>,
+        level: &mut Level,
+    ) -> (LayerKind, String) {
+        let word = call.name.text.as_str();
+        if let Some((layer, rank)) = ops::layer(word) {
+            return self.layer(layer, rank, call, statement, scope, level);
+        }
+        if let Some(index) = scope.shared.iter().position(|shared| shared.declared.name.text == word) {
+            // Its weights live where it is declared: a label names this use's value only.
+            if let Some(label) = &statement.name {
+                self.take(label, level);
+            }
+            return (self.shared_use(index, call, scope), String::new());
+        }
+        if let Some(block) = self.blocks.get(word).copied() {
+            return self.block_use(block, call, statement, scope, level);
+        }
+        if let Some(label) = &statement.name {
+            self.take(label, level);
+        }
+        let problem = self.unknown_layer(call, scope);
+        self.report(problem);
+        (LayerKind::Missing, String::new())
+    }
+
+    fn unknown_layer(&self, call: &ast::Call, scope: &Scope<'a>) -> Diagnostic {
+        let word = &call.name.text;
+        let names = ops::layer_names()
+            .chain(self.blocks.keys().copied())
+            .chain(scope.shared.iter().map(|shared| shared.declared.name.text.as_str()));
+        let nearest = crate::diag::nearest(word, names);
+        let label = match nearest {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if scope.values.knows(word) => format!("a value's name: write `from {word}`"),
+            None => "no layer, block or shared instance has this name".to_owned(),
+        };
+        let problem = Diagnostic::new(Code::N0201, format!("unknown layer `{word}`"), call.name.span, label);
+        match nearest {
+            Some(name) => problem.fix("write the name so", call.name.span, name),
+            None => problem,
+        }
+    }
+
+    fn layer(
+        &mut self,
+        layer: &'static dyn ops::Layer,
+        rank: Option<usize>,
+        call: &'a ast::Call,
+        statement: &'a Statement,
+        scope: &mut Scope<'a>,
+        level: &mut Level,
+    ) -> (LayerKind, String) {
+        let kind = layer.decl().name;
+        let has_weights = layer.has_weights();
+        let path = match &statement.name {
+            Some(label) => {
+                level.number(kind);
+                self.take(label, level);
+                level.path(&label.text)
+            }
+            None if has_weights => self.numbered(kind, statement, level),
+            None => {
+                let name = level.number(kind);
+                level.path(&name)
+            }
+        };
+        let (args, values) = if takes_values(layer) {
+            (Some(ops::Args::default()), self.named_values(call, scope))
+        } else {
+            (self.bind(layer.decl(), &call.name, &call.args, scope, Code::N0211), Some(Vec::new()))
+        };
+        match (args, values) {
+            (Some(args), Some(values)) => (LayerKind::Op(Op { layer, rank, args, values }), path),
+            _ => (LayerKind::Missing, path),
+        }
+    }
+
+    /// The arguments of `add` and `concat`: names of values, at least two.
+    fn named_values(&mut self, call: &'a ast::Call, scope: &mut Scope<'a>) -> Option<Vec<Option<ValueId>>> {
+        let mut values = Vec::new();
+        for expr in bind::unpacked(&call.args) {
+            match &expr.kind {
+                ast::ExprKind::Word(word) => {
+                    let ident = ast::Ident { text: word.clone(), span: expr.span };
+                    values.push(self.value(&ident, scope));
+                }
+                _ => {
+                    let title = format!("`{}` takes names of values", call.name.text);
+                    let label = format!("not {}", bind::described(expr));
+                    self.report(Diagnostic::new(Code::N0204, title, expr.span, label));
+                    values.push(None);
+                }
+            }
+        }
+        if values.len() < 2 {
+            let title = format!("`{}` needs two values or more", call.name.text);
+            let label = format!("{} given", values.len());
+            self.report(Diagnostic::new(Code::N0203, title, call.name.span, label).note(format!(
+                "name values with `as`, then write `{}(a, b)`",
+                call.name.text
+            )));
+            return None;
+        }
+        Some(values)
+    }
+
+    fn shared_use(&mut self, index: usize, call: &'a ast::Call, scope: &mut Scope<'a>) -> LayerKind {
+        let SharedState { declared, id, sets, .. } = &scope.shared[index];
+        let (declared, id, sets) = (*declared, *id, *sets);
+        let name = declared.name.text.as_str();
+        if let Some(arg) = call.args.first() {
+            let title = format!("the shared `{name}` takes no arguments");
+            self.report(
+                Diagnostic::new(Code::N0210, title, arg.value.span, "one argument too many")
+                    .label(declared.name.span, "declared here, as one instance")
+                    .note("a `block` has parameters: it is a template, with new weights at each use"),
+            );
+        }
+        if let Some(id) = id {
+            return LayerKind::Shared(id);
+        }
+        if scope.around.contains(&name) {
+            self.report(uses_itself("shared", name, call.name.span, declared.name.span));
+            return LayerKind::Missing;
+        }
+        // Resolved at its first use, where every shared instance of the scope is known; it sees no values from outside.
+        let mut level = Level::new(scope.shared[index].prefix.clone(), sets);
+        let outside = std::mem::take(&mut scope.values);
+        scope.values.announce(&declared.body);
+        scope.around.push(name);
+        let body = self.body(&declared.body, scope, &mut level);
+        scope.around.pop();
+        scope.values = outside;
+        let id = SharedId(self.net.shared.len() as u32);
+        self.net.shared.push(Shared { name: name.to_owned(), body });
+        scope.shared[index].id = Some(id);
+        LayerKind::Shared(id)
+    }
+
+    fn block_use(
+        &mut self,
+        block: &'a ast::Block,
+        call: &'a ast::Call,
+        statement: &'a Statement,
+        scope: &mut Scope<'a>,
+        level: &mut Level,
+    ) -> (LayerKind, String) {
+        let name = block.name.text.as_str();
+        let place = level.number(&names::snake_case(name));
+        let path = match &statement.name {
+            Some(label) => {
+                self.take(label, level);
+                level.path(&label.text)
+            }
+            None if level.lends_its_place => level.prefix.clone(),
+            None => {
+                self.take(&ast::Ident { text: place.clone(), span: statement.head }, level);
+                level.path(&place)
+            }
+        };
+        self.used_blocks.insert(name);
+        if scope.around.contains(&name) {
+            self.report(uses_itself("block", name, call.name.span, block.name.span));
+            return (LayerKind::Missing, path);
+        }
+        let Some(ints) = self.block_params(block, call, scope) else {
+            return (LayerKind::Missing, path);
+        };
+        let shown: Vec<String> =
+            block.params.iter().map(|param| format!("{} = {}", param.name.text, ints[param.name.text.as_str()].0)).collect();
+        let shown = if shown.is_empty() { String::new() } else { format!("({})", shown.join(", ")) };
+        let trace = format!("in `{name}{shown}`");
+        let mut around = scope.around.clone();
+        around.push(name);
+        let mut inner = Scope { ints, shared: Vec::new(), values: Values::default(), around };
+        let mut inner_level = Level::new(path.clone(), level.sets);
+        self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
+        self.declare_shared(&block.shared, &mut inner, &mut inner_level);
+        inner.values.announce(&block.body);
+        let body = self.body(&block.body, &mut inner, &mut inner_level);
+        self.report_unused_shared(&inner);
+        self.trace.pop();
+        (LayerKind::Group { trace, body }, path)
+    }
+
+    /// Binds the arguments of a block use to the block's parameters.
+    fn block_params(
+        &mut self,
+        block: &'a ast::Block,
+        call: &'a ast::Call,
+        scope: &mut Scope<'a>,
+    ) -> Option<HashMap<&'a str, (i64, Span)>> {
+        let name = &block.name.text;
+        let mut given: HashMap<&str, (i64, Span)> = HashMap::new();
+        let mut complete = true;
+        for (place, arg) in call.args.iter().enumerate() {
+            let param = match &arg.name {
+                Some(arg_name) => block.params.iter().find(|param| param.name.text == arg_name.text),
+                None if place == 0 => block.params.first(),
+                None => None,
+            };
+            let Some(param) = param else {
+                complete = false;
+                let names: Vec<&str> = block.params.iter().map(|param| param.name.text.as_str()).collect();
+                let problem = bind::no_such_argument(name, arg, &names);
+                self.report(problem.label(block.name.span, "the block"));
+                continue;
+            };
+            if let Some((_, first)) = given.get(param.name.text.as_str()) {
+                complete = false;
+                let problem = bind::given_twice(name, &param.name.text, arg, *first);
+                self.report(problem);
+                continue;
+            }
+            match self.int(&arg.value, scope) {
+                Some(int) => {
+                    given.insert(&param.name.text, (int.value, arg.value.span));
+                }
+                None => complete = false,
+            }
+        }
+        let mut inner = Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
+        for param in &block.params {
+            let param_name = param.name.text.as_str();
+            if let Some((_, first)) = inner.ints.get(param_name) {
+                let problem = twice(&param.name, *first, "parameter");
+                self.report(problem);
+                complete = false;
+                continue;
+            }
+            let value = match (given.get(param_name), &param.default) {
+                (Some((value, _)), _) => Some(*value),
+                (None, Some(default)) => self.int(default, &mut inner).map(|int| int.value),
+                (None, None) if complete => {
+                    let title = format!("`{name}` needs `{param_name}`");
+                    self.report(
+                        Diagnostic::new(Code::N0203, title, call.name.span, format!("no `{param_name}` given"))
+                            .label(param.name.span, "declared here, without a default"),
+                    );
+                    None
+                }
+                (None, None) => None,
+            };
+            match value {
+                Some(value) => {
+                    inner.ints.insert(param_name, (value, param.name.span));
+                }
+                None => complete = false,
+            }
+        }
+        complete.then_some(inner.ints)
+    }
+
+    /// Looks a value up by name.
+    fn value(&mut self, name: &ast::Ident, scope: &mut Scope<'a>) -> Option<ValueId> {
+        match scope.values.find(name) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.report(problem);
+                None
+            }
+        }
+    }
+
+    fn asserted(&mut self, shape: &'a ast::Expr, scope: &mut Scope<'a>) -> Option<(Vec<Int>, Span)> {
+        let ast::ExprKind::List(sizes) = &shape.kind else {
+            let label = "write sizes in `[ ]`: `[8, 8, 8]`";
+            self.report(Diagnostic::new(Code::N0204, "an asserted shape is a list", shape.span, label));
+            return None;
+        };
+        let sizes: Option<Vec<Int>> = sizes.iter().map(|size| self.int_of_at_least(size, 1, scope, "a size")).collect();
+        Some((sizes?, shape.span))
+    }
+}
+
+/// The parts of a `repeat`.
+struct Repeat<'a> {
+    count: &'a ast::Expr,
+    tied: Option<Span>,
+    unrolled: Option<Span>,
+    body: &'a Body,
+    statement: &'a Statement,
+}
+
+/// Whether a layer reads values by name, and so can join the arms of a branch.
+fn takes_values(layer: &dyn ops::Layer) -> bool {
+    matches!(layer.decl().args, [ops::Arg { kind: Kind::Values, .. }])
+}
+
+fn twice(name: &ast::Ident, first: Span, what: &str) -> Diagnostic {
+    let title = format!("the {what} `{}` is given twice", name.text);
+    Diagnostic::new(Code::N0206, title, name.span, "the second").label(first, "the first")
+}
+
+fn uses_itself(what: &str, name: &str, used: Span, declared: Span) -> Diagnostic {
+    Diagnostic::new(Code::N0207, format!("the {what} `{name}` uses itself"), used, "used inside itself")
+        .label(declared, "declared here")
+}

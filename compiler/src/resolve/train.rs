@@ -1,0 +1,129 @@
+//! The train section: settings, their kinds and ranges. Whether they fit the model's shapes is for [`crate::check`].
+
+use std::collections::HashMap;
+
+use super::names::Values;
+use super::{Resolver, Scope, bind};
+use crate::ast::{self, ExprKind, Setting};
+use crate::diag::{Code, Diagnostic, did_you_mean};
+use crate::net::Train;
+use crate::ops::Choice;
+use crate::ops::datasets::DATASETS;
+use crate::ops::losses::LOSSES;
+use crate::ops::optimizers::OPTIMIZERS;
+
+/// Every setting of a train section, with what it is.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("data", "the data set; another can be named when training"),
+    ("loss", "what training makes small"),
+    ("optimizer", "how the parameters follow the gradient"),
+    ("batch", "samples of a step, 64 when absent"),
+    ("epochs", "passes over the data, 100 when absent"),
+    ("shuffle", "whether each epoch has an order of its own, true when absent"),
+    ("seed", "of every random choice, 0 when absent"),
+    ("eval_mode", "running_statistics, or batch_statistics to evaluate with those of each batch"),
+    ("numerics", "fast, or exact to allow only the most accurate kernels"),
+];
+
+impl<'a> Resolver<'a> {
+    pub(super) fn train(&mut self, train: &'a ast::Train) {
+        if let Some(model) = train.model.as_ref().filter(|model| model.text != self.net.name) {
+            let title = format!("`train {}` names another model", model.text);
+            let problem = Diagnostic::new(Code::N0506, title, model.span, format!("the model here is `{}`", self.net.name))
+                .label(self.net.name_span, "the model")
+                .fix("name the model", model.span, self.net.name.clone());
+            self.report(problem);
+        }
+        let mut settings: HashMap<&str, &'a Setting> = HashMap::new();
+        for setting in &train.settings {
+            let key = &setting.key;
+            if !SETTINGS.iter().any(|(name, _)| *name == key.text) {
+                let names = SETTINGS.iter().map(|(name, _)| *name);
+                let title = format!("unknown setting `{}`", key.text);
+                let label = did_you_mean(&key.text, names.clone(), "a train section has no such setting");
+                let all = names.collect::<Vec<_>>().join(", ");
+                self.report(Diagnostic::new(Code::N0504, title, key.span, label).note(format!("its settings: {all}")));
+            } else if let Some(first) = settings.get(key.text.as_str()) {
+                let title = format!("the setting `{}` is given twice", key.text);
+                let first = first.key.span;
+                self.report(Diagnostic::new(Code::N0105, title, key.span, "the second").label(first, "the first"));
+            } else {
+                settings.insert(&key.text, setting);
+            }
+        }
+        let ints = self.model_ints.clone();
+        let mut scope = Scope { ints, shared: Vec::new(), values: Values::default(), around: Vec::new() };
+        self.settings(train, &settings, &mut scope);
+    }
+
+    fn settings(&mut self, train: &'a ast::Train, settings: &HashMap<&str, &'a Setting>, scope: &mut Scope<'a>) {
+        let value = |name: &str| settings.get(name).map(|setting| &setting.value);
+        let before = self.diagnostics.len();
+        for (name, example) in [("loss", "cross_entropy"), ("optimizer", "sgd(lr = 1e-2)")] {
+            if !settings.contains_key(name) {
+                let title = format!("the training has no {name}");
+                let example = if self.fixes.is_yaml(train.head) && name == "optimizer" { "{ sgd: { lr: 1e-2 } }" } else { example };
+                let colon = if self.fixes.is_yaml(train.head) { ":" } else { "" };
+                let problem = Diagnostic::new(Code::N0505, title, train.head, format!("needs `{name}`"));
+                self.report(problem.note(format!("for example: `{name}{colon} {example}`")));
+            }
+        }
+        let datasets = DATASETS.iter().map(|dataset| &dataset.decl);
+        let data =
+            value("data").and_then(|expr| self.choice("data set", datasets, Code::N0504, Code::N0502, expr, scope));
+        let loss =
+            value("loss").and_then(|expr| self.choice("loss", LOSSES.iter(), Code::N0504, Code::N0502, expr, scope));
+        let optimizer = value("optimizer")
+            .and_then(|expr| self.choice("optimizer", OPTIMIZERS.iter(), Code::N0504, Code::N0502, expr, scope));
+        let mut count = |name: &str, least: i64, otherwise: u64| match value(name) {
+            Some(expr) => self.int(expr, scope).map_or(otherwise, |int| {
+                if int.value < least {
+                    let title = format!("`{name}` is {}", int.value);
+                    let problem = Diagnostic::new(Code::N0502, title, int.span, format!("must be at least {least}"));
+                    self.report(problem.notes(int.how));
+                }
+                int.value.unsigned_abs()
+            }),
+            None => otherwise,
+        };
+        let batch = count("batch", 1, 64);
+        let epochs = count("epochs", 1, 100);
+        let seed = count("seed", 0, 0);
+        let mut word = |name: &str, words: [&str; 2]| match value(name) {
+            None => None,
+            Some(expr) => match &expr.kind {
+                ExprKind::Word(word) if words.contains(&word.as_str()) => Some(word == words[1]),
+                _ => {
+                    let title = format!("`{name}` is {} or {}, not {}", words[0], words[1], bind::described(expr));
+                    self.report(Diagnostic::new(Code::N0204, title, expr.span, "not one of its words"));
+                    None
+                }
+            },
+        };
+        let shuffle = word("shuffle", ["false", "true"]).unwrap_or(true);
+        let batch_statistics = word("eval_mode", ["running_statistics", "batch_statistics"]).unwrap_or(false);
+        let exact = word("numerics", ["fast", "exact"]).unwrap_or(false);
+        if let Some(optimizer) = &optimizer {
+            self.check_nesterov(optimizer);
+        }
+        if self.diagnostics.len() == before
+            && let (Some(loss), Some(optimizer)) = (loss, optimizer)
+        {
+            let head = train.head;
+            self.net.train =
+                Some(Train { head, data, loss, optimizer, batch, epochs, shuffle, seed, batch_statistics, exact });
+        }
+    }
+
+    /// PyTorch's rule: Nesterov momentum needs a momentum and no dampening.
+    fn check_nesterov(&mut self, optimizer: &Choice) {
+        let args = &optimizer.args;
+        let is_fit = args.number("momentum").is_none_or(|momentum| momentum > 0.0)
+            && args.number("dampening").is_none_or(|dampening| dampening == 0.0);
+        if args.bool("nesterov") && !is_fit {
+            let title = "`nesterov` needs a momentum above 0 and no dampening";
+            let span = args.span("nesterov").unwrap_or(optimizer.span);
+            self.report(Diagnostic::new(Code::N0502, title, span, "has no momentum to look ahead along"));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What every model is, and what it is run and trained with.
+
+/// A model that [`netspec!`](crate::netspec) made: its types and numbers. Its methods are the struct's own.
+pub trait Model: Clone + Send + Sync + Sized + 'static {
+    /// One sample: an array with the sizes of the spec, `[[[f32; 32]; 32]; 3]` for an image; with several inputs a tuple of
+    /// such arrays. A batch is a slice of them.
+    type Input: Clone + Send + Sync + 'static;
+    /// What comes out for one sample, like `Input`.
+    type Output: Clone + Send + Sync + 'static;
+    /// The model's name in its spec.
+    const NAME: &'static str;
+    /// How many trainable parameters it has.
+    const PARAMETERS: usize;
+}
+
+/// Proves that what `First` gives is what `Second` takes.
+///
+/// ```
+/// netspec::netspec! { model Encoder { input x [8]; linear(3); } }
+/// # mod decoder {
+/// netspec::netspec! { model Decoder { input code [3]; linear(8); } }
+/// # }
+/// # use decoder::Decoder;
+/// const _: () = netspec::joins::<Encoder, Decoder>();
+/// ```
+///
+/// ```compile_fail,E0271
+/// # netspec::netspec! { model Encoder { input x [8]; linear(3); } }
+/// const _: () = netspec::joins::<Encoder, Encoder>();
+/// ```
+pub const fn joins<First: Model, Second: Model<Input = First::Output>>() {}
+
+/// The memory in which a model runs: make one for each thread that runs models, and use it again and again.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Workspace {}
+
+impl Workspace {
+    /// An empty workspace; it grows to what the model needs when it is first used.
+    pub fn new() -> Workspace {
+        Workspace::default()
+    }
+}
+
+/// How far the output of one sample is from what was wanted.
+pub trait Loss<Output> {
+    /// What is wanted of one sample: a class, say, or an output.
+    type Target;
+
+    /// The loss of one sample; writes its derivative by each value of `output` into `gradient`.
+    fn loss(&self, output: &Output, target: &Self::Target, gradient: &mut Output) -> f32;
+}
+
+/// How parameters follow from gradients.
+pub trait Optimizer {
+    /// Changes the parameters, given the gradient of the loss by each. It is always called with the same parameters, so
+    /// that it can keep what it knows of each by its index.
+    fn update(&mut self, params: &mut [f32], gradients: &[f32]);
+}

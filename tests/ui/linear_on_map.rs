@@ -1,0 +1,13 @@
+netspec::netspec! {
+    model Net {
+        input image [3, 32, 32];
+        conv(8, kernel = 3, padding = 1) as conv1;
+        relu;
+        max_pool(4);
+        linear(512 -> 32) as fc1;
+        relu;
+        linear(2) as fc2;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,3 @@
+netspec::netspec!(pub(crate) Classifier = "specs/linear_on_map.netspec");
+
+fn main() {}

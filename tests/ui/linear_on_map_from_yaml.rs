@@ -1,0 +1,3 @@
+netspec::netspec!("specs/linear_on_map.yaml");
+
+fn main() {}

@@ -1,0 +1,3 @@
+netspec::netspec! {}
+
+fn main() {}

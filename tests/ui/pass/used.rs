@@ -1,0 +1,77 @@
+//! What a user writes of a model whose spec is right.
+#![deny(warnings, missing_docs, unsafe_code, unreachable_pub)]
+
+use netspec::{Error, Loss, Model, Optimizer, Workspace, joins, samples};
+
+/// A page in line.
+pub mod in_line {
+    netspec::netspec! {
+        /// Blocks and their comments are read as in a file.
+        block Half(n) { max_pool(2); conv(n, kernel = 3, padding = 1); }
+
+        model Net(n = 8) {
+            input image [3, 32, 32];
+            Half(n); relu;                  // 3 x 32 x 32 to 8 x 16 x 16
+            view(-1, 16 * 16 * n);
+            linear(2) as fc1;
+        }
+    }
+}
+
+mod of_files {
+    netspec::netspec!(pub(crate) Wide = "specs/net.netspec", n = 32);
+    netspec::netspec!(pub Narrow = "specs/net.netspec", n = 2,);
+    netspec::netspec!("specs/net.netspec");
+
+    pub(crate) fn default_width() -> usize {
+        <Net as netspec::Model>::PARAMETERS
+    }
+}
+
+macro_rules! scores {
+    ($name:ident, $inputs:literal, $($layers:tt)*) => {
+        netspec::netspec! { model $name { input scores [$inputs]; linear($inputs -> 4); $($layers)* } }
+    };
+}
+scores!(Scores, 2, tanh; linear(1););
+
+const _: () = joins::<in_line::Net, Scores>();
+
+struct Nothing;
+
+impl<Output> Loss<Output> for Nothing {
+    type Target = ();
+    fn loss(&self, _: &Output, _: &(), _: &mut Output) -> f32 {
+        0.0
+    }
+}
+
+impl Optimizer for Nothing {
+    fn update(&mut self, _: &mut [f32], _: &[f32]) {}
+}
+
+fn main() {
+    netspec::netspec! { model Local { input x [2]; input y [3]; concat(x, y); linear(2) as a; output a, y; } }
+    assert_eq!(Local::PARAMETERS, 12);
+    let _: <Local as Model>::Input = ([0.0; 2], [0.0; 3]);
+    let _: <Local as Model>::Output = ([0.0; 2], [0.0; 3]);
+
+    let mut net = in_line::Net::new(0);
+    assert_eq!(net.params().len(), 3 * 8 * 9 + 8 + 2048 * 2 + 2);
+    net.params_mut()[0] = 1.0;
+    assert_eq!(format!("{:?}", net.clone()), "Net { .. }");
+
+    let workspace = &mut Workspace::new();
+    let image: <in_line::Net as Model>::Input = [[[0.5; 32]; 32]; 3];
+    let mut gradients = vec![0.0; in_line::Net::PARAMETERS];
+    assert!(net.infer(workspace, &[image], &mut [[0.0; 2]]).is_err());
+    assert!(net.step(workspace, &[image], &[()], &Nothing, &mut Nothing).is_err());
+    assert!(net.gradients(workspace, &[image], &[()], &Nothing, &mut gradients).is_err());
+    assert!(net.save("no.file").is_err() && of_files::Narrow::load("no.file").is_err());
+
+    assert_eq!(samples::<of_files::Wide>(&vec![0.0; 6 * 32 * 32]).unwrap().len(), 2);
+    assert!(matches!(samples::<of_files::Wide>(&[0.0; 5]), Err(Error::PartSample { .. })));
+    assert_eq!(of_files::Wide::PARAMETERS, 3 * 32 * 9 + 32 + 32 * 256 * 2 + 2);
+    assert_eq!(of_files::default_width(), 3 * 16 * 9 + 16 + 16 * 256 * 2 + 2);
+    assert_eq!((of_files::Wide::NAME, Scores::PARAMETERS), ("Net", 17));
+}

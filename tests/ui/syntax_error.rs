@@ -1,0 +1,11 @@
+netspec::netspec! {
+    model Net {
+        input image [3, 32, 32];
+        conv(8, kernel = 3)
+        relu;
+        max_pool(2, );
+        max_pool = 2;
+    }
+}
+
+fn main() {}

@@ -7,6 +7,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
 use crate::check::Checked;
+use crate::ops::thousands;
 
 /// What the generated items need to know of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +25,22 @@ pub struct Face {
 }
 
 impl Face {
-    /// The face of a proved model, which comes from `origin`. Until there is such a model, it is empty.
-    pub fn new(_: &Checked, origin: &str) -> Face {
-        let (inputs, outputs) = (Vec::new(), Vec::new());
-        Face { name: String::new(), origin: origin.to_owned(), inputs, outputs, parameters: 0 }
+    /// The face of a proved model, which comes from `origin`.
+    pub fn new(checked: &Checked, origin: &str) -> Face {
+        Face {
+            name: checked.net.name.clone(),
+            origin: origin.to_owned(),
+            inputs: checked.net.inputs.iter().filter_map(|input| input.shape.clone()).collect(),
+            outputs: checked.outputs.clone(),
+            parameters: checked.parameters,
+        }
     }
 }
 
 /// The items of a model: the struct `name` and what it can do.
 pub fn emit(visibility: &TokenStream, name: &Ident, face: &Face) -> TokenStream {
     let Face { name: model_name, origin, inputs, outputs, parameters } = face;
-    let doc = format!("`{model_name}`, from {origin}: {} parameters.", grouped(*parameters));
+    let doc = format!("`{model_name}`, from {origin}: {} parameters.", thousands(*parameters));
     let input = samples_type(inputs);
     let output = samples_type(outputs);
     let parameters = Literal::u64_unsuffixed(*parameters);
@@ -172,19 +178,6 @@ fn samples_type(shapes: &[Vec<u64>]) -> TokenStream {
     }
 }
 
-/// `159,330`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,11 +237,5 @@ mod tests {
             ),
             "{items}"
         );
-    }
-
-    #[test]
-    fn thousands_are_set_apart() {
-        let texts = [0, 999, 1_000, 159_330, 4_294_967_296].map(grouped);
-        assert_eq!(texts, ["0", "999", "1,000", "159,330", "4,294,967,296"]);
     }
 }

@@ -83,8 +83,10 @@ pub struct NetLayer {
     pub sets: u64,
     /// The shape that the user asserts of its output, and where.
     pub asserted: Option<(Vec<Int>, Span)>,
-    /// The word it is known by.
+    /// The word it is known by: what an error of its own is blamed on.
     pub head: Span,
+    /// The call with its arguments when it stands on one line, else the head: what is pointed at for having made a value.
+    pub call: Span,
     /// The whole statement.
     pub span: Span,
 }

@@ -59,7 +59,8 @@ impl Field {
 
     /// The field after `times` more iterations of a loop that adds `growth` in each.
     pub fn grown(&self, growth: &[u64], times: u64) -> Field {
-        let sizes = self.sizes.iter().zip(growth).map(|(size, add)| size.saturating_add(add.saturating_mul(times))).collect();
+        let sizes =
+            self.sizes.iter().zip(growth).map(|(size, add)| size.saturating_add(add.saturating_mul(times))).collect();
         Field { sizes, ..self.clone() }
     }
 }

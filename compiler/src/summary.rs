@@ -51,12 +51,7 @@ pub fn summary(checked: &Checked) -> Summary {
         model: checked.net.name.clone(),
         parameters: checked.parameters,
         macs: layers.iter().fold(0, |sum: u64, row| sum.saturating_add(row.macs)),
-        input: checked
-            .net
-            .inputs
-            .iter()
-            .filter_map(|input| Some((input.name.clone(), input.shape.clone()?)))
-            .collect(),
+        input: checked.net.inputs.iter().filter_map(|input| Some((input.name.clone(), input.shape.clone()?))).collect(),
         output: checked.outputs.clone(),
         layers,
     }

@@ -1,1 +1,1 @@
-
+//! End-to-end tests of netspec; the tests themselves are in `tests/`.

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::{Check, CheckFormat};
 use crate::compile::{compile, report, verdict};
-use crate::text::{Inputs, Outputs, arrow, thousands};
+use crate::text::{Inputs, Outputs, arrow};
+use netspec_compiler::ops::thousands;
 
 pub(crate) fn run(args: &Check) -> io::Result<Verdict> {
     let params = args.params.values();

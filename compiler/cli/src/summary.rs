@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::{self, SummaryFormat};
 use crate::compile::{compile, report, verdict};
-use crate::text::{Inputs, Outputs, arrow, shape, thousands};
+use crate::text::{Inputs, Outputs, arrow, shape};
+use netspec_compiler::ops::thousands;
 
 pub(crate) fn run(args: &args::Summary) -> io::Result<Verdict> {
     let outcome = compile(&args.file, args.params.values());

@@ -3,25 +3,12 @@
 use netspec_compiler::summary::Summary;
 use serde::{Serialize, Serializer};
 
-/// `18,090`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// `3 x 32 x 32`.
 pub(crate) fn shape(sizes: &[u64]) -> String {
     if sizes.is_empty() {
         return "scalar".to_owned();
     }
-    sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ")
+    netspec_compiler::ops::sizes(sizes)
 }
 
 /// `3 x 32 x 32 -> 2`, or with several values `(3 x 32 x 32, 10) -> 2`.
@@ -65,13 +52,6 @@ impl Serialize for Outputs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_get_a_comma_every_three_digits() {
-        let numbers = [0, 999, 1000, 18_090, 123_456, 1_234_567, u64::MAX];
-        let texts = ["0", "999", "1,000", "18,090", "123,456", "1,234,567", "18,446,744,073,709,551,615"];
-        assert_eq!(numbers.map(thousands), texts);
-    }
 
     #[test]
     fn one_value_is_its_shape_and_several_are_told_apart() {

@@ -25,7 +25,7 @@ impl<'a> Checker<'a> {
             bodies.push(nodes);
             other = projected;
         }
-        value.made_at = layer.head;
+        value.made_at = layer.call;
         value.field = super::joined(&[other.clone(), residual.clone()]);
         // Were it mended, the sum would most likely have the body's shape.
         value.shape = residual.shape.clone().filter(|_| other.shape.is_some());
@@ -34,9 +34,14 @@ impl<'a> Checker<'a> {
         {
             let beside = if project.is_some() { "the projection" } else { "what comes in" };
             let title = format!("`{}` adds {} to {}", layer.name, given(of_body), given(of_other));
-            let mut problem = Diagnostic::new(Code::N0303, title, layer.head, format!("its body does not keep the shape of {beside}"))
-                .label(residual.made_at, format!("the body makes {}", given(of_body)))
-                .label(other.made_at, format!("{beside}: {}", given(of_other)));
+            let mut problem = Diagnostic::new(
+                Code::N0303,
+                title,
+                layer.head,
+                format!("its body does not keep the shape of {beside}"),
+            )
+            .label(residual.made_at, format!("the body makes {}", given(of_body)))
+            .label(other.made_at, format!("{beside}: {}", given(of_other)));
             if project.is_none() {
                 problem = problem.notes(projection(of_other, of_body, self.fixes.is_yaml(layer.head)));
             }
@@ -63,7 +68,7 @@ impl<'a> Checker<'a> {
         }
         *value = match self.facts(layer, join, None, &Args::default(), &ends) {
             Ok(facts) => self.made(layer, &facts, &ends),
-            Err(likely) => Value { shape: likely, made_at: layer.head, field: None },
+            Err(likely) => Value { shape: likely, made_at: layer.call, field: None },
         };
         Node { bodies, ..self.node(id, value, &[before]) }
     }
@@ -105,7 +110,7 @@ impl<'a> Checker<'a> {
                 last.grown(&growth, count - 1)
             });
         }
-        *value = Value { field, made_at: layer.head, ..after };
+        *value = Value { field, made_at: layer.call, ..after };
         Node { bodies: vec![nodes], ..self.node(id, value, &[before]) }
     }
 
@@ -126,7 +131,7 @@ impl<'a> Checker<'a> {
         if !trace.is_empty() {
             self.trace.pop();
         }
-        *value = Value { made_at: layer.head, ..after };
+        *value = Value { made_at: layer.call, ..after };
         Node { bodies: vec![nodes], ..self.node(id, value, &[before]) }
     }
 
@@ -144,7 +149,7 @@ impl<'a> Checker<'a> {
         let (nodes, after) = self.body(&declared.body, before.clone());
         self.trace.pop();
         self.inside.pop();
-        *value = Value { made_at: layer.head, ..after };
+        *value = Value { made_at: layer.call, ..after };
         Node { bodies: vec![nodes], ..self.node(id, value, &[before]) }
     }
 
@@ -158,7 +163,8 @@ impl<'a> Checker<'a> {
             return;
         };
         let differing = of_first.iter().zip(weights).find(|(first, here)| first != here);
-        let (there, here) = differing.map_or_else(Default::default, |(first, here)| (sizes(&first.shape), sizes(&here.shape)));
+        let (there, here) =
+            differing.map_or_else(Default::default, |(first, here)| (sizes(&first.shape), sizes(&here.shape)));
         let title = format!("the shared `{name}` is used with other sizes");
         let problem = Diagnostic::new(Code::N0401, title, at, "used here with other sizes")
             .label(first, "its first use, which fixes its weights")

@@ -162,7 +162,9 @@ impl<'a> Checker<'a> {
         let (body, last) = self.body(&net.body, first);
         let outputs: Vec<Value> = match net.outputs.as_slice() {
             [] => vec![last],
-            named => named.iter().map(|output| self.values.get(&output.value).cloned().unwrap_or(unknown.clone())).collect(),
+            named => {
+                named.iter().map(|output| self.values.get(&output.value).cloned().unwrap_or(unknown.clone())).collect()
+            }
         };
         if self.parameters > limits::PARAMETERS {
             let title = format!("`{}` has {} parameters", net.name, thousands(self.parameters));
@@ -219,7 +221,7 @@ impl<'a> Checker<'a> {
         match &layer.kind {
             LayerKind::Op(op) => self.op(id, layer, op, value),
             LayerKind::From(from) => {
-                let unknown = Value { shape: None, made_at: layer.head, field: None };
+                let unknown = Value { shape: None, made_at: layer.call, field: None };
                 *value = self.values.get(from).cloned().unwrap_or(unknown);
                 self.node(id, value, &[])
             }
@@ -229,7 +231,7 @@ impl<'a> Checker<'a> {
             LayerKind::Group { trace, body } => self.group(id, layer, trace, body, value),
             LayerKind::Shared(shared) => self.shared_use(id, layer, *shared, value),
             LayerKind::Missing => {
-                *value = Value { shape: None, made_at: layer.head, field: None };
+                *value = Value { shape: None, made_at: layer.call, field: None };
                 self.node(id, value, &[])
             }
         }
@@ -250,7 +252,7 @@ impl<'a> Checker<'a> {
     }
 
     fn op(&mut self, id: LayerId, layer: &'a NetLayer, op: &'a Op, value: &mut Value) -> Node {
-        let unknown = Value { shape: None, made_at: layer.head, field: None };
+        let unknown = Value { shape: None, made_at: layer.call, field: None };
         let inputs: Vec<Value> = match op.values.as_slice() {
             [] => vec![value.clone()],
             names => names
@@ -261,7 +263,7 @@ impl<'a> Checker<'a> {
         let facts = self.facts(layer, op.layer, op.rank, &op.args, &inputs);
         let facts = facts.unwrap_or_else(|likely| {
             let known = inputs.iter().all(|input| input.shape.is_some());
-            *value = Value { shape: likely, made_at: layer.head, field: None };
+            *value = Value { shape: likely, made_at: layer.call, field: None };
             if !known {
                 value.shape = op.layer.output_of_unknown(&op.args);
             }
@@ -284,10 +286,8 @@ impl<'a> Checker<'a> {
         args: &ops::Args,
         inputs: &[Value],
     ) -> Result<Facts, Option<Shape>> {
-        let incoming: Option<Vec<Incoming>> = inputs
-            .iter()
-            .map(|input| Some(Incoming { shape: input.shape.clone()?, made_at: input.made_at }))
-            .collect();
+        let incoming: Option<Vec<Incoming>> =
+            inputs.iter().map(|input| Some(Incoming { shape: input.shape.clone()?, made_at: input.made_at })).collect();
         let incoming = incoming.ok_or(None)?;
         let site = Site {
             name: &layer.name,
@@ -320,7 +320,7 @@ impl<'a> Checker<'a> {
     fn made(&self, layer: &NetLayer, facts: &Facts, inputs: &[Value]) -> Value {
         Value {
             shape: Some(facts.output.clone()),
-            made_at: layer.head,
+            made_at: layer.call,
             field: joined(inputs).map(|field| field.through(&facts.window)),
         }
     }
@@ -378,4 +378,3 @@ fn joined(inputs: &[Value]) -> Option<Field> {
     let first = fields.next()??;
     fields.try_fold(first, |joined, field| joined.joined(&field?))
 }
-

@@ -78,8 +78,7 @@ impl Checker<'_> {
             if let (Some(ops::Value::Numbers(numbers)), Some(channels)) = (data.args.get(part), channels)
                 && numbers.len() as u64 != channels
             {
-                let title =
-                    format!("`{part}` of `{name}` has {} number{}", numbers.len(), plural(numbers.len()));
+                let title = format!("`{part}` of `{name}` has {} number{}", numbers.len(), plural(numbers.len()));
                 let label = format!("one for each of {channels} channel{}", plural(channels as usize));
                 let span = data.args.span(part).unwrap_or(data.span);
                 self.report(Diagnostic::new(Code::N0503, title, span, label));
@@ -93,7 +92,11 @@ impl Checker<'_> {
             && losses::takes_label(loss.decl)
             && classes as u64 != *outputs
         {
-            let title = format!("`{name}` has {classes} class{}, but the output is {}", if classes == 1 { "" } else { "es" }, given(output_shape));
+            let title = format!(
+                "`{name}` has {classes} class{}, but the output is {}",
+                if classes == 1 { "" } else { "es" },
+                given(output_shape)
+            );
             let span = data.args.span("classes").unwrap_or(data.span);
             let problem = Diagnostic::new(Code::N0503, title, span, format!("{classes} labels, from 0"))
                 .label(output.made_at, format!("this makes {}", given(output_shape)));

@@ -11,9 +11,7 @@ impl Checker<'_> {
         };
         if first.layer.is_activation() && second.layer.is_activation() {
             let title = format!("two activations in a row: `{}` and `{}`", before.name, layer.name);
-            self.report(
-                Diagnostic::new(Code::N0907, title, layer.head, "the second").label(before.head, "the first"),
-            );
+            self.report(Diagnostic::new(Code::N0907, title, layer.head, "the second").label(before.head, "the first"));
         }
         if has_bias(first) && second.layer.decl().name == "batch_norm" {
             let title = format!("the bias of `{}` is undone by `{}`", before.name, layer.name);

@@ -8,7 +8,12 @@ pub(super) struct Add;
 static DECL: Decl = Decl {
     name: "add",
     aliases: &[],
-    args: &[Arg { name: "values", kind: Kind::Values, default: Default::Required, docs: "names of two values or more" }],
+    args: &[Arg {
+        name: "values",
+        kind: Kind::Values,
+        default: Default::Required,
+        docs: "names of two values or more",
+    }],
     docs: "The sum of named values of one shape, element by element. Source: PyTorch, torch.add.",
 };
 

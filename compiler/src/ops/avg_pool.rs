@@ -13,7 +13,12 @@ static DECL: Decl = Decl {
         Arg::required("kernel", Kind::PerAxis(1), "size of the window"),
         Arg::optional("stride", Kind::PerAxis(1), "step of the window; the kernel when absent"),
         Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "zeros on each side, at most half the window"),
-        Arg::with("ceil_mode", Kind::Bool, Default::Bool(false), "round sizes up: a last window may hang over the edge"),
+        Arg::with(
+            "ceil_mode",
+            Kind::Bool,
+            Default::Bool(false),
+            "round sizes up: a last window may hang over the edge",
+        ),
         Arg::with("count_include_pad", Kind::Bool, Default::Bool(true), "whether the padding counts in the mean"),
     ],
     docs: "The mean of each window, channel by channel. Input `[channels, …]`, output `[channels, …]`, each spatial size \

@@ -9,7 +9,12 @@ static DECL: Decl = Decl {
     name: "batch_norm",
     aliases: ranked!("batch_norm1d" "batch_norm2d" "batch_norm3d"),
     args: &[
-        Arg::with("momentum", Kind::Number(NumberRange::FRACTION), Default::Number(0.1), "weight of the newest batch in the running statistics"),
+        Arg::with(
+            "momentum",
+            Kind::Number(NumberRange::FRACTION),
+            Default::Number(0.1),
+            "weight of the newest batch in the running statistics",
+        ),
         Arg::with("eps", Kind::Number(NumberRange::POSITIVE), Default::Number(1e-5), "added to the variance"),
         Arg::with("affine", Kind::Bool, Default::Bool(true), "scale and shift each channel by trained numbers"),
         Arg::optional("init_weight", Kind::VectorInit, "initial scale; 1 when absent"),

@@ -8,7 +8,12 @@ pub(super) struct ChannelDropout;
 static DECL: Decl = Decl {
     name: "channel_dropout",
     aliases: ranked!("dropout1d" "dropout2d" "dropout3d"),
-    args: &[Arg::with("p", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.5), "probability that a channel is dropped")],
+    args: &[Arg::with(
+        "p",
+        Kind::Number(NumberRange::BELOW_ONE),
+        Default::Number(0.5),
+        "probability that a channel is dropped",
+    )],
     docs: "In training each channel of each sample is zero with probability `p`, else scaled by `1 / (1 - p)`; in inference nothing happens. \
            Input and output `[channels, …]`. Source: Tompson et al. 2015; PyTorch, torch.nn.Dropout2d.",
 };
@@ -19,7 +24,12 @@ impl Layer for ChannelDropout {
     }
 
     fn example(&self) -> Example {
-        Example { input: "[64, 8, 8]", good: "channel_dropout(0.4);", bad: "view(-1, 4096); dropout2d;", error: Code::N0308 }
+        Example {
+            input: "[64, 8, 8]",
+            good: "channel_dropout(0.4);",
+            bad: "view(-1, 4096); dropout2d;",
+            error: Code::N0308,
+        }
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -1,9 +1,7 @@
 //! `conv`: convolution over 1, 2 or 3 spatial dimensions.
 
 use super::window::Sliding;
-use super::{
-    Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, elements, given, plural, ranked,
-};
+use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, elements, given, plural, ranked};
 use crate::diag::{Code, Diagnostic};
 
 pub(super) struct Conv;
@@ -18,7 +16,12 @@ static DECL: Decl = Decl {
         Arg::with("stride", Kind::PerAxis(1), Default::Int(1), "step of the window"),
         Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "zeros on each side"),
         Arg::with("dilation", Kind::PerAxis(1), Default::Int(1), "distance between the window's elements"),
-        Arg::with("groups", Kind::Integer(1), Default::Int(1), "channels are split into this many independent convolutions"),
+        Arg::with(
+            "groups",
+            Kind::Integer(1),
+            Default::Int(1),
+            "channels are split into this many independent convolutions",
+        ),
         Arg::with("bias", Kind::Bool, Default::Bool(true), "add a number for each output channel"),
         Arg::optional("init", Kind::Init, "initial weight; PyTorch's default when absent"),
         Arg::optional("init_bias", Kind::VectorInit, "initial bias; PyTorch's default when absent"),
@@ -74,7 +77,11 @@ impl Layer for Conv {
         let groups = site.args.size("groups");
         for (what, size) in [("input", channels), ("output", out)] {
             if size % groups != 0 {
-                let title = format!("{groups} groups do not divide {size} {what} channel{} of `{}`", plural(size as usize), site.name);
+                let title = format!(
+                    "{groups} groups do not divide {size} {what} channel{} of `{}`",
+                    plural(size as usize),
+                    site.name
+                );
                 let diagnostic = Diagnostic::new(
                     Code::N0403,
                     title,

@@ -2,7 +2,8 @@
 
 use super::{Arg, Decl, Kind, NumberRange};
 
-const MEAN: Arg = Arg::optional("mean", Kind::Numbers(NumberRange::ANY), "subtracted from each channel, of values between 0 and 1");
+const MEAN: Arg =
+    Arg::optional("mean", Kind::Numbers(NumberRange::ANY), "subtracted from each channel, of values between 0 and 1");
 const STD: Arg = Arg::optional("std", Kind::Numbers(NumberRange::POSITIVE), "divides each channel behind that");
 
 /// A data set: its declaration, and what a check can know of its records.
@@ -18,8 +19,7 @@ pub struct Dataset {
 
 const DIGITS: &[&str] = &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
-const CIFAR10: &[&str] =
-    &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+const CIFAR10: &[&str] = &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 #[rustfmt::skip]
 const CIFAR100: &[&str] = &[
@@ -40,7 +40,11 @@ pub static DATASETS: &[Dataset] = &[
             name: "cifar10",
             aliases: &[],
             args: &[
-                Arg::optional("classes", Kind::Words(CIFAR10), "the classes to keep, renumbered in this order; all when absent"),
+                Arg::optional(
+                    "classes",
+                    Kind::Words(CIFAR10),
+                    "the classes to keep, renumbered in this order; all when absent",
+                ),
                 MEAN,
                 STD,
             ],
@@ -54,7 +58,11 @@ pub static DATASETS: &[Dataset] = &[
             name: "cifar100",
             aliases: &[],
             args: &[
-                Arg::optional("classes", Kind::Words(CIFAR100), "the classes to keep, renumbered in this order; all when absent"),
+                Arg::optional(
+                    "classes",
+                    Kind::Words(CIFAR100),
+                    "the classes to keep, renumbered in this order; all when absent",
+                ),
                 MEAN,
                 STD,
             ],

@@ -8,7 +8,12 @@ pub(super) struct Dropout;
 static DECL: Decl = Decl {
     name: "dropout",
     aliases: &[],
-    args: &[Arg::with("p", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.5), "probability that a unit is dropped")],
+    args: &[Arg::with(
+        "p",
+        Kind::Number(NumberRange::BELOW_ONE),
+        Default::Number(0.5),
+        "probability that a unit is dropped",
+    )],
     docs: "In training each element is zero with probability `p`, else scaled by `1 / (1 - p)`; in inference nothing happens. Any shape. \
            Source: Srivastava et al. 2014; PyTorch, torch.nn.Dropout.",
 };

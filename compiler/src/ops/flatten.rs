@@ -19,7 +19,12 @@ impl Layer for Flatten {
     }
 
     fn example(&self) -> Example {
-        Example { input: "[8, 8, 8]", good: "flatten; linear(512 -> 10);", bad: "flatten; conv(8, kernel = 3);", error: Code::N0308 }
+        Example {
+            input: "[8, 8, 8]",
+            good: "flatten; linear(512 -> 10);",
+            bad: "flatten; conv(8, kernel = 3);",
+            error: Code::N0308,
+        }
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -7,8 +7,18 @@ const NONLINEARITIES: &[&str] = &["linear", "relu", "leaky_relu", "tanh", "sigmo
 const MODES: &[&str] = &["fan_in", "fan_out"];
 
 static KAIMING_ARGS: [Arg; 2] = [
-    Arg::with("nonlinearity", Kind::Word(NONLINEARITIES), Default::Word("leaky_relu"), "what follows the layer; it sets the gain"),
-    Arg::with("mode", Kind::Word(MODES), Default::Word("fan_in"), "keep the variance of values (fan_in) or of gradients (fan_out)"),
+    Arg::with(
+        "nonlinearity",
+        Kind::Word(NONLINEARITIES),
+        Default::Word("leaky_relu"),
+        "what follows the layer; it sets the gain",
+    ),
+    Arg::with(
+        "mode",
+        Kind::Word(MODES),
+        Default::Word("fan_in"),
+        "keep the variance of values (fan_in) or of gradients (fan_out)",
+    ),
 ];
 
 /// Every initialiser.

@@ -12,7 +12,11 @@ static DECL: Decl = Decl {
     aliases: &[],
     args: &[
         Arg::required("out", Kind::Integer(1), "output features"),
-        Arg::optional("in", Kind::Integer(1), "input features, checked when stated: `512 -> 32`; on a map it must be stated"),
+        Arg::optional(
+            "in",
+            Kind::Integer(1),
+            "input features, checked when stated: `512 -> 32`; on a map it must be stated",
+        ),
         Arg::with("bias", Kind::Bool, Default::Bool(true), "add a number for each output feature"),
         Arg::optional("init", Kind::Init, "initial weight; PyTorch's default when absent"),
         Arg::optional("init_bias", Kind::VectorInit, "initial bias; PyTorch's default when absent"),
@@ -76,7 +80,12 @@ impl Layer for Linear {
                         .note(format!("a `view(-1, {})` before it would make one row of the map", elements(shape))),
                 );
             }
-            _ => return Err(Failure::with(self.on_a_map(site, stated.map(|stated| stated.value.unsigned_abs())), vec![out])),
+            _ => {
+                return Err(Failure::with(
+                    self.on_a_map(site, stated.map(|stated| stated.value.unsigned_abs())),
+                    vec![out],
+                ));
+            }
         }
         facts.output = [rows, &[out]].concat();
         facts.weights.push(Weight::trainable("weight", vec![out, features]));
@@ -106,9 +115,9 @@ impl Linear {
             None => error.note(format!("{} = {count} features, once they are flat", sizes(shape))),
             Some(stated) => {
                 let rows = count / last.max(1);
-                let error = error
-                    .notes(site.args.how("in"))
-                    .note(format!("at run time this would be a product of {rows} x {last} by {stated} x {out} (one sample)"));
+                let error = error.notes(site.args.how("in")).note(format!(
+                    "at run time this would be a product of {rows} x {last} by {stated} x {out} (one sample)"
+                ));
                 if count == stated {
                     error.note(format!("{} = {count}, so the sizes agree; only the shape is wrong", sizes(shape)))
                 } else {
@@ -116,7 +125,8 @@ impl Linear {
                 }
             }
         };
-        let fix = site.insert_before("flatten the map first", &format!("view(-1, {count})"), &format!("view: [-1, {count}]"));
+        let fix =
+            site.insert_before("flatten the map first", &format!("view(-1, {count})"), &format!("view: [-1, {count}]"));
         error.maybe_fix(fix.filter(|_| stated.is_none_or(|stated| stated == count)))
     }
 }

@@ -8,7 +8,12 @@ pub(super) struct LogSoftmax;
 static DECL: Decl = Decl {
     name: "log_softmax",
     aliases: &[],
-    args: &[Arg::with("dim", Kind::Integer(1), Default::Int(1), "the dimension that sums to 1, counted as PyTorch does: 0 would be the batch, 1 the features or channels")],
+    args: &[Arg::with(
+        "dim",
+        Kind::Integer(1),
+        Default::Int(1),
+        "the dimension that sums to 1, counted as PyTorch does: 0 would be the batch, 1 the features or channels",
+    )],
     docs: "`y = x - log(sum over dim of exp(x))`: logarithms of probabilities. Any shape. Its loss is `nll`; `cross_entropy` does both at once. \
            Source: PyTorch, torch.nn.LogSoftmax.",
 };
@@ -31,7 +36,11 @@ impl Layer for LogSoftmax {
             let span = site.args.span("dim").unwrap_or(site.head);
             let diagnostic = Diagnostic::new(Code::N0308, title, span, label)
                 .label(site.input().made_at, format!("this makes {}", given(shape)))
-                .note(format!("the {} dimension{} of one sample count from 1; 0 is the batch", shape.len(), plural(shape.len())));
+                .note(format!(
+                    "the {} dimension{} of one sample count from 1; 0 is the batch",
+                    shape.len(),
+                    plural(shape.len())
+                ));
             return Err(Failure::with(diagnostic, shape.to_vec()));
         }
         let window = if dim == 1 && shape.len() > 1 { Window::Point } else { Window::Whole };

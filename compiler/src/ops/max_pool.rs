@@ -14,7 +14,12 @@ static DECL: Decl = Decl {
         Arg::optional("stride", Kind::PerAxis(1), "step of the window; the kernel when absent"),
         Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "minus infinity on each side, at most half the window"),
         Arg::with("dilation", Kind::PerAxis(1), Default::Int(1), "distance between the window's elements"),
-        Arg::with("ceil_mode", Kind::Bool, Default::Bool(false), "round sizes up: a last window may hang over the edge"),
+        Arg::with(
+            "ceil_mode",
+            Kind::Bool,
+            Default::Bool(false),
+            "round sizes up: a last window may hang over the edge",
+        ),
     ],
     docs: "The largest element of each window, channel by channel. Input `[channels, …]`, output `[channels, …]`, each spatial size \
            `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`. A tie gives its gradient to the first; NaN wins. \

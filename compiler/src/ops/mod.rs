@@ -3,7 +3,6 @@
 //! A layer is a file here and a line in [`LAYERS`]. Initialisers, losses, optimizers and data sets are declared the same way,
 //! in `initialisers.rs`, `losses.rs`, `optimizers.rs` and `datasets.rs`.
 
-mod elementwise;
 mod add;
 mod args;
 mod avg_pool;
@@ -287,7 +286,8 @@ impl Site<'_> {
             return Ok(());
         };
         let shape = &self.input().shape;
-        let title = format!("`{}` is of {stated} dimension{}, but is given {}", self.name, plural(stated), given(shape));
+        let title =
+            format!("`{}` is of {stated} dimension{}, but is given {}", self.name, plural(stated), given(shape));
         let label = format!("needs channels and {stated} spatial dimension{}", plural(stated));
         Err(self.error(Code::N0308, title, label).note("the name without its number takes 1, 2 or 3").into())
     }
@@ -309,9 +309,14 @@ impl Site<'_> {
                     plural(rank)
                 );
                 let input = self.input();
-                Err(Diagnostic::new(Code::N0308, title, self.args.span(name).unwrap_or(self.head), "one size for each dimension")
-                    .label(input.made_at, format!("this makes {}", given(&input.shape)))
-                    .into())
+                Err(Diagnostic::new(
+                    Code::N0308,
+                    title,
+                    self.args.span(name).unwrap_or(self.head),
+                    "one size for each dimension",
+                )
+                .label(input.made_at, format!("this makes {}", given(&input.shape)))
+                .into())
             }
         }
     }

@@ -16,8 +16,18 @@ pub static OPTIMIZERS: &[Decl] = &[
         aliases: &[],
         args: &[
             Arg::required("lr", Kind::Number(NumberRange::NOT_NEGATIVE), "learning rate"),
-            Arg::with("momentum", Kind::Number(NumberRange::NOT_NEGATIVE), Default::Number(0.0), "how much of the last step is kept"),
-            Arg::with("dampening", Kind::Number(NumberRange::FRACTION), Default::Number(0.0), "how much of the gradient the momentum leaves out"),
+            Arg::with(
+                "momentum",
+                Kind::Number(NumberRange::NOT_NEGATIVE),
+                Default::Number(0.0),
+                "how much of the last step is kept",
+            ),
+            Arg::with(
+                "dampening",
+                Kind::Number(NumberRange::FRACTION),
+                Default::Number(0.0),
+                "how much of the gradient the momentum leaves out",
+            ),
             Arg::with("nesterov", Kind::Bool, Default::Bool(false), "look ahead along the momentum"),
             WEIGHT_DECAY,
         ],
@@ -28,8 +38,18 @@ pub static OPTIMIZERS: &[Decl] = &[
         aliases: &[],
         args: &[
             Arg::with("lr", Kind::Number(NumberRange::NOT_NEGATIVE), Default::Number(1e-3), "learning rate"),
-            Arg::with("beta1", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.9), "decay of the mean of gradients"),
-            Arg::with("beta2", Kind::Number(NumberRange::BELOW_ONE), Default::Number(0.999), "decay of the mean of their squares"),
+            Arg::with(
+                "beta1",
+                Kind::Number(NumberRange::BELOW_ONE),
+                Default::Number(0.9),
+                "decay of the mean of gradients",
+            ),
+            Arg::with(
+                "beta2",
+                Kind::Number(NumberRange::BELOW_ONE),
+                Default::Number(0.999),
+                "decay of the mean of their squares",
+            ),
             Arg::with("eps", Kind::Number(NumberRange::POSITIVE), Default::Number(1e-8), "added to the denominator"),
             WEIGHT_DECAY,
         ],

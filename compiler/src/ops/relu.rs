@@ -12,10 +12,5 @@ pub(super) static RELU: Elementwise = Elementwise {
         args: &[],
         docs: "`y = max(x, 0)`, element by element; any shape. Source: PyTorch, torch.nn.functional.relu. NaN stays NaN.",
     },
-    example: || Example {
-        input: "[4, 8, 8]",
-        good: "relu;",
-        bad: "relu(2);",
-        error: Code::N0210,
-    },
+    example: || Example { input: "[4, 8, 8]", good: "relu;", bad: "relu(2);", error: Code::N0210 },
 };

@@ -12,10 +12,5 @@ pub(super) static SIGMOID: Elementwise = Elementwise {
         args: &[],
         docs: "`y = 1 / (1 + exp(-x))`, element by element; any shape. Source: PyTorch, torch.nn.functional.sigmoid.",
     },
-    example: || Example {
-        input: "[4, 8, 8]",
-        good: "sigmoid;",
-        bad: "sigmoid(2);",
-        error: Code::N0210,
-    },
+    example: || Example { input: "[4, 8, 8]", good: "sigmoid;", bad: "sigmoid(2);", error: Code::N0210 },
 };

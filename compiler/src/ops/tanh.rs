@@ -12,10 +12,5 @@ pub(super) static TANH: Elementwise = Elementwise {
         args: &[],
         docs: "`y = the hyperbolic tangent`, element by element; any shape. Source: PyTorch, torch.nn.functional.tanh.",
     },
-    example: || Example {
-        input: "[4, 8, 8]",
-        good: "tanh;",
-        bad: "tanh(2);",
-        error: Code::N0210,
-    },
+    example: || Example { input: "[4, 8, 8]", good: "tanh;", bad: "tanh(2);", error: Code::N0210 },
 };

@@ -1,6 +1,8 @@
 //! `view`: the same elements in another shape.
 
-use super::{Arg, Args, Decl, Default, Example, Facts, Failure, Kind, Layer, Shape, Site, Window, elements, given, plural, sizes};
+use super::{
+    Arg, Args, Decl, Default, Example, Facts, Failure, Kind, Layer, Shape, Site, Window, elements, given, plural, sizes,
+};
 use crate::diag::{Code, Diagnostic};
 
 pub(super) struct View;
@@ -8,7 +10,12 @@ pub(super) struct View;
 static DECL: Decl = Decl {
     name: "view",
     aliases: &[],
-    args: &[Arg { name: "sizes", kind: Kind::Sizes, default: Default::Required, docs: "-1 for the batch, then the sizes" }],
+    args: &[Arg {
+        name: "sizes",
+        kind: Kind::Sizes,
+        default: Default::Required,
+        docs: "-1 for the batch, then the sizes",
+    }],
     docs: "The same elements in another shape, in PyTorch's order. The first size is -1 and means the batch, which a shape never names; \
            the others say the output's shape, of as many elements as the input has. Source: PyTorch, torch.Tensor.view.",
 };
@@ -36,13 +43,18 @@ impl Layer for View {
             let title = format!("a view begins with -1, the batch, not with {}", batch.value);
             let mut all = vec![batch.value.max(0).unsigned_abs()];
             all.extend(asked());
-            let diagnostic = Diagnostic::new(Code::N0309, title, batch.span, "the batch is implicit: shapes are of one sample")
-                .fix("begin with the batch", batch.span.before(), "-1, ");
+            let diagnostic =
+                Diagnostic::new(Code::N0309, title, batch.span, "the batch is implicit: shapes are of one sample").fix(
+                    "begin with the batch",
+                    batch.span.before(),
+                    "-1, ",
+                );
             return Err(Failure::with(diagnostic, all));
         }
         if let Some(negative) = rest.iter().find(|size| size.value < 1) {
             let title = format!("a view's sizes are at least 1, not {}", negative.value);
-            let note = "-1 means the batch and stands first; the other sizes are written out, so that they can be checked";
+            let note =
+                "-1 means the batch and stands first; the other sizes are written out, so that they can be checked";
             let mut known: Vec<u64> = rest.iter().filter(|size| size.value > 0).map(|size| size.value as u64).collect();
             let count = elements(&site.input().shape);
             let others = elements(&known).max(1);
@@ -58,19 +70,27 @@ impl Layer for View {
         }
         let output = asked();
         if output.is_empty() {
-            return Err(Diagnostic::new(Code::N0309, "a view needs sizes behind the -1", site.head, "only the batch").into());
+            return Err(
+                Diagnostic::new(Code::N0309, "a view needs sizes behind the -1", site.head, "only the batch").into()
+            );
         }
         let input = site.input();
         let (has, wants) = (elements(&input.shape), elements(&output));
         if has != wants {
-            let title = format!("a view of {} has {wants} value{}, but is given {has}", sizes(&output), plural(wants as usize));
-            let diagnostic = Diagnostic::new(Code::N0306, title, rest[0].span.to(rest[rest.len() - 1].span), format!("asks for {}", given(&output)))
-                .label(input.made_at, format!("this makes {}", given(&input.shape)))
-                .note(match input.shape.as_slice() {
-                    [_] => format!("{} comes in", given(&input.shape)),
-                    shape => format!("{} = {has}", sizes(shape)),
-                })
-                .notes(rest.iter().filter_map(|size| size.how.clone()));
+            let title =
+                format!("a view of {} has {wants} value{}, but is given {has}", sizes(&output), plural(wants as usize));
+            let diagnostic = Diagnostic::new(
+                Code::N0306,
+                title,
+                rest[0].span.to(rest[rest.len() - 1].span),
+                format!("asks for {}", given(&output)),
+            )
+            .label(input.made_at, format!("this makes {}", given(&input.shape)))
+            .note(match input.shape.as_slice() {
+                [_] => format!("{} comes in", given(&input.shape)),
+                shape => format!("{} = {has}", sizes(shape)),
+            })
+            .notes(rest.iter().filter_map(|size| size.how.clone()));
             let fix = (rest.len() == 1).then(|| rest[0].span);
             let diagnostic = match fix {
                 Some(span) => diagnostic.fix("keep the number of values", span, has.to_string()),

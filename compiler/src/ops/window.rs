@@ -61,10 +61,8 @@ impl Sliding {
         let title = format!("a window of {kernel} does not fit a map of {}", sizes(spatial));
         let mut error = site.error(Code::N0304, title, format!("`{}` needs at least {reach} here", site.name));
         if self.dilation[axis] > 1 {
-            error = error.note(format!(
-                "a kernel of {} with dilation {} spans {reach}",
-                self.kernel[axis], self.dilation[axis]
-            ));
+            error = error
+                .note(format!("a kernel of {} with dilation {} spans {reach}", self.kernel[axis], self.dilation[axis]));
         }
         let error = error.note(match padding {
             0 => format!("the map has {size}, and there is no padding"),
@@ -75,7 +73,10 @@ impl Sliding {
 
     /// What an output element sees.
     pub(super) fn window(&self) -> Window {
-        Window::Slides { reach: (0..self.kernel.len()).map(|axis| self.reach(axis)).collect(), stride: self.stride.clone() }
+        Window::Slides {
+            reach: (0..self.kernel.len()).map(|axis| self.reach(axis)).collect(),
+            stride: self.stride.clone(),
+        }
     }
 
     /// The facts of a pool: channels stay, each window gives one element.
@@ -102,13 +103,14 @@ impl Sliding {
             (spatial[axis] + self.padding[axis]).saturating_sub(seen)
         };
         // Windows that stand apart leave gaps on purpose.
-        let drops: Vec<usize> = (0..spatial.len())
-            .filter(|&axis| self.stride[axis] <= self.reach(axis) && left_over(axis) > 0)
-            .collect();
+        let drops: Vec<usize> =
+            (0..spatial.len()).filter(|&axis| self.stride[axis] <= self.reach(axis) && left_over(axis) > 0).collect();
         let axis = *drops.first()?;
         let lost: Vec<String> = drops
             .iter()
-            .map(|&axis| format!("{} of {} {}", left_over(axis), spatial[axis], axis_name(axis, spatial.len(), spatial[axis])))
+            .map(|&axis| {
+                format!("{} of {} {}", left_over(axis), spatial[axis], axis_name(axis, spatial.len(), spatial[axis]))
+            })
             .collect();
         let title = format!("`{}` drops the edge of a map of {}", site.name, sizes(spatial));
         let label = format!("leaves out the last {}", lost.join(" and "));
@@ -139,7 +141,13 @@ mod tests {
     use super::*;
 
     fn sliding(kernel: u64, stride: u64, padding: u64, dilation: u64, ceil_mode: bool) -> Sliding {
-        Sliding { kernel: vec![kernel], stride: vec![stride], padding: vec![padding], dilation: vec![dilation], ceil_mode }
+        Sliding {
+            kernel: vec![kernel],
+            stride: vec![stride],
+            padding: vec![padding],
+            dilation: vec![dilation],
+            ceil_mode,
+        }
     }
 
     /// Every window by its first element, as PyTorch places them.
@@ -164,7 +172,11 @@ mod tests {
                         for dilation in 1..3 {
                             for ceil_mode in [false, true] {
                                 let window = sliding(kernel, stride, padding, dilation, ceil_mode);
-                                assert_eq!(window.output(0, size), counted(&window, size), "size {size} kernel {kernel} stride {stride} padding {padding} dilation {dilation} {ceil_mode}");
+                                assert_eq!(
+                                    window.output(0, size),
+                                    counted(&window, size),
+                                    "size {size} kernel {kernel} stride {stride} padding {padding} dilation {dilation} {ceil_mode}"
+                                );
                             }
                         }
                     }

@@ -82,7 +82,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// The arguments of a view: all by position, integers that its shape rule looks at.
-    fn bind_sizes(&mut self, decl: &'static Decl, name: &Ident, args: &'a [Arg], scope: &mut Scope<'a>) -> Option<Args> {
+    fn bind_sizes(
+        &mut self,
+        decl: &'static Decl,
+        name: &Ident,
+        args: &'a [Arg],
+        scope: &mut Scope<'a>,
+    ) -> Option<Args> {
         for arg in args.iter().filter(|arg| arg.name.is_some()) {
             self.report(no_such_argument(&name.text, arg, &[]));
         }
@@ -109,7 +115,11 @@ impl<'a> Resolver<'a> {
             }
             (Kind::Integer(least) | Kind::PerAxis(least), kind) => {
                 if !is_arithmetic(kind) {
-                    let words = if matches!(wanted.arg.kind, Kind::PerAxis(_)) { "an integer or a list of them" } else { "an integer" };
+                    let words = if matches!(wanted.arg.kind, Kind::PerAxis(_)) {
+                        "an integer or a list of them"
+                    } else {
+                        "an integer"
+                    };
                     self.wrong_kind(wanted, expr, words);
                     return None;
                 }
@@ -121,7 +131,9 @@ impl<'a> Resolver<'a> {
                     items.iter().map(|item| self.number(wanted, range, item, scope)).collect();
                 Some(Value::Numbers(numbers.into_iter().collect::<Option<_>>()?))
             }
-            (Kind::Bool, ExprKind::Word(word)) if word == "true" || word == "false" => Some(Value::Bool(word == "true")),
+            (Kind::Bool, ExprKind::Word(word)) if word == "true" || word == "false" => {
+                Some(Value::Bool(word == "true"))
+            }
             (Kind::Word(words), ExprKind::Word(word)) => self.word(wanted, words, word, expr.span).map(Value::Word),
             (Kind::Words(words), ExprKind::List(items)) => self.words(wanted, words, expr, items),
             (Kind::Text, ExprKind::Text(text)) => Some(Value::Text(text.clone())),
@@ -194,7 +206,8 @@ impl<'a> Resolver<'a> {
             };
             if let Some(first) = idents.iter().find(|ident| ident.text == *word) {
                 let title = format!("`{word}` stands twice in `{}`", wanted.arg.name);
-                let problem = Diagnostic::new(Code::N0206, title, item.span, "the second").label(first.span, "the first");
+                let problem =
+                    Diagnostic::new(Code::N0206, title, item.span, "the second").label(first.span, "the first");
                 self.report(problem);
                 complete = false;
             } else if self.word(wanted, words, word, item.span).is_some() {
@@ -253,7 +266,9 @@ impl<'a> Resolver<'a> {
             let names: Vec<&str> = table.map(|decl| decl.name).collect();
             let label = did_you_mean(&name.text, names.iter().copied(), &format!("no {noun} has this name"));
             let title = format!("unknown {noun} `{}`", name.text);
-            self.report(Diagnostic::new(unknown, title, name.span, label).note(format!("there are: {}", names.join(", "))));
+            self.report(
+                Diagnostic::new(unknown, title, name.span, label).note(format!("there are: {}", names.join(", "))),
+            );
             return None;
         };
         let args = self.bind(decl, &name, args, scope, range)?;

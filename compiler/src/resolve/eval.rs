@@ -18,8 +18,11 @@ impl<'a> Resolver<'a> {
         };
         let how = (!is_literal).then(|| {
             let text = self.fixes.words(expr.span);
-            let with: Vec<String> =
-                used.iter().map(|(name, value)| format!("{name} = {value}")).filter(|with| !with.starts_with(&format!("{text} "))).collect();
+            let with: Vec<String> = used
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .filter(|with| !with.starts_with(&format!("{text} ")))
+                .collect();
             match with.is_empty() {
                 true => format!("{text} = {value}"),
                 false => format!("{text} = {value}, with {}", with.join(", ")),
@@ -29,7 +32,13 @@ impl<'a> Resolver<'a> {
     }
 
     /// An integer of at least `least`; `what` it is, for the error.
-    pub(super) fn int_of_at_least(&mut self, expr: &Expr, least: i64, scope: &mut Scope<'a>, what: &str) -> Option<Int> {
+    pub(super) fn int_of_at_least(
+        &mut self,
+        expr: &Expr,
+        least: i64,
+        scope: &mut Scope<'a>,
+        what: &str,
+    ) -> Option<Int> {
         let int = self.int(expr, scope)?;
         if int.value < least {
             let title = format!("{what} of {}", int.value);
@@ -37,8 +46,8 @@ impl<'a> Resolver<'a> {
             self.report(problem.notes(int.how));
             return None;
         }
-        if int.value as u64 > limits::VALUE_ELEMENTS {
-            let title = format!("{what} of {}", thousands(int.value as u64));
+        if int.value > 0 && int.value.unsigned_abs() > limits::VALUE_ELEMENTS {
+            let title = format!("{what} of {}", thousands(int.value.unsigned_abs()));
             let label = format!("at most {}", thousands(limits::VALUE_ELEMENTS));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
             return None;

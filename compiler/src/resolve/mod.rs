@@ -123,13 +123,15 @@ impl<'a> Resolver<'a> {
     }
 
     fn model(&mut self, model: &'a ast::Model, options: &Options) {
-        let mut scope = Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
+        let mut scope =
+            Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         self.model_params(model, options, &mut scope);
         let mut level = Level::new(String::new(), 1);
         for input in &model.inputs {
             self.input(input, &mut scope, &mut level);
         }
-        if model.inputs.is_empty() {
+        let could_read_all = !model.body.statements.iter().any(|it| matches!(it.kind, StatementKind::Missing));
+        if model.inputs.is_empty() && could_read_all {
             let title = format!("`{}` has no input", model.name.text);
             let advice = if self.fixes.is_yaml(model.name.span) {
                 "write its shape: `input: { image: [3, 32, 32] }`"
@@ -311,9 +313,18 @@ impl<'a> Resolver<'a> {
             sets,
             asserted: None,
             head: statement.head,
+            call: self.one_line(statement),
             span: statement.span,
         });
         LayerId(self.net.layers.len() as u32 - 1)
+    }
+
+    /// A statement's call when it stands on one line, else its head.
+    fn one_line(&self, statement: &Statement) -> Span {
+        match &statement.kind {
+            StatementKind::Call(call) if !self.fixes.sources.text(call.span).contains('\n') => call.span,
+            _ => statement.head,
+        }
     }
 
     fn statement(&mut self, statement: &'a Statement, scope: &mut Scope<'a>, level: &mut Level) -> LayerId {
@@ -393,7 +404,9 @@ impl<'a> Resolver<'a> {
             let names: Vec<&str> = joins().map(|layer| layer.decl().name).collect();
             let title = format!("a branch cannot be joined by `{}`", join.text);
             let label = did_you_mean(&join.text, names.iter().copied(), "not a layer that joins values");
-            self.report(Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write {}", names.join(" or "))));
+            self.report(
+                Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write {}", names.join(" or "))),
+            );
         }
         if arms.len() < 2 {
             let title = format!("a branch with {} arm{}", arms.len(), ops::plural(arms.len()));
@@ -415,9 +428,13 @@ impl<'a> Resolver<'a> {
         let Repeat { count, tied, unrolled, body, statement } = repeat;
         let times = self.repeat_count(count, unrolled.is_some(), scope);
         if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
-            let problem =
-                Diagnostic::new(Code::N0216, "a repeat that is both tied and unrolled", unrolled, "a template, each with new weights")
-                    .label(tied, "one set of weights for all");
+            let problem = Diagnostic::new(
+                Code::N0216,
+                "a repeat that is both tied and unrolled",
+                unrolled,
+                "a template, each with new weights",
+            )
+            .label(tied, "one set of weights for all");
             self.report(problem);
         }
         let path = match &statement.name {
@@ -431,7 +448,8 @@ impl<'a> Resolver<'a> {
             return (LayerKind::Missing, path);
         };
         if unrolled.is_none() {
-            let (index, sets) = if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
+            let (index, sets) =
+                if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
             self.trace.push(Frame { text: "in `repeat`".to_owned(), used_at: statement.head, times });
             let body = self.iteration(body, format!("{path}.{index}"), sets, scope);
             self.trace.pop();
@@ -491,7 +509,9 @@ impl<'a> Resolver<'a> {
         if let Err(first) = level.take(&ident) {
             let title = format!("the name `{name}` of this unnamed `{kind}` is taken");
             let label = format!("is called `{name}`, by its place among all of its kind");
-            self.report(Diagnostic::new(Code::N0206, title, statement.head, label).label(first, "the name is given here"));
+            self.report(
+                Diagnostic::new(Code::N0206, title, statement.head, label).label(first, "the name is given here"),
+            );
         }
         level.path(&name)
     }
@@ -526,11 +546,12 @@ impl<'a> Resolver<'a> {
         (LayerKind::Missing, String::new())
     }
 
-    fn unknown_layer(&self, call: &ast::Call, scope: &Scope<'a>) -> Diagnostic {
+    fn unknown_layer(&self, call: &ast::Call, scope: &Scope<'_>) -> Diagnostic {
         let word = &call.name.text;
-        let names = ops::layer_names()
-            .chain(self.blocks.keys().copied())
-            .chain(scope.shared.iter().map(|shared| shared.declared.name.text.as_str()));
+        let mut names: Vec<&str> = self.blocks.keys().copied().collect();
+        names.sort_unstable();
+        names.extend(scope.shared.iter().map(|shared| -> &str { &shared.declared.name.text }));
+        ops::layer_names().for_each(|name| names.push(name));
         let nearest = crate::diag::nearest(word, names);
         let label = match nearest {
             Some(name) => format!("did you mean `{name}`?"),
@@ -598,10 +619,10 @@ impl<'a> Resolver<'a> {
         if values.len() < 2 {
             let title = format!("`{}` needs two values or more", call.name.text);
             let label = format!("{} given", values.len());
-            self.report(Diagnostic::new(Code::N0203, title, call.name.span, label).note(format!(
-                "name values with `as`, then write `{}(a, b)`",
-                call.name.text
-            )));
+            self.report(
+                Diagnostic::new(Code::N0203, title, call.name.span, label)
+                    .note(format!("name values with `as`, then write `{}(a, b)`", call.name.text)),
+            );
             return None;
         }
         Some(values)
@@ -669,8 +690,11 @@ impl<'a> Resolver<'a> {
         let Some(ints) = self.block_params(block, call, scope) else {
             return (LayerKind::Missing, path);
         };
-        let shown: Vec<String> =
-            block.params.iter().map(|param| format!("{} = {}", param.name.text, ints[param.name.text.as_str()].0)).collect();
+        let shown: Vec<String> = block
+            .params
+            .iter()
+            .map(|param| format!("{} = {}", param.name.text, ints[param.name.text.as_str()].0))
+            .collect();
         let shown = if shown.is_empty() { String::new() } else { format!("({})", shown.join(", ")) };
         let trace = format!("in `{name}{shown}`");
         let mut around = scope.around.clone();
@@ -722,7 +746,8 @@ impl<'a> Resolver<'a> {
                 None => complete = false,
             }
         }
-        let mut inner = Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
+        let mut inner =
+            Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         for param in &block.params {
             let param_name = param.name.text.as_str();
             if let Some((_, first)) = inner.ints.get(param_name) {

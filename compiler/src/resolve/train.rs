@@ -13,7 +13,7 @@ use crate::ops::losses::LOSSES;
 use crate::ops::optimizers::OPTIMIZERS;
 
 /// Every setting of a train section, with what it is.
-pub const SETTINGS: &[(&str, &str)] = &[
+const SETTINGS: &[(&str, &str)] = &[
     ("data", "the data set; another can be named when training"),
     ("loss", "what training makes small"),
     ("optimizer", "how the parameters follow the gradient"),
@@ -29,9 +29,10 @@ impl<'a> Resolver<'a> {
     pub(super) fn train(&mut self, train: &'a ast::Train) {
         if let Some(model) = train.model.as_ref().filter(|model| model.text != self.net.name) {
             let title = format!("`train {}` names another model", model.text);
-            let problem = Diagnostic::new(Code::N0506, title, model.span, format!("the model here is `{}`", self.net.name))
-                .label(self.net.name_span, "the model")
-                .fix("name the model", model.span, self.net.name.clone());
+            let problem =
+                Diagnostic::new(Code::N0506, title, model.span, format!("the model here is `{}`", self.net.name))
+                    .label(self.net.name_span, "the model")
+                    .fix("name the model", model.span, self.net.name.clone());
             self.report(problem);
         }
         let mut settings: HashMap<&str, &'a Setting> = HashMap::new();
@@ -62,7 +63,11 @@ impl<'a> Resolver<'a> {
         for (name, example) in [("loss", "cross_entropy"), ("optimizer", "sgd(lr = 1e-2)")] {
             if !settings.contains_key(name) {
                 let title = format!("the training has no {name}");
-                let example = if self.fixes.is_yaml(train.head) && name == "optimizer" { "{ sgd: { lr: 1e-2 } }" } else { example };
+                let example = if self.fixes.is_yaml(train.head) && name == "optimizer" {
+                    "{ sgd: { lr: 1e-2 } }"
+                } else {
+                    example
+                };
                 let colon = if self.fixes.is_yaml(train.head) { ":" } else { "" };
                 let problem = Diagnostic::new(Code::N0505, title, train.head, format!("needs `{name}`"));
                 self.report(problem.note(format!("for example: `{name}{colon} {example}`")));

@@ -784,7 +784,7 @@ impl<'a> Resolver<'a> {
         match scope.values.find(name) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.report(problem);
+                self.report(*problem);
                 None
             }
         }

@@ -110,7 +110,7 @@ impl Values {
     }
 
     /// The value of a name, or why there is none.
-    pub(super) fn find(&mut self, name: &Ident) -> Result<ValueId, Diagnostic> {
+    pub(super) fn find(&mut self, name: &Ident) -> Result<ValueId, Box<Diagnostic>> {
         if let Some(value) = self.visible(&name.text) {
             if let ValueId::Input(input) = value {
                 self.used_inputs.insert(input);
@@ -120,11 +120,13 @@ impl Values {
         let word = &name.text;
         if let Some((place, why)) = self.hidden.get(word) {
             let title = format!("the value `{word}` cannot be read here");
-            return Err(Diagnostic::new(Code::N0213, title, name.span, "not seen from here").label(*place, *why));
+            let problem = Diagnostic::new(Code::N0213, title, name.span, "not seen from here").label(*place, *why);
+            return Err(Box::new(problem));
         }
         if let Some(place) = self.announced.get(word) {
             let title = format!("the value `{word}` cannot be read here");
-            return Err(Diagnostic::new(Code::N0213, title, name.span, "not made yet").label(*place, "made here"));
+            let problem = Diagnostic::new(Code::N0213, title, name.span, "not made yet").label(*place, "made here");
+            return Err(Box::new(problem));
         }
         let names = self.levels.iter().flat_map(HashMap::keys).chain(self.outer.keys());
         // Sorted, since a hash map's order would make the message vary.
@@ -133,11 +135,11 @@ impl Values {
         let near = nearest(word, names.iter().copied());
         let label = near.map_or("no value has this name".to_owned(), |near| format!("did you mean `{near}`?"));
         let problem = Diagnostic::new(Code::N0205, format!("unknown value `{word}`"), name.span, label);
-        Err(match names.as_slice() {
+        Err(Box::new(match names.as_slice() {
             [] => problem.note("`as name` behind a layer names its value"),
             names if names.len() <= 12 => problem.note(format!("values that can be read here: {}", names.join(", "))),
             _ => problem,
-        })
+        }))
     }
 
     /// Notes that an input is read without being named, as the first value.

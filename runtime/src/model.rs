@@ -30,18 +30,6 @@ pub trait Model: Clone + Send + Sync + Sized + 'static {
 /// ```
 pub const fn joins<First: Model, Second: Model<Input = First::Output>>() {}
 
-/// The memory in which a model runs: make one for each thread that runs models, and use it again and again.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Workspace {}
-
-impl Workspace {
-    /// An empty workspace; it grows to what the model needs when it is first used.
-    pub fn new() -> Workspace {
-        Workspace::default()
-    }
-}
-
 /// How far the output of one sample is from what was wanted.
 pub trait Loss<Output> {
     /// What is wanted of one sample: a class, say, or an output.

@@ -306,7 +306,9 @@ fn every_model_is_right_and_warns_only_where_the_book_does() {
 
 #[test]
 fn every_model_has_as_many_parameters_as_its_sum_says() {
-    let table: &[(&str, &[(&str, i64)], u64)] = &[
+    /// Model, parameters set from outside, sum.
+    type Line = (&'static str, &'static [(&'static str, i64)], u64);
+    let table: &[Line] = &[
         ("digits", &[], 160 + 4_640 + 1_290),
         ("fully_connected", &[], 3_737_474),
         ("first_model", &[], 1_574_402),

@@ -6,9 +6,13 @@
 pub mod ast;
 pub mod check;
 pub mod diag;
+pub mod differentiate;
 pub mod emit;
 pub mod fixes;
+pub mod fuse;
+pub mod ir;
 pub mod limits;
+pub mod lower;
 pub mod net;
 pub mod ops;
 pub mod read;

@@ -15,9 +15,11 @@ pub mod limits;
 pub mod lower;
 pub mod net;
 pub mod ops;
+pub mod plan;
 pub mod read;
 pub mod receptive;
 pub mod resolve;
+pub mod schedule;
 pub mod source;
 pub mod summary;
 

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Kind, Store};
+use crate::ir::{Kind, Program, Store, TensorId};
 use crate::net::LayerId;
+use crate::ops::elements;
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
 
 /// Floats of 64 bytes: slots begin at multiples of it.
@@ -33,6 +34,12 @@ pub struct Plan {
     pub tile: u64,
     /// Floats of one sample, in the batch's memory.
     pub batch: u64,
+    /// Where each use of a batch norm keeps its numbers of the batch: the first float, and strides of the loops around it.
+    pub states: HashMap<u32, (u64, Vec<(LayerId, u64)>)>,
+    /// Floats of those.
+    pub state: u64,
+    /// Floats of the largest gradient that a stage makes for each tile.
+    pub gradients: u64,
     /// The largest sum of what lives at once, in both: no plan can do with less.
     pub bound: (u64, u64),
     /// Every piece of memory, for `netc plan` and the verifier.
@@ -108,11 +115,11 @@ impl Plan {
 }
 
 /// Plans the memory of a schedule.
-pub fn plan(schedule: Schedule) -> Plan {
+pub fn plan(program: &Program, schedule: Schedule) -> Plan {
     let mut planner = Planner::new(schedule);
     planner.join_copies();
     planner.write_in_place();
-    planner.place()
+    planner.place(program)
 }
 
 /// One mention of a slot.
@@ -419,7 +426,7 @@ impl Planner {
     }
 
     /// Gives every class its place, and drops the copies that stay where they are.
-    fn place(mut self) -> Plan {
+    fn place(mut self, program: &Program) -> Plan {
         let mut blocks = Vec::new();
         let mut places: Vec<Option<Place>> = vec![None; self.classes.len()];
         for (index, class) in self.classes.iter().enumerate() {
@@ -447,10 +454,33 @@ impl Planner {
             .collect();
         let blocks: Vec<Block> = blocks.into_iter().map(|(_, block)| block).collect();
         let bound = (largest_live(&blocks, Region::Tile), largest_live(&blocks, Region::Batch));
+        let (states, state) = self.states();
         let steps = std::mem::take(&mut self.schedule.steps);
-        let mut plan = Plan { schedule: self.schedule, places, tile, batch, bound, blocks };
+        let schedule = self.schedule;
+        let mut plan = Plan { schedule, places, tile, batch, states, state, gradients: 0, bound, blocks };
         plan.schedule.steps = without_idle_steps(&plan, steps);
+        plan.gradients = largest_gradient(program, &plan.schedule.steps, &mut Vec::new());
         plan
+    }
+
+    /// Places for the numbers of each batch norm: mean, deviation, and three coefficients of its backward, for each iteration.
+    fn states(&self) -> (HashMap<u32, (u64, Vec<(LayerId, u64)>)>, u64) {
+        let mut states = HashMap::new();
+        let mut end = 0;
+        for (call, site) in self.calls.iter().zip(&self.sites) {
+            if let Kernel::NormMerge(norm, _) = &call.kernel {
+                let mut len = (5 * norm.channels).next_multiple_of(ALIGN);
+                let mut terms = Vec::new();
+                for id in site.path.iter().rev() {
+                    let info = &self.loops[id];
+                    terms.insert(0, (info.layer, len));
+                    len *= info.count;
+                }
+                states.insert(norm.of, (end, terms));
+                end += len;
+            }
+        }
+        (states, end)
     }
 
     /// A class's place but for its offset, and its floats with all iterations.
@@ -495,6 +525,23 @@ impl Planner {
         });
         spans.fold((usize::MAX, 0), |(first, last), (from, to)| (first.min(from), last.max(to)))
     }
+}
+
+/// Floats of the largest gradient that a stage makes.
+fn largest_gradient(program: &Program, steps: &[Step], around: &mut Vec<LayerId>) -> u64 {
+    let of_step = |step: &Step, around: &mut Vec<LayerId>| match step {
+        Step::Whole(_) => 0,
+        Step::Stage(nodes) => {
+            gradient_groups(program, nodes, around).last().map_or(0, |group| group.local + group.len)
+        }
+        Step::Loop(looped) => {
+            around.push(looped.layer);
+            let largest = largest_gradient(program, &looped.body, around);
+            around.pop();
+            largest
+        }
+    };
+    steps.iter().map(|step| of_step(step, around)).max().unwrap_or(0)
 }
 
 /// Which of its reads a kernel may write over.
@@ -607,4 +654,64 @@ pub fn verify(plan: &Plan) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A part of the gradient that a stage makes: some tensors that lie close together among the parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GradientGroup {
+    /// The tensors.
+    pub tensors: Vec<TensorId>,
+    /// Strides of the loops around the stage.
+    pub outer: Vec<(LayerId, u64)>,
+    /// The first float among the parameters, in the first iteration of those loops.
+    pub first: u64,
+    /// Floats, with all iterations of the loops inside the stage.
+    pub len: u64,
+    /// The first float in the stage's gradient.
+    pub local: u64,
+}
+
+/// Floats between two tensors that are still one group: adding a few zeros costs less than another group.
+const GROUP_GAP: u64 = 64;
+
+/// The gradients that the calls of a stage make, which stands inside the loops of these layers.
+pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) -> Vec<GradientGroup> {
+    fn collect(nodes: &[Node], tensors: &mut Vec<TensorId>) {
+        for node in nodes {
+            match node {
+                Node::Loop(looped) => collect(&looped.body, tensors),
+                Node::Call(call) => {
+                    if let Kernel::Op(Kind::ConvGradWeight(_, weight, bias) | Kind::LinearGradWeight(_, weight, bias)) = &call.kernel {
+                        tensors.extend([Some(*weight), *bias].into_iter().flatten());
+                    }
+                }
+            }
+        }
+    }
+    let mut tensors = Vec::new();
+    collect(nodes, &mut tensors);
+    tensors.sort_by_key(|&id| program.tensor(id).offset);
+    tensors.dedup();
+    let mut groups: Vec<GradientGroup> = Vec::new();
+    for id in tensors {
+        let tensor = program.tensor(id);
+        let strides = tensor.repeats.iter().filter(|repeat| repeat.stride > 0);
+        let (outer, inner): (Vec<_>, Vec<_>) = strides.partition(|repeat| around.contains(&repeat.layer));
+        let outer: Vec<(LayerId, u64)> = outer.into_iter().map(|repeat| (repeat.layer, repeat.stride)).collect();
+        let len = inner.iter().map(|repeat| (repeat.count - 1) * repeat.stride).sum::<u64>() + elements(&tensor.shape);
+        let (first, end) = (tensor.offset, tensor.offset + len);
+        match groups.last_mut() {
+            Some(group) if group.outer == outer && first <= group.first + group.len + GROUP_GAP => {
+                group.len = group.len.max(end - group.first);
+                group.tensors.push(id);
+            }
+            _ => groups.push(GradientGroup { tensors: vec![id], outer, first, len, local: 0 }),
+        }
+    }
+    let mut local = 0;
+    for group in &mut groups {
+        group.local = local;
+        local += group.len.next_multiple_of(ALIGN);
+    }
+    groups
 }

@@ -1,5 +1,6 @@
 //! From the tokens of an invocation to the items of the model, or to what is wrong with it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::diag::{Code, Severity};
@@ -42,20 +43,24 @@ fn from_page(input: TokenStream) -> TokenStream {
 
 fn from_file(form: &FileForm) -> TokenStream {
     let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
-    let mut seen = Vec::new();
+    let (mut seen, mut not_found) = (Vec::new(), false);
     let mut read_file = |path: &str| match std::fs::read(root.join(path)) {
         Ok(bytes) => {
             seen.push(path.to_owned());
             Ok(bytes)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err("there is no such file; the path begins at the directory of `Cargo.toml`".to_owned())
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            not_found = true;
+            Err("no such file".to_owned())
         }
         Err(error) => Err(error.to_string()),
     };
     let params = form.params.iter().map(|(name, value)| (name.to_string(), *value)).collect();
     let options = Options { params, ..Options::default() };
-    let outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
+    let mut outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
+    if let (true, [missing]) = (not_found, &mut outcome.diagnostics[..]) {
+        missing.notes.push("the path begins at the directory of `Cargo.toml`".to_owned());
+    }
 
     let findings = outcome.diagnostics.iter().map(|diagnostic| {
         let place = match diagnostic.code {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Kind, Program, Store, TensorId};
+use crate::ir::{Kind, Program, Repeat, Store, TensorId};
 use crate::net::LayerId;
 use crate::ops::elements;
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
@@ -40,6 +40,8 @@ pub struct Plan {
     pub state: u64,
     /// Floats of the largest gradient that a stage makes for each tile.
     pub gradients: u64,
+    /// Floats that a kernel needs for its own use, the largest, for each worker.
+    pub scratch: u64,
     /// The largest sum of what lives at once, in both: no plan can do with less.
     pub bound: (u64, u64),
     /// Every piece of memory, for `netc plan` and the verifier.
@@ -457,8 +459,9 @@ impl Planner {
         let (states, state) = self.states();
         let steps = std::mem::take(&mut self.schedule.steps);
         let schedule = self.schedule;
-        let mut plan = Plan { schedule, places, tile, batch, states, state, gradients: 0, bound, blocks };
+        let mut plan = Plan { schedule, places, tile, batch, states, state, gradients: 0, scratch: 0, bound, blocks };
         plan.schedule.steps = without_idle_steps(&plan, steps);
+        plan.scratch = self.calls.iter().map(|call| scratch(&call.kernel)).max().unwrap_or(0);
         plan.gradients = largest_gradient(program, &plan.schedule.steps, &mut Vec::new());
         plan
     }
@@ -527,13 +530,22 @@ impl Planner {
     }
 }
 
+/// Floats that a kernel needs for its own use: a convolution unfolds the windows of a block of positions.
+fn scratch(kernel: &Kernel) -> u64 {
+    const BLOCK: u64 = 1_024;
+    match kernel {
+        Kernel::Op(Kind::Conv(conv, ..) | Kind::ConvGradInput(conv, _) | Kind::ConvGradWeight(conv, ..)) => {
+            conv.channels / conv.groups * conv.window.taps() * conv.window.positions().min(BLOCK)
+        }
+        _ => 0,
+    }
+}
+
 /// Floats of the largest gradient that a stage makes.
 fn largest_gradient(program: &Program, steps: &[Step], around: &mut Vec<LayerId>) -> u64 {
     let of_step = |step: &Step, around: &mut Vec<LayerId>| match step {
         Step::Whole(_) => 0,
-        Step::Stage(nodes) => {
-            gradient_groups(program, nodes, around).last().map_or(0, |group| group.local + group.len)
-        }
+        Step::Stage(nodes) => gradient_groups(program, nodes, around).last().map_or(0, |group| group.local + group.len),
         Step::Loop(looped) => {
             around.push(looped.layer);
             let largest = largest_gradient(program, &looped.body, around);
@@ -547,7 +559,7 @@ fn largest_gradient(program: &Program, steps: &[Step], around: &mut Vec<LayerId>
 /// Which of its reads a kernel may write over.
 fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
-        Kernel::Op(Kind::Act(_) | Kind::Dropout(..)) => &[0],
+        Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
         Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(_) => &[1],
         Kernel::Op(Kind::Add) => &[0, 1],
         _ => &[],
@@ -681,7 +693,9 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
             match node {
                 Node::Loop(looped) => collect(&looped.body, tensors),
                 Node::Call(call) => {
-                    if let Kernel::Op(Kind::ConvGradWeight(_, weight, bias) | Kind::LinearGradWeight(_, weight, bias)) = &call.kernel {
+                    if let Kernel::Op(Kind::ConvGradWeight(_, weight, bias) | Kind::LinearGradWeight(_, weight, bias)) =
+                        &call.kernel
+                    {
                         tensors.extend([Some(*weight), *bias].into_iter().flatten());
                     }
                 }
@@ -696,7 +710,7 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
     for id in tensors {
         let tensor = program.tensor(id);
         let strides = tensor.repeats.iter().filter(|repeat| repeat.stride > 0);
-        let (outer, inner): (Vec<_>, Vec<_>) = strides.partition(|repeat| around.contains(&repeat.layer));
+        let (outer, inner): (Vec<&Repeat>, Vec<&Repeat>) = strides.partition(|repeat| around.contains(&repeat.layer));
         let outer: Vec<(LayerId, u64)> = outer.into_iter().map(|repeat| (repeat.layer, repeat.stride)).collect();
         let len = inner.iter().map(|repeat| (repeat.count - 1) * repeat.stride).sum::<u64>() + elements(&tensor.shape);
         let (first, end) = (tensor.offset, tensor.offset + len);

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::diag::{Code, Severity};
-use netspec_compiler::emit::{Face, emit, emit_broken};
+use netspec_compiler::emit::{Naming, emit_broken, program};
 use netspec_compiler::read::tokens::TokenText;
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, compile};
@@ -103,7 +103,15 @@ fn items(
     let mut items: TokenStream = warnings.into_iter().map(|warning| warning.tokens).collect();
     match (&outcome.checked, name) {
         (Some(checked), Ok(name)) => {
-            items.extend(emit(visibility, &name, &Face::new(checked, origin)));
+            let (visibility, name) = (visibility.to_string(), name.to_string());
+            let text = program(checked, &outcome.sources, Naming { visibility: &visibility, name: &name, origin });
+            match text.parse::<TokenStream>() {
+                Ok(model) => items.extend(model),
+                Err(error) => items.extend(compile_error(
+                    &format!("netspec wrote what is not Rust: {error}"),
+                    (Span::call_site(), Span::call_site()),
+                )),
+            }
         }
         (Some(_), Err(place)) => {
             let message = "the model's name cannot be a struct's: give one, as in `netspec!(Name = \"…\")`";

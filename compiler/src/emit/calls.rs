@@ -40,7 +40,8 @@ impl Geometries {
         let stem: String =
             layer.to_uppercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let stem = stem.replace("_*", "").split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
-        let stem = if stem.starts_with(|c: char| c.is_ascii_digit()) || stem.is_empty() { format!("L{stem}") } else { stem };
+        let stem =
+            if stem.starts_with(|c: char| c.is_ascii_digit()) || stem.is_empty() { format!("L{stem}") } else { stem };
         let mut name = stem.clone();
         let mut number = 2;
         while self.constants.contains_key(&name) {
@@ -331,13 +332,12 @@ pub(super) fn float(number: f64) -> String {
 
 /// `896 + l * 9_280`; loops that are not around count as their first iteration.
 pub(super) fn offset(first: u64, terms: &[(LayerId, u64)], loops: &Loops) -> String {
-    let mut text = grouped(first);
-    for (layer, stride) in terms.iter().filter(|(_, stride)| *stride > 0) {
-        if let Some((_, variable)) = loops.iter().find(|(around, _)| around == layer) {
-            let _ = write!(text, " + {variable} * {}", grouped(*stride));
-        }
-    }
-    text
+    let variable = |layer: &LayerId| loops.iter().find(|(around, _)| around == layer).map(|(_, variable)| variable);
+    let terms = terms.iter().filter(|(_, stride)| *stride > 0);
+    let terms = terms.filter_map(|(layer, stride)| Some(format!("{} * {}", variable(layer)?, grouped(*stride))));
+    let first = (first > 0).then(|| grouped(first));
+    let sum: Vec<String> = first.into_iter().chain(terms).collect();
+    if sum.is_empty() { "0".to_owned() } else { sum.join(" + ") }
 }
 
 fn window_fields(window: &Window, dilated: bool) -> String {

@@ -6,14 +6,20 @@
 pub mod ast;
 pub mod check;
 pub mod diag;
+pub mod differentiate;
 pub mod emit;
 pub mod fixes;
+pub mod fuse;
+pub mod ir;
 pub mod limits;
+pub mod lower;
 pub mod net;
 pub mod ops;
+pub mod plan;
 pub mod read;
 pub mod receptive;
 pub mod resolve;
+pub mod schedule;
 pub mod source;
 pub mod summary;
 

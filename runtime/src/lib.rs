@@ -31,12 +31,20 @@
 //! What is built so far is the proof, and the types it gives: [`Model::Input`], [`Model::Output`], [`joins`], [`samples`]. The
 //! methods that would run a model return [`Error::NotBuilt`].
 
+pub mod arena;
 mod error;
+pub mod kernels;
 mod model;
+pub mod network;
+pub mod pool;
+pub mod random;
+pub mod run;
 mod sample;
+pub mod weights;
 
 pub use error::Error;
-pub use model::{Loss, Model, Optimizer, Workspace, joins};
+pub use model::{Loss, Model, Optimizer, Takes, joins};
+pub use run::Workspace;
 pub use sample::{Sample, samples};
 
 /// Reads a spec, proves its shapes and gives the model as a struct that is a [`Model`].

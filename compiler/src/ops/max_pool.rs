@@ -1,8 +1,10 @@
 //! `max_pool`.
 
-use super::window::Sliding;
+use super::window::{Sliding, window_of};
 use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, ranked};
 use crate::diag::Code;
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct MaxPool;
 
@@ -33,6 +35,10 @@ impl Layer for MaxPool {
 
     fn example(&self) -> Example {
         Example { input: "[4, 8, 8]", good: "max_pool(2);", bad: "max_pool(9);", error: Code::N0304 }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        to.op(Op::MaxPool(of.output[0], window_of(of)), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -2,6 +2,8 @@
 
 use super::{Facts, Failure, Shape, Site, Window, plural, sizes};
 use crate::diag::{Code, Diagnostic};
+use crate::ir;
+use crate::lower::Use;
 
 /// The window of a use, one entry for each spatial axis.
 pub(super) struct Sliding {
@@ -124,6 +126,37 @@ impl Sliding {
             self.stride[axis],
             (outputs[axis] - 1) * self.stride[axis] + self.reach(axis)
         )))
+    }
+}
+
+/// The window of a proved use; axes that the map does not have are 1.
+pub(super) fn window_of(of: &Use<'_>) -> ir::Window {
+    let rank = of.output.len() - 1;
+    let three = |spatial: &[u64]| {
+        let mut sizes = [1; 3];
+        sizes[3 - rank..].copy_from_slice(spatial);
+        sizes
+    };
+    let argument = |name: &str, otherwise: u64| {
+        let mut sizes = [otherwise; 3];
+        if let Some(given) = of.args.axes(name) {
+            let given: Vec<u64> = given.iter().map(|size| size.value.unsigned_abs()).collect();
+            match given.as_slice() {
+                [one] => sizes[3 - rank..].fill(*one),
+                each => sizes[3 - rank..].copy_from_slice(each),
+            }
+        }
+        sizes
+    };
+    let kernel = argument("kernel", 1);
+    let stride = if of.args.axes("stride").is_some() { argument("stride", 1) } else { kernel };
+    ir::Window {
+        size: three(&of.shapes[0][1..]),
+        out_size: three(&of.output[1..]),
+        kernel,
+        stride,
+        padding: argument("padding", 0),
+        dilation: argument("dilation", 1),
     }
 }
 

@@ -1,0 +1,283 @@
+//! Memory of a run: where values live, and what a kernel may touch of it.
+//!
+//! A value is a [`View`]: a range of floats of one sample, in one of two regions. Both regions hold one row for each sample, so a tile of
+//! samples is a contiguous part of either, and a kernel sees a value as [`Rows`]: the same range of each row.
+//!
+//! `unsafe` lives here, behind checked calls: [`Tile::parts`] gives out rows of which those written overlap no other, and
+//! [`Rows`] and [`RowsMut`] hand out one row at a time, inside the region they were made from.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use crate::random::Draw;
+
+/// Which memory a value lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// A worker's own, used again by every tile it runs.
+    Tile,
+    /// The batch's: kept from stage to stage.
+    Batch,
+}
+
+/// Where a value lives: floats of one sample's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The memory.
+    pub region: Region,
+    /// The first float.
+    pub offset: usize,
+    /// How many.
+    pub len: usize,
+}
+
+impl View {
+    /// A value in a worker's memory.
+    pub const fn tile(offset: usize, len: usize) -> View {
+        View { region: Region::Tile, offset, len }
+    }
+
+    /// A value in the batch's memory.
+    pub const fn batch(offset: usize, len: usize) -> View {
+        View { region: Region::Batch, offset, len }
+    }
+
+    /// A part of it.
+    pub const fn part(self, offset: usize, len: usize) -> View {
+        assert!(offset + len <= self.len, "a part of a value lies inside it");
+        View { region: self.region, offset: self.offset + offset, len }
+    }
+
+    fn overlaps(self, other: View) -> bool {
+        self.region == other.region && self.offset < other.offset + other.len && other.offset < self.offset + self.len
+    }
+}
+
+/// A value of several samples, to be read.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    first: *const f32,
+    stride: usize,
+    len: usize,
+    samples: usize,
+    of: PhantomData<&'a [f32]>,
+}
+
+/// A value of several samples, to be written.
+pub struct RowsMut<'a> {
+    first: *mut f32,
+    stride: usize,
+    len: usize,
+    samples: usize,
+    of: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows of a contiguous slice: `samples` of `len` floats.
+    pub fn of(data: &'a [f32], len: usize) -> Rows<'a> {
+        assert!(len > 0 && data.len().is_multiple_of(len), "whole rows");
+        Rows { first: data.as_ptr(), stride: len, len, samples: data.len() / len, of: PhantomData }
+    }
+
+    /// How many samples.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Floats of one sample.
+    pub fn row_len(&self) -> usize {
+        self.len
+    }
+
+    /// Floats from one sample's first to the next one's.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The first sample's first float, for products that take pointers and strides.
+    pub fn as_ptr(&self) -> *const f32 {
+        self.first
+    }
+
+    /// The value of one sample.
+    pub fn row(&self, sample: usize) -> &'a [f32] {
+        assert!(sample < self.samples, "a sample of the tile");
+        // SAFETY: `first` points to `samples` rows of `stride` floats (the last one of at least `len`) that are borrowed for 'a and that
+        // nobody writes meanwhile: `Tile::parts` and `of` made it so.
+        unsafe { std::slice::from_raw_parts(self.first.add(sample * self.stride), self.len) }
+    }
+}
+
+impl<'a> RowsMut<'a> {
+    /// The rows of a contiguous slice: `samples` of `len` floats.
+    pub fn of(data: &'a mut [f32], len: usize) -> RowsMut<'a> {
+        assert!(len > 0 && data.len().is_multiple_of(len), "whole rows");
+        RowsMut { first: data.as_mut_ptr(), stride: len, len, samples: data.len() / len, of: PhantomData }
+    }
+
+    /// How many samples.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Floats of one sample.
+    pub fn row_len(&self) -> usize {
+        self.len
+    }
+
+    /// Floats from one sample's first to the next one's.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The first sample's first float, for products that take pointers and strides.
+    pub fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.first
+    }
+
+    /// The value of one sample.
+    pub fn row(&mut self, sample: usize) -> &mut [f32] {
+        assert!(sample < self.samples, "a sample of the tile");
+        // SAFETY: as for `Rows::row`; `&mut self` lets one row out at a time, and nobody else reads or writes these ranges.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(sample * self.stride), self.len) }
+    }
+}
+
+// SAFETY: a `Rows` is a borrow of floats that nobody writes, like a `&[f32]`.
+unsafe impl Send for Rows<'_> {}
+// SAFETY: likewise.
+unsafe impl Sync for Rows<'_> {}
+// SAFETY: a `RowsMut` is a borrow of floats that nobody else touches, like a `&mut [f32]`.
+unsafe impl Send for RowsMut<'_> {}
+
+/// What one worker has while it runs one tile: some samples of the batch, and memory for them.
+pub struct Tile<'a> {
+    pub(crate) samples: Range<usize>,
+    /// Rows of this tile in the worker's memory, `samples.len()` of `tile_stride` floats.
+    pub(crate) tile: &'a mut [f32],
+    pub(crate) tile_stride: usize,
+    /// Rows of this tile in the batch's memory, `samples.len()` of `batch_stride` floats.
+    pub(crate) batch: &'a mut [f32],
+    pub(crate) batch_stride: usize,
+    /// The model's parameters, or what inference packed of them.
+    pub(crate) params: &'a [f32],
+    /// Numbers of the whole batch that an earlier stage left, such as means.
+    pub(crate) state: &'a [f32],
+    /// The gradient that this tile alone gives, zero at first.
+    pub(crate) gradients: &'a mut [f32],
+    /// Memory for a kernel's own use, with any content.
+    pub(crate) scratch: &'a mut [f32],
+    /// The loss of each sample of the tile.
+    pub(crate) losses: &'a mut [f32],
+    /// Where inputs come from and what the loss is.
+    pub(crate) job: &'a Job<'a>,
+    /// Which random numbers dropout draws.
+    pub(crate) draw: Draw,
+}
+
+/// Where inputs come from and what the loss is.
+pub(crate) struct Job<'a> {
+    /// Writes an input (its number) of a sample (of the batch).
+    pub(crate) feed: &'a (dyn Fn(usize, usize, &mut [f32]) + Sync),
+    /// The loss of a sample of the batch; writes its derivative by the output.
+    pub(crate) loss: &'a (dyn Fn(usize, &[f32], &mut [f32]) -> f32 + Sync),
+    /// Samples of the batch.
+    pub(crate) samples: usize,
+}
+
+/// What [`Tile::parts`] gives.
+pub struct Parts<'t, const READS: usize, const WRITES: usize> {
+    /// Values to read.
+    pub reads: [Rows<'t>; READS],
+    /// Values to write.
+    pub writes: [RowsMut<'t>; WRITES],
+    /// The model's parameters.
+    pub params: &'t [f32],
+    /// Numbers of the whole batch.
+    pub state: &'t [f32],
+    /// This tile's gradient.
+    pub gradients: &'t mut [f32],
+    /// Memory for the kernel's own use.
+    pub scratch: &'t mut [f32],
+}
+
+impl Tile<'_> {
+    /// The samples of the batch that the tile has.
+    pub fn samples(&self) -> Range<usize> {
+        self.samples.clone()
+    }
+
+    /// Which random numbers dropout draws.
+    pub fn draw(&self) -> Draw {
+        self.draw
+    }
+
+    /// The values of `reads` and `writes`, and the rest of the tile.
+    ///
+    /// # Panics
+    ///
+    /// When a written value overlaps another, or lies outside its region: the plan never does either.
+    pub fn parts<const READS: usize, const WRITES: usize>(
+        &mut self,
+        reads: [View; READS],
+        writes: [View; WRITES],
+    ) -> Parts<'_, READS, WRITES> {
+        for (index, write) in writes.iter().enumerate() {
+            let others = writes[index + 1..].iter().chain(&reads);
+            assert!(others.into_iter().all(|other| !write.overlaps(*other)), "a written value overlaps no other");
+        }
+        let samples = self.samples.len();
+        let regions = [
+            (self.tile.as_mut_ptr(), self.tile.len(), self.tile_stride),
+            (self.batch.as_mut_ptr(), self.batch.len(), self.batch_stride),
+        ];
+        let place = |view: View| {
+            let (first, len, stride) = regions[view.region as usize];
+            assert!(view.offset + view.len <= stride && samples * stride <= len, "a value lies inside its region");
+            // SAFETY: the offset is inside the region, or one past its end when the value is empty.
+            (unsafe { first.add(view.offset.min(len)) }, stride)
+        };
+        // Each value lies inside its region (checked above), which `self` borrows for as long as the rows live; those written overlap
+        // no other (checked above), since the same range of each row is disjoint when the ranges are.
+        let reads = reads.map(|view| {
+            let (first, stride) = place(view);
+            Rows { first: first.cast_const(), stride, len: view.len, samples, of: PhantomData }
+        });
+        let writes = writes.map(|view| {
+            let (first, stride) = place(view);
+            RowsMut { first, stride, len: view.len, samples, of: PhantomData }
+        });
+        Parts {
+            reads,
+            writes,
+            params: self.params,
+            state: self.state,
+            gradients: self.gradients,
+            scratch: self.scratch,
+        }
+    }
+
+    /// Writes input number `input` of the tile's samples into `to`: the first call of a tile.
+    pub fn load(&mut self, input: usize, to: View) {
+        let (first, feed) = (self.samples.start, self.job.feed);
+        let Parts { writes: [mut to], .. } = self.parts([], [to]);
+        for sample in 0..to.samples() {
+            feed(first + sample, input, to.row(sample));
+        }
+    }
+
+    /// The loss of the tile's samples from their outputs; writes the derivative of the batch's mean loss by each output value.
+    pub fn loss(&mut self, output: View, derivative: View) {
+        let (first, job) = (self.samples.start, self.job);
+        let scale = 1.0 / job.samples as f32;
+        let mut losses = std::mem::take(&mut self.losses);
+        let Parts { reads: [output], writes: [mut derivative], .. } = self.parts([output], [derivative]);
+        for (sample, loss) in losses.iter_mut().enumerate() {
+            let row = derivative.row(sample);
+            *loss = (job.loss)(first + sample, output.row(sample), row);
+            row.iter_mut().for_each(|value| *value *= scale);
+        }
+        std::mem::swap(&mut self.losses, &mut losses);
+    }
+}

@@ -17,6 +17,8 @@ pub mod resolve;
 pub mod source;
 pub mod summary;
 
+use std::collections::BTreeSet;
+
 use diag::{Code, Diagnostic, Severity};
 use source::{Sources, Spelling};
 
@@ -98,6 +100,13 @@ pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) ->
             index <= unread || !echo
         });
     }
+    // Something never used beside an unknown name is likely what that name means.
+    let found: BTreeSet<Code> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+    diagnostics.retain(|diagnostic| match diagnostic.code {
+        Code::N0901 | Code::N0904 => !found.contains(&Code::N0205),
+        Code::N0902 | Code::N0903 => !found.contains(&Code::N0201),
+        _ => true,
+    });
     diagnostics.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.code));
     // A block's mistake is found at each of its uses and told at the first.
     diagnostics.dedup_by(|b, a| {

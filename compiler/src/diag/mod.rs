@@ -128,6 +128,11 @@ impl Diagnostic {
         }
     }
 
+    /// Adds a note that is of use only where there is no fix.
+    pub fn note_without_fix(self, text: impl FnOnce() -> String) -> Diagnostic {
+        if self.fix.is_none() { self.note(text()) } else { self }
+    }
+
     /// Adds a secondary label.
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Diagnostic {
         self.labels.push(Label { span, text: text.into() });

@@ -70,7 +70,7 @@ impl Layer for View {
         let input = site.input();
         let (has, wants) = (elements(&input.shape), elements(&output));
         if has != wants {
-            let title = format!("a view of {wants} value{}, but is given {has}", plural(wants as usize));
+            let title = format!("a view of {wants} value{} is given {has}", plural(wants as usize));
             let diagnostic = Diagnostic::new(
                 Code::N0306,
                 title,

@@ -631,7 +631,8 @@ impl Reader<'_> {
             }
             ErrorVariant::CustomError { .. } => Vec::new(),
         };
-        wanted.sort_by_key(|word| (word.starts_with('`'), *word));
+        let is_closing = |word: &str| matches!(word, "`)`" | "`]`" | "`}`");
+        wanted.sort_by_key(|word| (word.starts_with('`'), is_closing(word), *word));
         wanted.dedup();
         // An operator could stand behind every value, and says nothing of what is wrong.
         if wanted.iter().any(|word| *word != OPERATOR) {
@@ -651,7 +652,7 @@ impl Reader<'_> {
         let quoted = format!("`{}`", shorten(found));
         if found.starts_with(is_part_of_word) && word_length(found) < found.len() {
             let is_number = found.starts_with(|c: char| c.is_ascii_digit());
-            return match (is_number, found.parse::<f64>().is_ok(), wanted.contains(&NAME)) {
+            return match (is_number, found.parse::<f64>().is_ok(), wanted == [NAME]) {
                 (true, true, _) => Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, ""),
                 (true, _, false) => {
                     let title = format!("{quoted} is neither a number nor a name");
@@ -663,6 +664,12 @@ impl Reader<'_> {
         if found == "==" && wanted.contains(&"`=`") {
             let problem = Diagnostic::new(Code::N0101, "expected `=`, found `==`", place, "");
             return problem.fix("give the argument with `=`", place, "=");
+        }
+        if found == "as" && wanted == ["`;`"] {
+            return Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, "a name stands before the `:`");
+        }
+        if found == "#" || found == "/*" {
+            return Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, "a comment begins with `//`");
         }
         let near = nearest(found, wanted.iter().map(|word| word.trim_matches('`')).filter(|word| word.len() > 2));
         let problem = match found {
@@ -703,11 +710,12 @@ fn word_length(text: &str) -> usize {
 
 /// Bytes of what a reader sees as one thing at the beginning of a text: a word, an operator, or a character.
 fn token_length(text: &str) -> usize {
-    const OPERATORS: &[&str] = &["->", "=>", "==", "!=", "<=", ">=", "**", "::", "&&", "||"];
+    const OPERATORS: &[&str] = &["->", "/*", "=>", "==", "!=", "<=", ">=", "**", "::", "&&", "||"];
     match text.chars().next() {
         None => 0,
         Some(first) if first.is_alphanumeric() || first == '_' => {
-            text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len())
+            let is_inside = |c: char| c.is_alphanumeric() || c == '_' || (c == '.' && first.is_ascii_digit());
+            text.find(|c| !is_inside(c)).unwrap_or(text.len())
         }
         Some(first) => {
             OPERATORS.iter().find(|&&operator| text.starts_with(operator)).map_or(first.len_utf8(), |found| found.len())

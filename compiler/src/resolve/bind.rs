@@ -259,7 +259,7 @@ impl<'a> Resolver<'a> {
         let near = nearest(word, words.iter().copied());
         let problem = Diagnostic::meant(Code::N0204, title, span, near, "not one of its words");
         self.report(match words.len() {
-            0..=12 => problem.note(format!("its words: {}", words.join(", "))),
+            0..=12 => problem.note_without_fix(|| format!("its words: {}", words.join(", "))),
             _ => problem,
         });
         None
@@ -338,7 +338,7 @@ impl<'a> Resolver<'a> {
             let near = nearest(&name.text, names.iter().copied());
             let title = format!("unknown {noun} `{}`", name.text);
             let problem = Diagnostic::meant(unknown, title, name.span, near, format!("no {noun} has this name"));
-            self.report(problem.note(format!("there are: {}", names.join(", "))));
+            self.report(problem.note_without_fix(|| format!("there are: {}", names.join(", "))));
             args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
             return (None, false);
         };
@@ -394,9 +394,11 @@ const PYTORCH: &[(&str, &str)] = &[
 
 /// The one of `names` that was likely meant.
 fn meant<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
-    let translated = PYTORCH.iter().find(|(theirs, _)| *theirs == word);
-    let translated = translated.and_then(|(_, ours)| names.iter().copied().find(|name| name == ours));
-    translated.or_else(|| nearest(word, names.iter().copied()))
+    let ours = |name: &str| {
+        let translated = PYTORCH.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
+        names.iter().copied().find(|name| *name == translated)
+    };
+    ours(nearest(word, names.iter().copied().chain(PYTORCH.iter().map(|(theirs, _)| *theirs)))?)
 }
 
 /// What `of` takes, for a note.
@@ -410,7 +412,8 @@ fn takes(of: &str, names: &[&str]) -> String {
 /// An argument that `of` does not have.
 pub(super) fn no_such_argument(of: &str, arg: &Ident, names: &[&str]) -> Diagnostic {
     let title = format!("`{of}` has no argument `{}`", arg.text);
-    Diagnostic::meant(Code::N0202, title, arg.span, meant(&arg.text, names), "no such argument").note(takes(of, names))
+    Diagnostic::meant(Code::N0202, title, arg.span, meant(&arg.text, names), "no such argument")
+        .note_without_fix(|| takes(of, names))
 }
 
 /// The error for more arguments by position than the first, once for all of them. When they stand in the order of `names`, or in
@@ -435,9 +438,9 @@ pub(super) fn surplus(
     let title = format!("only the first argument of `{of}` is given by position");
     let label = match more.len() {
         1 => "name this one: `name = value`".to_owned(),
-        count => format!("name this and the {} behind it: `name = value`", count - 1),
+        count => format!("name these {count}: `name = value`"),
     };
-    let problem = Diagnostic::new(Code::N0210, title, span, label).note(takes(of, names));
+    let problem = Diagnostic::new(Code::N0210, title, span, label);
     let named: Vec<&str> = args.iter().filter_map(|arg| Some(arg.name.as_ref()?.text.as_str())).collect();
     let mut order = names.to_vec();
     // PyTorch's `Conv2d(3, 16, 5)` and `Linear(512, 32)` begin with what comes in; no `Conv2d(16, 5)` does.
@@ -448,8 +451,9 @@ pub(super) fn surplus(
         false => order.retain(|name| *name != "in"),
     }
     let fits = by_position.len() <= order.len() && order[..by_position.len()].iter().all(|name| !named.contains(name));
-    if !in_order || !fits {
-        return Some(problem);
+    // In YAML only one value can be without a name.
+    if !in_order || !fits || fixes.is_yaml(span) {
+        return Some(problem.note(takes(of, names)));
     }
     let mut edits: Vec<Edit> = Vec::new();
     for (place, (value, name)) in more.iter().zip(&order[1..]).enumerate() {
@@ -458,10 +462,9 @@ pub(super) fn surplus(
             false => Edit { span: value.span.before(), text: format!("{name} = ") },
         });
     }
-    // In YAML only one value can be without a name.
     let title = if is_mapped { "name them, in PyTorch's order" } else { "name them, in the order of the declaration" };
     let fix = Fix { title: title.to_owned(), edits };
-    Some(problem.maybe_fix((!fixes.is_yaml(span)).then_some(fix)))
+    Some(problem.maybe_fix(Some(fix)))
 }
 
 /// An argument that is given twice.

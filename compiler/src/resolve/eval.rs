@@ -42,13 +42,13 @@ impl<'a> Resolver<'a> {
         let int = self.int(expr, scope)?;
         if int.value < least {
             let title = format!("{what} is {}", int.value);
-            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("at least {least}"));
+            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("must be at least {least}"));
             self.report(problem.notes(int.how));
             return None;
         }
         if int.value > 0 && int.value.unsigned_abs() > limits::VALUE_ELEMENTS {
             let title = format!("{what} is {}", thousands(int.value.unsigned_abs()));
-            let label = format!("at most {}", thousands(limits::VALUE_ELEMENTS));
+            let label = format!("must be at most {}", thousands(limits::VALUE_ELEMENTS));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
             return None;
         }
@@ -151,6 +151,6 @@ fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
     let problem = Diagnostic::meant(Code::N0205, title, expr.span, near, "no parameter has this name");
     match names.as_slice() {
         [] => problem.note("there are no parameters here"),
-        names => problem.note(format!("parameters that can be read here: {}", names.join(", "))),
+        names => problem.note_without_fix(|| format!("parameters that can be read here: {}", names.join(", "))),
     }
 }

@@ -545,7 +545,8 @@ impl<'a> Resolver<'a> {
         let limit = if unrolled { limits::UNROLLED } else { limits::REPEAT };
         let times = int.value;
         if times < 1 {
-            let problem = Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "at least 1");
+            let problem =
+                Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "must be at least 1");
             self.report(problem.notes(int.how));
             return None;
         }
@@ -746,6 +747,7 @@ impl<'a> Resolver<'a> {
         };
         if scope.around.contains(&name) {
             self.report(uses_itself("block", name, call.name.span, block.name.span));
+            call.args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
             return (LayerKind::Missing, path);
         }
         let Some(ints) = self.block_params(block, call, scope) else {

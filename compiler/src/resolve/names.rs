@@ -137,7 +137,9 @@ impl Values {
         let problem = Diagnostic::meant(Code::N0205, title, name.span, near, "no value has this name");
         Err(Box::new(match names.as_slice() {
             [] => problem.note("`as name` behind a layer names its value"),
-            names if names.len() <= 12 => problem.note(format!("values that can be read here: {}", names.join(", "))),
+            names if names.len() <= 12 => {
+                problem.note_without_fix(|| format!("values that can be read here: {}", names.join(", ")))
+            }
             _ => problem,
         }))
     }

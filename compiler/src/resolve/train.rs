@@ -44,7 +44,7 @@ impl<'a> Resolver<'a> {
                 let near = nearest(&key.text, names.clone());
                 let all = names.collect::<Vec<_>>().join(", ");
                 let problem = Diagnostic::meant(Code::N0504, title, key.span, near, "no such setting");
-                self.report(problem.note(format!("its settings: {all}")));
+                self.report(problem.note_without_fix(|| format!("its settings: {all}")));
                 self.touch(&setting.value, &self.model_ints.clone());
             } else if let Some(first) = settings.get(key.text.as_str()) {
                 let title = format!("the setting `{}` is given twice", key.text);

@@ -415,7 +415,7 @@ impl Page<'_> {
             {
                 let meant = nearest(&name.text, known.iter().copied());
                 let problem = unknown_key(name, meant);
-                self.report(problem.note(format!("the keys of {owner} are `{}`", known.join("`, `"))));
+                self.report(problem.note_without_fix(|| format!("the keys of {owner} are `{}`", known.join("`, `"))));
                 if let Some(meant) = meant {
                     meant.clone_into(&mut name.text);
                 }

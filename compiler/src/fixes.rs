@@ -32,6 +32,26 @@ impl Fixes<'_> {
         Some(Fix { title: title.to_owned(), edits: vec![Edit { span: at, text }] })
     }
 
+    /// Writes a value before the first of some values that stand by position.
+    pub fn value_before(&self, first: Span, title: &str, value: &str) -> Option<Fix> {
+        let file = self.sources.file(first.file);
+        let before = file.text.get(..first.start as usize)?;
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let insert = |text: String| Edit { span: first.before(), text };
+        let edit = match (file.spelling, before.trim_end().chars().next_back()) {
+            // A value alone is no list in YAML, where an item may also have a line of its own.
+            (Spelling::Yaml, Some(':')) => {
+                Edit { span: first, text: format!("[{value}, {}]", self.sources.text(first)) }
+            }
+            (Spelling::Yaml, Some('-')) => {
+                let column = before[line_start..].trim_end().chars().count() - 1;
+                insert(format!("{value}\n{}- ", " ".repeat(column)))
+            }
+            _ => insert(format!("{value}, ")),
+        };
+        Some(Fix { title: title.to_owned(), edits: vec![edit] })
+    }
+
     /// The text of a span, its white space made single spaces.
     pub fn words(&self, span: Span) -> String {
         self.sources.text(span).split_whitespace().collect::<Vec<_>>().join(" ")

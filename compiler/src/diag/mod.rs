@@ -55,10 +55,31 @@ pub struct Edit {
 pub struct Frame {
     /// ``in `ResBlock(n = 32)` ``
     pub text: String,
-    /// Where that block is used.
+    /// Where that block is used, or that repeat stands.
     pub used_at: Span,
+    /// Whether something is used there; a repeat just stands there.
+    pub is_use: bool,
     /// How often, when in a `repeat`.
     pub times: u64,
+}
+
+impl Frame {
+    /// What is told of the parts `around` a place, outermost first: innermost first, without what is blamed itself. A repeat
+    /// around a use is told with it: "used at line 20, repeated 10 times".
+    pub fn told(around: &[Frame], blamed: Span) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = Vec::new();
+        for frame in around {
+            match frames.last_mut() {
+                Some(last) if !last.is_use && last.times > 1 && frame.is_use => {
+                    *last = Frame { times: last.times, ..frame.clone() };
+                }
+                _ => frames.push(frame.clone()),
+            }
+        }
+        frames.retain(|frame| frame.used_at != blamed);
+        frames.reverse();
+        frames
+    }
 }
 
 /// One finding.
@@ -89,6 +110,29 @@ impl Diagnostic {
             fix: None,
             trace: Vec::new(),
         }
+    }
+
+    /// A finding blamed on a word: the name that was likely `meant`, as its label and its fix, or else a label.
+    pub fn meant(
+        code: Code,
+        title: impl Into<String>,
+        word: Span,
+        meant: Option<&str>,
+        otherwise: impl Into<String>,
+    ) -> Diagnostic {
+        match meant {
+            Some(meant) => Diagnostic::new(code, title, word, format!("did you mean `{meant}`?")).fix(
+                "write the name so",
+                word,
+                meant,
+            ),
+            None => Diagnostic::new(code, title, word, otherwise),
+        }
+    }
+
+    /// Adds a note that is of use only where there is no fix.
+    pub fn note_without_fix(self, text: impl FnOnce() -> String) -> Diagnostic {
+        if self.fix.is_none() { self.note(text()) } else { self }
     }
 
     /// Adds a secondary label.

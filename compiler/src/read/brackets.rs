@@ -148,3 +148,15 @@ fn partner(open: u8) -> char {
         _ => '}',
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_runs_of_white_space_and_comments_outside_of_texts() {
+        let blanks = |text: &str| blanks(text).into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>();
+        assert_eq!(blanks("a // b\n  c\"// d\" e//"), [" // b\n  ", " ", "//"]);
+        assert_eq!(blanks("a/b"), [""; 0]);
+    }
+}

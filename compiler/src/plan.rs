@@ -5,10 +5,11 @@
 //! else: two slots are one when the second begins where the first ends.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::ir::{Kind, Program, Repeat, Store, TensorId};
 use crate::net::LayerId;
-use crate::ops::elements;
+use crate::ops::{elements, thousands};
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
 
 /// Floats of 64 bytes: slots begin at multiples of it.
@@ -728,4 +729,31 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
         local += group.len.next_multiple_of(ALIGN);
     }
     groups
+}
+
+/// The memory of a plan as a table: what `netc plan` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = |floats: u64| thousands(4 * floats);
+        let regions = [
+            (Region::Tile, "a worker's memory", self.tile, self.bound.0),
+            (Region::Batch, "the batch's memory", self.batch, self.bound.1),
+        ];
+        for (region, name, len, bound) in regions {
+            writeln!(f, "{name}: {} bytes a sample, of which at most {} live at once", bytes(len), bytes(bound))?;
+            let mut blocks: Vec<&Block> = self.blocks.iter().filter(|block| block.region == region).collect();
+            blocks.sort_by_key(|block| (block.live, block.offset));
+            if !blocks.is_empty() {
+                writeln!(f, "{:>13}  {:>13}  {:>11}  value", "offset", "bytes", "live")?;
+            }
+            for block in blocks {
+                let live = format!("{}-{}", block.live.0, block.live.1);
+                let names = block.names.join(" = ");
+                writeln!(f, "{:>13}  {:>13}  {live:>11}  {names}", bytes(block.offset), bytes(block.len))?;
+            }
+        }
+        writeln!(f, "numbers of the whole batch: {} bytes", bytes(self.state))?;
+        writeln!(f, "a stage's gradient: {} bytes a tile", bytes(self.gradients))?;
+        writeln!(f, "kernels' scratch: {} bytes a worker", bytes(self.scratch))
+    }
 }

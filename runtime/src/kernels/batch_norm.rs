@@ -332,8 +332,8 @@ mod tests {
         let samples = x.len() / len;
         let mut statistics = statistics.to_vec();
         let at = |index: usize| 1 + index * (len + 1);
-        let [x_at, y, dy_at, dx] = [0, 1, 2, 3].map(|index| View::batch(at(index), len));
-        let sums_at = View::batch(at(4), 2 * channels);
+        let [x_at, y, dy_at, dx] = [0, 1, 2, 3].map(|index| crate::arena::batch(at(index), len));
+        let sums_at = crate::arena::batch(at(4), 2 * channels);
         let plan = Plan { batch: at(4) + 2 * channels + 1, state: 1 + 5 * channels, ..Plan::default() };
         let (weight, bias) = (affine.then_some(1), affine.then_some(1 + channels));
         let (state, coefficients) = (1, 1 + 2 * channels);
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn running_statistics_may_stay() {
         let norm = Norm { channels: 1, positions: 2, eps: 1e-5, momentum: 0.1 };
-        let sums = View::batch(0, 2);
+        let sums = crate::arena::batch(0, 2);
         let plan = Plan { batch: 2, state: 2, ..Plan::default() };
         pass(1, plan, &[], None, 2, &[&[1.0, 0.0, 3.0, 0.0]], |run| {
             run.stage(&[], |t| t.load(0, sums));

@@ -95,12 +95,11 @@ impl<'a> Checker<'a> {
         self.times = times;
         if let (Some(shape_taken), Some(shape_given)) = (&before.shape, &after.shape)
             && shape_taken != shape_given
-            && count > 1
             && self.faults == faults
         {
             let (taken, given_back) = (sizes(shape_taken), sizes(shape_given));
             let title = format!("the body of `{}` takes {taken} but gives back {given_back}", layer.name);
-            let label = format!("each of its {count} iterations takes what the one before gives");
+            let label = "each iteration takes what the one before gives";
             self.report(
                 Diagnostic::new(Code::N0305, title, layer.head, label)
                     .label(before.made_at, format!("this makes {}", given(shape_taken)))

@@ -5,6 +5,8 @@ use super::{
     plural, sizes,
 };
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{self, Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Linear;
 
@@ -47,6 +49,13 @@ impl Layer for Linear {
     fn output_of_unknown(&self, args: &Args) -> Option<Shape> {
         // Without a stated size it takes nothing but a flat input.
         args.int("in").is_none().then(|| vec![args.size("out")])
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let (&inputs, rows) = of.shapes[0].split_last().unwrap_or((&1, &[]));
+        let linear = ir::Linear { rows: elements(rows), inputs, outputs: of.args.size("out") };
+        let op = Op::Linear(linear, of.must("weight"), of.tensor("bias"), ir::Act::None);
+        to.op(op, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

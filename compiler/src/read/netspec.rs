@@ -6,7 +6,7 @@ use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::{Pair, Pairs};
 
-use super::brackets;
+use super::{brackets, limit_params};
 use crate::ast::*;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::limits;
@@ -170,11 +170,14 @@ impl Reader<'_> {
                 Rule::name => name = Some(self.ident(&part)),
                 Rule::params => {
                     parts.next();
-                    let params = part
+                    let mut params: Vec<Param> = part
                         .into_inner()
                         .filter(|part| part.as_rule() == Rule::param)
                         .map(|param| self.param(param))
                         .collect();
+                    if let Some(problem) = limit_params(&mut params) {
+                        self.report(problem);
+                    }
                     return (name.unwrap_or_else(|| self.nameless()), params);
                 }
                 Rule::body => break,
@@ -294,14 +297,14 @@ impl Reader<'_> {
         let word = self.span(layer);
         let next_is_on_its_line = next.is_some_and(|next| !layer.as_str().contains('\n') && next.as_str() != "}");
         let is_bare = parts == [Rule::call, Rule::missing_semicolon] && !layer.as_str().contains('(');
-        let text = layer.as_str().split_whitespace().next().unwrap_or_default();
-        match mistyped(text, word, STATEMENT_WORDS) {
-            Some(problem) if is_bare && next_is_on_its_line => {
-                self.report(problem);
-                true
-            }
-            _ => false,
+        if !is_bare || !next_is_on_its_line {
+            return false;
         }
+        let text = layer.as_str().split_whitespace().next().unwrap_or_default();
+        let problem = mistyped(text, word, STATEMENT_WORDS);
+        let is_mistyped = problem.is_some();
+        problem.into_iter().for_each(|problem| self.report(problem));
+        is_mistyped
     }
 
     fn input(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {

@@ -2,8 +2,6 @@
 
 use super::{Resolver, Scope};
 use crate::ast::{Arg, Expr, ExprKind, Ident};
-use std::collections::HashMap;
-
 use crate::diag::{Code, Diagnostic, Edit, Fix, nearest};
 use crate::ops::initialisers::{self, INITIALISERS};
 use crate::ops::{self, Args, Bound, Choice, Decl, Default, Int, Kind, NumberRange, Value, plural};
@@ -52,6 +50,9 @@ impl<'a> Resolver<'a> {
         // `3 -> 8` is `in` and the first argument; so `in` does not count as a position.
         let first_by_position = args.iter().position(|arg| arg.name.is_none());
         for (place, arg) in args.iter().enumerate() {
+            if self.count_argument(arg.value.span).is_none() {
+                return (Args::default(), false);
+            }
             let index = match &arg.name {
                 Some(arg_name) => names.iter().position(|declared| *declared == arg_name.text),
                 None if first_by_position == Some(place) && !names.is_empty() => Some(0),
@@ -68,9 +69,8 @@ impl<'a> Resolver<'a> {
             }
             complete = false;
             let meant = arg.name.as_ref().and_then(|arg_name| meant(&arg_name.text, &names));
-            match (&arg.name, meant.and_then(|meant| names.iter().position(|name| *name == meant))) {
-                (Some(_), Some(index)) if given[index].is_none() => given[index] = Some((&arg.value, arg.value.span)),
-                _ => self.touch(&arg.value, &scope.ints),
+            if let Some(index) = meant.and_then(|meant| names.iter().position(|name| *name == meant)) {
+                given[index].get_or_insert((&arg.value, arg.value.span));
             }
             if let Some(arg_name) = &arg.name {
                 self.report(no_such_argument(&name.text, arg_name, &names));
@@ -79,15 +79,16 @@ impl<'a> Resolver<'a> {
         if let Some(problem) = surplus(&name.text, args, &names, range != Code::N0502, &self.fixes) {
             self.report(problem);
         }
+        let all_known = complete;
         let mut bound = Vec::new();
         for (arg, given) in decl.args.iter().zip(given) {
             let wanted = Wanted { arg, of: &name.text, range };
-            let before = self.diagnostics.len();
+            let before = self.findings.errors();
             let value = match (given, arg.default) {
                 (Some((expr, _)), _) => self.bind_value(&wanted, expr, scope),
                 (None, Default::Required) => {
                     // With an unknown argument beside it, the missing one is likely that, misspelled.
-                    if complete {
+                    if all_known {
                         let title = format!("`{}` needs `{}`", name.text, arg.name);
                         let label = format!("no `{}` given: {}", arg.name, arg.docs);
                         self.report(Diagnostic::new(Code::N0203, title, name.span, label));
@@ -100,34 +101,11 @@ impl<'a> Resolver<'a> {
                 (None, Default::Bool(value)) => Some(Value::Bool(value)),
                 (None, Default::Word(word)) => Some(Value::Word(word.to_owned())),
             };
-            complete &= value.is_some() && self.diagnostics.len() == before;
+            complete &= value.is_some() && self.findings.errors() == before;
             let value = value.unwrap_or(Value::Missing);
             bound.push(Bound { name: arg.name, value, span: given.map(|(_, span)| span) });
         }
         (Args(bound), complete)
-    }
-
-    /// Notes that the parameters in an expression are read, when it is of no use otherwise.
-    pub(super) fn touch(&mut self, expr: &Expr, ints: &HashMap<&'a str, (i64, Span)>) {
-        match &expr.kind {
-            ExprKind::Word(word) => {
-                if let Some((_, declared)) = ints.get(word.as_str()) {
-                    self.used_params.insert(*declared);
-                }
-            }
-            ExprKind::Negative(inner) => self.touch(inner, ints),
-            ExprKind::Sum(first, rest) => {
-                self.touch(first, ints);
-                rest.iter().for_each(|(_, expr)| self.touch(expr, ints));
-            }
-            ExprKind::Product(first, rest) => {
-                self.touch(first, ints);
-                rest.iter().for_each(|(_, expr)| self.touch(expr, ints));
-            }
-            ExprKind::List(items) => items.iter().for_each(|expr| self.touch(expr, ints)),
-            ExprKind::Call(call) => call.args.iter().for_each(|arg| self.touch(&arg.value, ints)),
-            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) => {}
-        }
     }
 
     /// The arguments of a view: all by position, integers that its shape rule looks at.
@@ -142,6 +120,10 @@ impl<'a> Resolver<'a> {
             self.report(no_such_argument(&name.text, arg_name, &[]));
         }
         let exprs: Vec<&Expr> = unpacked(args).collect();
+        for expr in &exprs {
+            self.count_argument(expr.span)?;
+        }
+        self.check_dimensions(exprs.len().saturating_sub(1), name.span)?;
         let mut sizes = Vec::new();
         for expr in exprs {
             sizes.push(self.int_of_at_least(expr, i64::MIN, scope, "a size"));
@@ -230,6 +212,7 @@ impl<'a> Resolver<'a> {
 
     /// A number: a float, or integer arithmetic.
     fn number(&mut self, wanted: &Wanted<'_>, range: &NumberRange, expr: &Expr, scope: &mut Scope<'a>) -> Option<f64> {
+        self.count_argument(expr.span)?;
         let number = match &expr.kind {
             ExprKind::Float(number) => *number,
             ExprKind::Negative(inner) if matches!(inner.kind, ExprKind::Float(_)) => match inner.kind {
@@ -269,6 +252,7 @@ impl<'a> Resolver<'a> {
     fn words(&mut self, wanted: &Wanted<'_>, words: &[&'static str], list: &Expr, items: &[Expr]) -> Option<Value> {
         let mut idents: Vec<Ident> = Vec::new();
         for item in items {
+            self.count_argument(item.span)?;
             let ExprKind::Word(word) = &item.kind else {
                 self.wrong_kind(wanted, item, "a list of words");
                 return None;
@@ -339,7 +323,6 @@ impl<'a> Resolver<'a> {
             let title = format!("unknown {noun} `{}`", name.text);
             let problem = Diagnostic::meant(unknown, title, name.span, near, format!("no {noun} has this name"));
             self.report(problem.note_without_fix(|| format!("there are: {}", names.join(", "))));
-            args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
             return (None, false);
         };
         let (args, complete) = self.bind_all(decl, &name, args, scope, range);

@@ -73,7 +73,7 @@ pub(super) fn survey(page: &mut Page<'_>) -> Survey {
             if let Some(parent) = open.last_mut() {
                 parent.children += 1;
             }
-            if values > limits::YAML_VALUES {
+            if values > limits::WORDS {
                 page.report(too_many(page.character(range.start)));
                 break;
             }
@@ -152,7 +152,8 @@ fn options() -> granit_parser::Options {
 }
 
 fn too_many(value: Span) -> Diagnostic {
-    let title = format!("a spec in YAML has at most {} words, lists and mappings", limits::YAML_VALUES);
+    let count = crate::ops::thousands(limits::WORDS as u64);
+    let title = format!("a spec in YAML has at most {count} words, lists and mappings");
     Diagnostic::new(Code::N0108, title, value, "this is one more")
 }
 

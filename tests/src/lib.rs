@@ -1,1 +1,3 @@
-//! End-to-end tests of netspec; the tests themselves are in `tests/`.
+//! End-to-end tests of netspec; the tests themselves are in `tests/`. Here is what several of them need.
+
+pub mod reference;

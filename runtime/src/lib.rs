@@ -28,24 +28,33 @@
 //! # let _ = (image, scores);
 //! ```
 //!
-//! What is built so far is the proof, and the types it gives: [`Model::Input`], [`Model::Output`], [`joins`], [`samples`]. The
-//! methods that would run a model return [`Error::NotBuilt`].
+//! Models are not run yet: those methods of theirs return [`Error::NotBuilt`] until the compiler writes their insides, against
+//! [`network`].
+//!
+//! # Features
+//!
+//! Both are on by default. `macros` is `netspec!`; crates with models that are written out already do without. `threads` lets a pass
+//! use more than the caller's thread; without it results are the same bits.
 
 pub mod arena;
 mod error;
 pub mod kernels;
+mod loss;
 mod model;
 pub mod network;
+mod optimizer;
 pub mod pool;
 pub mod random;
 pub mod run;
 mod sample;
 pub mod weights;
 
-pub use error::Error;
-pub use model::{Loss, Model, Optimizer, joins};
+pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
+pub use loss::{CrossEntropy, Loss, Mse, Nll, accuracy, argmax, check_label};
+pub use model::{Model, joins};
+pub use optimizer::{Adam, Optimizer, Sgd};
 pub use run::Workspace;
-pub use sample::{Sample, samples};
+pub use sample::{Parts, Sample, samples};
 
 /// Reads a spec, proves its shapes and gives the model as a struct that is a [`Model`].
 ///
@@ -87,4 +96,5 @@ pub use sample::{Sample, samples};
 ///
 /// They are those of `netc check`, in the same words, and rustc underlines the place in the page, or the path. A warning is
 /// the use of a deprecated constant, so `#[allow(deprecated)]` on the module around silences it.
+#[cfg(feature = "macros")]
 pub use netspec_macros::netspec;

@@ -13,6 +13,8 @@ use crate::ops::elements;
 pub enum PlanKind {
     /// Forward, loss and backward, with the statistics of the batch.
     Training,
+    /// Forward as in training, dropout and the statistics of the batch included: how the book evaluates.
+    Evaluation,
     /// Forward, with the running statistics.
     Inference,
     /// Forward as in inference, with nothing fused and everything kept: the twin that the others are tested against.
@@ -41,7 +43,8 @@ pub fn specialise(mut program: Program, kind: PlanKind) -> Program {
         let mut body = std::mem::take(&mut program.body);
         keep_places(&mut body, &mut program);
         program.body = body;
-    } else {
+    }
+    if matches!(kind, PlanKind::Inference | PlanKind::Probe) {
         let mut renamed = HashMap::new();
         let body = std::mem::take(&mut program.body);
         program.body = without_training(body, &mut renamed);

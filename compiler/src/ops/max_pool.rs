@@ -14,7 +14,7 @@ static DECL: Decl = Decl {
     args: &[
         Arg::required("kernel", Kind::PerAxis(1), "size of the window"),
         Arg::optional("stride", Kind::PerAxis(1), "step of the window; the kernel when absent"),
-        Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "minus infinity on each side, at most half the window"),
+        Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "minus infinity on each side, at most half the kernel"),
         Arg::with("dilation", Kind::PerAxis(1), Default::Int(1), "distance between the window's elements"),
         Arg::with(
             "ceil_mode",

@@ -35,17 +35,18 @@ impl Sliding {
         self.dilation[axis].saturating_mul(self.kernel[axis] - 1).saturating_add(1)
     }
 
-    /// The output's size on an axis, PyTorch's: `floor((size + 2 padding - reach) / stride) + 1`; with `ceil_mode` the quotient is
-    /// rounded up, but no window may begin behind the map and its left padding. None when not one window fits.
+    /// The output's size on an axis, PyTorch's `pooling_output_shape`: `floor((size + 2 padding - reach) / stride) + 1`; with
+    /// `ceil_mode` the quotient is rounded up, but no window may begin behind the map and its left padding. None when not one
+    /// window fits.
     pub(super) fn output(&self, axis: usize, size: u64) -> Option<u64> {
-        let padded = size + 2 * self.padding[axis];
-        let room = padded.checked_sub(self.reach(axis))?;
-        let stride = self.stride[axis];
-        let mut windows = room / stride + 1;
-        if self.ceil_mode && room % stride > 0 && windows * stride < size + self.padding[axis] {
-            windows += 1;
+        let [size, padding, reach, stride] =
+            [size, self.padding[axis], self.reach(axis), self.stride[axis]].map(u64::cast_signed);
+        let round_up = if self.ceil_mode { stride - 1 } else { 0 };
+        let mut windows = (size + 2 * padding - reach + round_up).div_euclid(stride) + 1;
+        if self.ceil_mode && (windows - 1) * stride >= size + padding {
+            windows -= 1;
         }
-        Some(windows)
+        u64::try_from(windows).ok().filter(|&windows| windows > 0)
     }
 
     /// The output's spatial sizes, or an error that shows the arithmetic of the first axis that has none.
@@ -60,8 +61,8 @@ impl Sliding {
     fn too_large(&self, site: &Site<'_>, spatial: &[u64], axis: usize) -> Box<Failure> {
         let (size, padding, reach) = (spatial[axis], self.padding[axis], self.reach(axis));
         let kernel = sizes(&self.kernel);
-        let title = format!("a window of {kernel} does not fit a map of {}", sizes(spatial));
-        let mut error = site.error(Code::N0304, title, format!("`{}` needs at least {reach} here", site.name));
+        let title = format!("`{}` has a window of {kernel}, but is given a map of {}", site.name, sizes(spatial));
+        let mut error = site.error(Code::N0304, title, format!("needs a map of at least {reach} here"));
         if self.dilation[axis] > 1 {
             error = error
                 .note(format!("a kernel of {} with dilation {} spans {reach}", self.kernel[axis], self.dilation[axis]));
@@ -84,10 +85,11 @@ impl Sliding {
     /// The facts of a pool: channels stay, each window gives one element.
     pub(super) fn pool(&self, site: &Site<'_>, channels: u64, spatial: &[u64]) -> Result<Facts, Box<Failure>> {
         for axis in 0..spatial.len() {
-            // PyTorch's rule: a window may not lie in the padding alone.
-            if self.padding[axis] > self.reach(axis) / 2 {
-                let title = format!("padding {} of `{}` is more than half its window", self.padding[axis], site.name);
-                let label = format!("the window spans {}, so at most {}", self.reach(axis), self.reach(axis) / 2);
+            // PyTorch's rule, so that no window lies in the padding alone.
+            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
+            if padding > kernel / 2 {
+                let title = format!("padding {padding} of `{}` is more than half its kernel", site.name);
+                let label = format!("the kernel is {kernel}, so at most {}", kernel / 2);
                 let span = site.args.span("padding").unwrap_or(site.head);
                 return Err(Diagnostic::new(Code::N0211, title, span, label).into());
             }
@@ -111,11 +113,15 @@ impl Sliding {
         let lost: Vec<String> = drops
             .iter()
             .map(|&axis| {
-                format!("{} of {} {}", left_over(axis), spatial[axis], axis_name(axis, spatial.len(), spatial[axis]))
+                let name = |count| axis_name(axis, spatial.len(), count);
+                match left_over(axis) {
+                    1 => format!("the last {}", name(1)),
+                    count => format!("the last {count} of {} {}", spatial[axis], name(spatial[axis])),
+                }
             })
             .collect();
         let title = format!("`{}` drops the edge of a map of {}", site.name, sizes(spatial));
-        let label = format!("leaves out the last {}", lost.join(" and "));
+        let label = format!("leaves out {}", lost.join(" and "));
         Some(site.error(Code::N0905, title, label).note(format!(
             "{} window{} of {}, {} apart, cover {}",
             outputs[axis],
@@ -183,17 +189,17 @@ mod tests {
         }
     }
 
-    /// Every window by its first element, as PyTorch places them.
+    /// Counts the windows one by one: each lies within the padded map, or with `ceil_mode` begins in the map or the padding before it
+    /// and hangs over the far edge by less than a step.
     fn counted(window: &Sliding, size: u64) -> Option<u64> {
         let (stride, padding) = (window.stride[0], window.padding[0]);
         let padded = size + 2 * padding;
-        if padded < window.reach(0) {
-            return None;
-        }
-        let whole = (0..).take_while(|i| i * stride + window.reach(0) <= padded).count() as u64;
-        let next_begins_in_map = whole * stride < size + padding;
-        let elements_left = padded > (whole - 1) * stride + window.reach(0);
-        Some(whole + u64::from(window.ceil_mode && next_begins_in_map && elements_left))
+        let is_placed = |&start: &u64| {
+            let end = start + window.reach(0);
+            end <= padded || (window.ceil_mode && start < size + padding && end - padded < stride)
+        };
+        let count = (0..).step_by(stride as usize).take_while(is_placed).count() as u64;
+        (count > 0).then_some(count)
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::diag::{Code, Diagnostic, nearest};
 use crate::limits;
 use crate::ops::{Int, thousands};
 
+/// Bytes of an expression that is shown with its value.
+const HOW_LENGTH: usize = 200;
+
 impl<'a> Resolver<'a> {
     /// An integer expression's value, with how it came about. None when it was reported.
     pub(super) fn int(&mut self, expr: &Expr, scope: &mut Scope<'a>) -> Option<Int> {
@@ -17,7 +20,11 @@ impl<'a> Resolver<'a> {
             _ => false,
         };
         let how = (!is_literal).then(|| {
-            let text = self.fixes.words(expr.span);
+            // Behind an arithmetic that fills lines only its value is of use.
+            let text = match expr.span.range().len() {
+                0..=HOW_LENGTH => self.fixes.words(expr.span),
+                _ => "this".to_owned(),
+            };
             let with: Vec<String> = used
                 .iter()
                 .map(|(name, value)| format!("{name} = {value}"))
@@ -41,28 +48,25 @@ impl<'a> Resolver<'a> {
     ) -> Option<Int> {
         let int = self.int(expr, scope)?;
         if int.value < least {
-            let title = format!("{what} of {}", int.value);
-            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("at least {least}"));
+            let title = format!("{what} is {}", int.value);
+            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("must be at least {least}"));
             self.report(problem.notes(int.how));
             return None;
         }
         if int.value > 0 && int.value.unsigned_abs() > limits::VALUE_ELEMENTS {
-            let title = format!("{what} of {}", thousands(int.value.unsigned_abs()));
-            let label = format!("at most {}", thousands(limits::VALUE_ELEMENTS));
+            let title = format!("{what} is {}", thousands(int.value.unsigned_abs()));
+            let label = format!("must be at most {}", thousands(limits::VALUE_ELEMENTS));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
             return None;
         }
         Some(int)
     }
 
-    /// A size: an integer of at least 1.
-    pub(super) fn size(&mut self, expr: &Expr, scope: &mut Scope<'a>, what: &str) -> Option<u64> {
-        self.int_of_at_least(expr, 1, scope, what).map(|int| int.value.unsigned_abs())
-    }
-
     /// Evaluates, and collects the parameters read in `used`.
     fn eval(&mut self, expr: &Expr, scope: &Scope<'a>, used: &mut Vec<(String, i64)>) -> Option<i64> {
+        self.count_argument(expr.span)?;
         match &expr.kind {
+            ExprKind::Missing => None,
             ExprKind::Int(value) => Some(*value),
             ExprKind::Word(word) => match scope.ints.get(word.as_str()) {
                 Some(&(value, declared)) => {
@@ -80,7 +84,7 @@ impl<'a> Resolver<'a> {
             },
             ExprKind::Negative(inner) => {
                 let value = self.eval(inner, scope, used)?;
-                self.checked(value.checked_neg(), expr)
+                self.checked(value.checked_neg(), expr, used)
             }
             ExprKind::Sum(first, rest) => rest.iter().fold(self.eval(first, scope, used), |sum, (operator, term)| {
                 let term = self.eval(term, scope, used);
@@ -89,14 +93,14 @@ impl<'a> Resolver<'a> {
                     Add::Plus => sum.checked_add(term),
                     Add::Minus => sum.checked_sub(term),
                 };
-                self.checked(sum, expr)
+                self.checked(sum, expr, used)
             }),
             ExprKind::Product(first, rest) => {
                 rest.iter().fold(self.eval(first, scope, used), |product, (operator, factor)| {
                     let value = self.eval(factor, scope, used);
                     let (product, value) = (product?, value?);
                     match operator {
-                        Mul::Times => self.checked(product.checked_mul(value), expr),
+                        Mul::Times => self.checked(product.checked_mul(value), expr, used),
                         Mul::Over => self.divided(product, value, expr, used),
                     }
                 })
@@ -109,17 +113,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn checked(&mut self, value: Option<i64>, expr: &Expr) -> Option<i64> {
+    fn checked(&mut self, value: Option<i64>, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {
         if value.is_none() {
             let title = "this arithmetic does not fit 64 bits";
-            self.report(Diagnostic::new(Code::N0208, title, expr.span, "too large"));
+            self.report(Diagnostic::new(Code::N0208, title, expr.span, "too large").notes(with(used)));
         }
         value
     }
 
     fn divided(&mut self, value: i64, by: i64, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {
-        let with: Vec<String> = used.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let with = (!with.is_empty()).then(|| format!("with {}", with.join(", ")));
+        let with = with(used);
         if by == 0 {
             self.report(Diagnostic::new(Code::N0208, "a division by 0", expr.span, "has no answer").notes(with));
             return None;
@@ -137,14 +140,21 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// `with n = 32`: the parameters that were read, for a note.
+fn with(used: &[(String, i64)]) -> Option<String> {
+    let with: Vec<String> = used.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    (!with.is_empty()).then(|| format!("with {}", with.join(", ")))
+}
+
 fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
     let mut names: Vec<&str> = scope.ints.keys().copied().collect();
     names.sort_unstable();
     let near = nearest(word, names.iter().copied());
-    let label = near.map_or("no parameter has this name".to_owned(), |near| format!("did you mean `{near}`?"));
-    let problem = Diagnostic::new(Code::N0205, format!("unknown parameter `{word}`"), expr.span, label);
+    let title = format!("unknown parameter `{word}`");
+    let problem = Diagnostic::meant(Code::N0205, title, expr.span, near, "no parameter has this name");
     match names.as_slice() {
         [] => problem.note("there are no parameters here"),
-        names => problem.note(format!("parameters that can be read here: {}", names.join(", "))),
+        names if names.len() > 12 => problem,
+        names => problem.note_without_fix(|| format!("parameters that can be read here: {}", names.join(", "))),
     }
 }

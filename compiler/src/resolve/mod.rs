@@ -11,7 +11,7 @@ mod train;
 use std::collections::{HashMap, HashSet};
 
 use crate::ast::{self, Body, Spec, Statement, StatementKind};
-use crate::diag::{Code, Diagnostic, Frame, did_you_mean};
+use crate::diag::{Code, Diagnostic, Findings, Frame, did_you_mean, nearest};
 use crate::fixes::Fixes;
 use crate::net::{Input, LayerId, LayerKind, Net, NetLayer, Op, Output, Shared, SharedId, ValueId};
 use crate::ops::{self, Int, Kind};
@@ -20,18 +20,22 @@ use crate::source::{Sources, Span};
 use crate::{Options, limits};
 use names::{Level, Values};
 
+/// Bytes of a call that is pointed at as a whole.
+const LINE: usize = 500;
+
 /// Resolves a spec with a model. None when it has none, which its reader reported.
-pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Option<Net> {
+pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut Findings) -> Option<Net> {
     let model = spec.model.as_ref()?;
     let mut resolver = Resolver {
         fixes: Fixes { sources },
-        diagnostics,
+        findings,
         blocks: HashMap::new(),
         used_blocks: HashSet::new(),
         used_params: HashSet::new(),
         model_ints: HashMap::new(),
         trace: Vec::new(),
         depth: 0,
+        arguments: 0,
         over_limit: false,
         net: Net {
             name: model.name.text.clone(),
@@ -43,6 +47,7 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &
             body: Vec::new(),
             outputs: Vec::new(),
             train: None,
+            settings: None,
         },
     };
     resolver.declare_blocks(spec);
@@ -50,24 +55,26 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &
     if let Some(train) = &spec.train {
         resolver.train(train);
     }
-    resolver.report_unused(spec, model);
+    resolver.report_unused_declarations(spec, model);
     Some(resolver.net)
 }
 
 struct Resolver<'a> {
     fixes: Fixes<'a>,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    findings: &'a mut Findings,
     blocks: HashMap<&'a str, &'a ast::Block>,
     used_blocks: HashSet<&'a str>,
     /// Places of the parameters' names that some expression reads.
     used_params: HashSet<Span>,
     /// The model's parameters, which its train section can read too.
     model_ints: HashMap<&'a str, (i64, Span)>,
-    /// The block uses around what is being resolved, outermost first.
+    /// The block uses and repeats around what is being resolved, outermost first.
     trace: Vec<Frame>,
     /// Bodies inside each other, with block and shared uses written out.
     depth: usize,
-    /// More statements than allowed; reported once, and nothing more is resolved.
+    /// Arguments and numbers so far, with block uses written out.
+    arguments: usize,
+    /// More than allowed of something; reported once, and nothing more is resolved.
     over_limit: bool,
     net: Net,
 }
@@ -80,8 +87,8 @@ struct Scope<'a> {
     shared: Vec<SharedState<'a>>,
     /// Named values.
     values: Values,
-    /// Names of blocks and shared instances whose bodies are around this.
-    around: Vec<&'a str>,
+    /// Where the blocks and shared instances are declared whose bodies are around this.
+    around: Vec<Span>,
 }
 
 struct SharedState<'a> {
@@ -93,33 +100,69 @@ struct SharedState<'a> {
 
 impl<'a> Resolver<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
-        diagnostic.trace.extend(self.trace.iter().rev().cloned());
-        self.diagnostics.push(diagnostic);
+        diagnostic.trace = Frame::told(&self.trace, diagnostic.primary());
+        self.findings.report(diagnostic);
+        self.over_limit |= self.findings.is_full();
+    }
+
+    /// Reports that something is not used; after an error it may be used where that was.
+    fn report_unused(&mut self, code: Code, what: String, name: Span, label: &str) {
+        if self.findings.errors() == 0 {
+            self.report(Diagnostic::new(code, format!("{what} is not used"), name, label));
+        }
+    }
+
+    /// Reports, once, that the spec has too much of something.
+    fn too_much(&mut self, problem: Diagnostic) {
+        if !self.over_limit {
+            self.over_limit = true;
+            self.report(problem);
+        }
+    }
+
+    /// Counts one argument or number. None when there are too many, which was reported.
+    fn count_argument(&mut self, at: Span) -> Option<()> {
+        self.arguments += 1;
+        if self.arguments > limits::ARGUMENTS {
+            let count = ops::thousands(limits::ARGUMENTS as u64);
+            let title = format!("more than {count} arguments and numbers, with every block use written out");
+            self.too_much(Diagnostic::new(Code::N0108, title, at, "one too many"));
+        }
+        (!self.over_limit).then_some(())
     }
 
     fn declare_blocks(&mut self, spec: &'a Spec) {
         for block in &spec.blocks {
             let name = &block.name;
-            self.check_name_is_free(name, "block");
+            if !self.check_name_is_free(name, "block") {
+                continue;
+            }
             if let Some(first) = self.blocks.get(name.text.as_str()) {
                 let problem = twice(name, first.name.span, "block");
                 self.report(problem);
                 continue;
             }
             self.blocks.insert(&name.text, block);
+            for (place, param) in block.params.iter().enumerate() {
+                if let Some(first) = block.params[..place].iter().find(|first| first.name.text == param.name.text) {
+                    let problem = twice(&param.name, first.name.span, "parameter");
+                    self.report(problem);
+                }
+            }
         }
     }
 
     /// Reports a block or shared instance that is named like a layer or a statement.
-    fn check_name_is_free(&mut self, name: &ast::Ident, what: &str) {
+    fn check_name_is_free(&mut self, name: &ast::Ident, what: &str) -> bool {
         let word = &name.text;
-        if RESERVED.contains(&word.as_str()) {
-            let title = format!("`{word}` cannot name a {what}");
-            self.report(Diagnostic::new(Code::N0215, title, name.span, "begins a statement"));
-        } else if ops::layer(word).is_some() {
-            let title = format!("`{word}` cannot name a {what}");
-            self.report(Diagnostic::new(Code::N0215, title, name.span, "is a layer's name"));
-        }
+        let label = match RESERVED.contains(&word.as_str()) {
+            true => "begins a statement",
+            false if ops::layer(word).is_some() => "is a layer's name",
+            false => return true,
+        };
+        let title = format!("`{word}` cannot name a {what}");
+        self.report(Diagnostic::new(Code::N0215, title, name.span, label));
+        false
     }
 
     fn model(&mut self, model: &'a ast::Model, options: &Options) {
@@ -143,13 +186,14 @@ impl<'a> Resolver<'a> {
         self.declare_shared(&model.shared, &mut scope, &mut level);
         scope.values.announce(&model.body);
         self.net.body = self.body(&model.body, &mut scope, &mut level);
-        if !matches!(model.body.statements.first().map(|first| &first.kind), Some(StatementKind::From(_)))
-            && !self.net.inputs.is_empty()
-        {
+        if self.reads_first_value(&self.net.body) && !self.net.inputs.is_empty() {
             scope.values.use_input(0);
         }
         let mut seen: HashMap<&str, Span> = HashMap::new();
         for output in &model.outputs {
+            if self.over_limit {
+                break;
+            }
             if let Some(first) = seen.insert(&output.text, output.span) {
                 let problem = twice(output, first, "output");
                 self.report(problem);
@@ -159,8 +203,8 @@ impl<'a> Resolver<'a> {
         }
         for (index, input) in model.inputs.iter().enumerate() {
             if !scope.values.input_is_used(index as u32) {
-                let title = format!("the input `{}` is not used", input.name.text);
-                self.report(Diagnostic::new(Code::N0904, title, input.name.span, "no layer reads it"));
+                let what = format!("the input `{}`", input.name.text);
+                self.report_unused(Code::N0904, what, input.name.span, "no layer reads it");
             }
         }
         self.report_unused_shared(&scope);
@@ -213,13 +257,13 @@ impl<'a> Resolver<'a> {
             self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write sizes in `[ ]`: `[3, 32, 32]`"));
             return;
         };
-        let sizes: Option<Vec<u64>> = sizes.iter().map(|size| self.size(size, scope, "a size")).collect();
-        let mut shape = sizes;
+        let mut shape = self.sizes(sizes, input.shape.span, scope);
         if shape.as_ref().is_some_and(Vec::is_empty) {
             let title = format!("the input `{}` has no sizes", input.name.text);
             self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write at least one size"));
             shape = None;
         }
+        let shape = shape.map(|sizes| sizes.iter().map(|size| size.value.unsigned_abs()).collect());
         if let Err(first) = level.take(&input.name) {
             let problem = twice(&input.name, first, "name");
             self.report(problem);
@@ -233,7 +277,9 @@ impl<'a> Resolver<'a> {
     fn declare_shared(&mut self, shared: &'a [ast::Shared], scope: &mut Scope<'a>, level: &mut Level) {
         for declared in shared {
             let name = &declared.name;
-            self.check_name_is_free(name, "shared instance");
+            if !self.check_name_is_free(name, "shared instance") {
+                continue;
+            }
             if let Some(block) = self.blocks.get(name.text.as_str()) {
                 let problem = twice(name, block.name.span, "name");
                 self.report(problem);
@@ -250,19 +296,19 @@ impl<'a> Resolver<'a> {
     fn report_unused_shared(&mut self, scope: &Scope<'a>) {
         for shared in scope.shared.iter().filter(|shared| shared.id.is_none()) {
             let name = &shared.declared.name;
-            let title = format!("the shared `{}` is not used", name.text);
-            self.report(Diagnostic::new(Code::N0903, title, name.span, "no statement uses it"));
+            self.report_unused(Code::N0903, format!("the shared `{}`", name.text), name.span, "no statement uses it");
         }
     }
 
-    fn report_unused(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+    fn report_unused_declarations(&mut self, spec: &'a Spec, model: &'a ast::Model) {
         for block in &spec.blocks {
-            if !self.used_blocks.contains(block.name.text.as_str()) {
-                let title = format!("the block `{}` is not used", block.name.text);
-                self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
+            let name = block.name.text.as_str();
+            if !self.used_blocks.contains(name) {
+                let what = format!("the block `{name}`");
+                self.report_unused(Code::N0902, what, block.name.span, "no statement uses it");
                 continue;
             }
-            self.report_unused_params(&block.params, &block.name.text);
+            self.report_unused_params(&block.params, name);
         }
         self.report_unused_params(&model.params, &model.name.text);
     }
@@ -270,8 +316,8 @@ impl<'a> Resolver<'a> {
     fn report_unused_params(&mut self, params: &[ast::Param], of: &str) {
         for param in params {
             if !self.used_params.contains(&param.name.span) {
-                let title = format!("the parameter `{}` of `{of}` is not used", param.name.text);
-                self.report(Diagnostic::new(Code::N0901, title, param.name.span, "no expression reads it"));
+                let what = format!("the parameter `{}` of `{of}`", param.name.text);
+                self.report_unused(Code::N0901, what, param.name.span, "no expression reads it");
             }
         }
     }
@@ -279,11 +325,8 @@ impl<'a> Resolver<'a> {
     /// Resolves a body into layers of the net.
     fn body(&mut self, body: &'a Body, scope: &mut Scope<'a>, level: &mut Level) -> Vec<LayerId> {
         if self.depth >= limits::NESTING {
-            if !self.over_limit {
-                self.over_limit = true;
-                let title = format!("nested more than {} deep, with every block use written out", limits::NESTING);
-                self.report(Diagnostic::new(Code::N0108, title, body.span.before(), "one level too many"));
-            }
+            let title = format!("nested more than {} deep, with every block use written out", limits::NESTING);
+            self.too_much(Diagnostic::new(Code::N0108, title, body.span.before(), "one level too many"));
             return Vec::new();
         }
         self.depth += 1;
@@ -298,13 +341,28 @@ impl<'a> Resolver<'a> {
         layers
     }
 
+    /// Whether a body reads the value before it, and not only values that it names.
+    fn reads_first_value(&self, body: &[LayerId]) -> bool {
+        let Some(&first) = body.first() else { return true };
+        match &self.net.layer(first).kind {
+            LayerKind::From(_) => false,
+            LayerKind::Op(op) => op.values.is_empty(),
+            LayerKind::Branch { arms, .. } => arms.iter().any(|arm| self.reads_first_value(arm)),
+            LayerKind::Repeat { body, .. } | LayerKind::Group { body, .. } => self.reads_first_value(body),
+            LayerKind::Shared(shared) => self.reads_first_value(&self.net.shared(*shared).body),
+            LayerKind::Skip { .. } | LayerKind::Missing => true,
+        }
+    }
+
     /// Adds a layer to the net; its kind is filled in once its parts are resolved.
     fn add(&mut self, statement: &Statement, name: String, path: String, sets: u64) -> LayerId {
-        if self.net.layers.len() >= limits::STATEMENTS && !self.over_limit {
-            self.over_limit = true;
-            let title = format!("more than {} statements, with every block use written out", limits::STATEMENTS);
+        if self.net.layers.len() >= limits::STATEMENTS {
+            let title = format!(
+                "more than {} statements, with every block use written out",
+                ops::thousands(limits::STATEMENTS as u64)
+            );
             let problem = Diagnostic::new(Code::N0108, title, statement.head, "one too many");
-            self.report(problem.note("`repeat` writes its body once for all its iterations"));
+            self.too_much(problem.note("`repeat` writes its body once for all its iterations"));
         }
         self.net.layers.push(NetLayer {
             kind: LayerKind::Missing,
@@ -322,7 +380,11 @@ impl<'a> Resolver<'a> {
     /// A statement's call when it stands on one line, else its head.
     fn one_line(&self, statement: &Statement) -> Span {
         match &statement.kind {
-            StatementKind::Call(call) if !self.fixes.sources.text(call.span).contains('\n') => call.span,
+            StatementKind::Call(call)
+                if call.span.range().len() <= LINE && !self.fixes.sources.text(call.span).contains('\n') =>
+            {
+                call.span
+            }
             _ => statement.head,
         }
     }
@@ -405,7 +467,7 @@ impl<'a> Resolver<'a> {
             let title = format!("a branch cannot be joined by `{}`", join.text);
             let label = did_you_mean(&join.text, names.iter().copied(), "not a layer that joins values");
             self.report(
-                Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write {}", names.join(" or "))),
+                Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write `{}`", names.join("` or `"))),
             );
         }
         if arms.len() < 2 {
@@ -426,7 +488,10 @@ impl<'a> Resolver<'a> {
 
     fn repeat(&mut self, repeat: Repeat<'a>, scope: &mut Scope<'a>, level: &mut Level) -> (LayerKind, String) {
         let Repeat { count, tied, unrolled, body, statement } = repeat;
+        // A body whose count is wrong is looked at once, so that its own mistakes are found too.
         let times = self.repeat_count(count, unrolled.is_some(), scope);
+        let is_counted = times.is_some();
+        let times = times.unwrap_or(1);
         if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
             let problem = Diagnostic::new(
                 Code::N0216,
@@ -437,20 +502,13 @@ impl<'a> Resolver<'a> {
             .label(tied, "one set of weights for all");
             self.report(problem);
         }
-        let path = match &statement.name {
-            Some(label) => {
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None => self.numbered("repeat", statement, level),
-        };
-        let Some(times) = times else {
-            return (LayerKind::Missing, path);
-        };
+        let path = self.place("repeat", statement, level);
+        let label = statement.name.as_ref().map_or("repeat", |label| label.text.as_str());
+        let around = |text: String, times| Frame { text, used_at: statement.head, is_use: false, times };
         if unrolled.is_none() {
             let (index, sets) =
                 if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
-            self.trace.push(Frame { text: "in `repeat`".to_owned(), used_at: statement.head, times });
+            self.trace.push(around(format!("in the body of `{label}`"), times));
             let body = self.iteration(body, format!("{path}.{index}"), sets, scope);
             self.trace.pop();
             return (LayerKind::Repeat { count: times, tied: tied.is_some(), body }, path);
@@ -460,15 +518,18 @@ impl<'a> Resolver<'a> {
             if self.over_limit {
                 break;
             }
-            let trace = format!("in iteration {} of {times} of `repeat`", index + 1);
-            self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
-            let id = self.add(statement, "repeat".to_owned(), format!("{path}.{index}"), level.sets);
+            let trace = format!("in iteration {} of {times} of `{label}`", index + 1);
+            self.trace.push(around(trace.clone(), 1));
+            let id = self.add(statement, label.to_owned(), format!("{path}.{index}"), level.sets);
             let body = self.iteration(body, format!("{path}.{index}"), level.sets, scope);
-            self.net.layers[id.0 as usize].kind = LayerKind::Group { trace, body };
+            self.net.layers[id.0 as usize].kind = LayerKind::Group { trace, is_use: false, body };
             self.trace.pop();
             iterations.push(id);
         }
-        (LayerKind::Group { trace: String::new(), body: iterations }, path)
+        match is_counted {
+            true => (LayerKind::Group { trace: String::new(), is_use: false, body: iterations }, path),
+            false => (LayerKind::Missing, path),
+        }
     }
 
     /// The body of a repeat, whose names stand below `prefix`. A body of one unnamed block use adds no level of its own.
@@ -488,12 +549,13 @@ impl<'a> Resolver<'a> {
         let limit = if unrolled { limits::UNROLLED } else { limits::REPEAT };
         let times = int.value;
         if times < 1 {
-            let problem = Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "at least 1");
+            let problem =
+                Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "must be at least 1");
             self.report(problem.notes(int.how));
             return None;
         }
         if times > limit {
-            let title = format!("a repeat of {times} times");
+            let title = format!("a repeat of {} times", ops::thousands(times.unsigned_abs()));
             let what = if unrolled { "an unrolled repeat" } else { "a repeat" };
             let label = format!("{what} may have {}", ops::thousands(limit.unsigned_abs()));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
@@ -502,15 +564,23 @@ impl<'a> Resolver<'a> {
         Some(times.unsigned_abs())
     }
 
-    /// The path of an unnamed part with weights: its kind and its place among all of its kind in the level.
-    fn numbered(&mut self, kind: &str, statement: &Statement, level: &mut Level) -> String {
+    /// The path of a part that has a place in the state dict: its label, else its kind and its place among all of its kind in
+    /// the level, labelled ones counted.
+    fn place(&mut self, kind: &str, statement: &Statement, level: &mut Level) -> String {
         let name = level.number(kind);
+        if let Some(label) = &statement.name {
+            self.take(label, level);
+            return level.path(&label.text);
+        }
         let ident = ast::Ident { text: name.clone(), span: statement.head };
         if let Err(first) = level.take(&ident) {
             let title = format!("the name `{name}` of this unnamed `{kind}` is taken");
             let label = format!("is called `{name}`, by its place among all of its kind");
+            let advice = if self.fixes.is_yaml(statement.head) { "`as: name`" } else { "`as name`" };
             self.report(
-                Diagnostic::new(Code::N0206, title, statement.head, label).label(first, "the name is given here"),
+                Diagnostic::new(Code::N0206, title, statement.head, label)
+                    .label(first, "the name is given here")
+                    .note(format!("name it with {advice}")),
             );
         }
         level.path(&name)
@@ -552,17 +622,12 @@ impl<'a> Resolver<'a> {
         names.sort_unstable();
         names.extend(scope.shared.iter().map(|shared| -> &str { &shared.declared.name.text }));
         ops::layer_names().for_each(|name| names.push(name));
-        let nearest = crate::diag::nearest(word, names);
-        let label = match nearest {
-            Some(name) => format!("did you mean `{name}`?"),
-            None if scope.values.knows(word) => format!("a value's name: write `from {word}`"),
-            None => "no layer, block or shared instance has this name".to_owned(),
+        let otherwise = match scope.values.knows(word) {
+            true => format!("a value's name: write `from {word}`"),
+            false => "no layer, block or shared instance has this name".to_owned(),
         };
-        let problem = Diagnostic::new(Code::N0201, format!("unknown layer `{word}`"), call.name.span, label);
-        match nearest {
-            Some(name) => problem.fix("write the name so", call.name.span, name),
-            None => problem,
-        }
+        let title = format!("unknown layer `{word}`");
+        Diagnostic::meant(Code::N0201, title, call.name.span, nearest(word, names), otherwise)
     }
 
     fn layer(
@@ -575,18 +640,11 @@ impl<'a> Resolver<'a> {
         level: &mut Level,
     ) -> (LayerKind, String) {
         let kind = layer.decl().name;
-        let has_weights = layer.has_weights();
-        let path = match &statement.name {
-            Some(label) => {
-                level.number(kind);
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None if has_weights => self.numbered(kind, statement, level),
-            None => {
-                let name = level.number(kind);
-                level.path(&name)
-            }
+        let path = if layer.has_weights() || statement.name.is_some() {
+            self.place(kind, statement, level)
+        } else {
+            let name = level.number(kind);
+            level.path(&name)
         };
         let (args, values) = if takes_values(layer) {
             (Some(ops::Args::default()), self.named_values(call, scope))
@@ -601,13 +659,18 @@ impl<'a> Resolver<'a> {
 
     /// The arguments of `add` and `concat`: names of values, at least two.
     fn named_values(&mut self, call: &'a ast::Call, scope: &mut Scope<'a>) -> Option<Vec<Option<ValueId>>> {
+        for arg_name in call.args.iter().filter_map(|arg| arg.name.as_ref()) {
+            self.report(bind::no_such_argument(&call.name.text, arg_name, &[]));
+        }
         let mut values = Vec::new();
         for expr in bind::unpacked(&call.args) {
+            self.count_argument(expr.span)?;
             match &expr.kind {
                 ast::ExprKind::Word(word) => {
                     let ident = ast::Ident { text: word.clone(), span: expr.span };
                     values.push(self.value(&ident, scope));
                 }
+                ast::ExprKind::Missing => values.push(None),
                 _ => {
                     let title = format!("`{}` takes names of values", call.name.text);
                     let label = format!("not {}", bind::described(expr));
@@ -619,9 +682,14 @@ impl<'a> Resolver<'a> {
         if values.len() < 2 {
             let title = format!("`{}` needs two values or more", call.name.text);
             let label = format!("{} given", values.len());
+            let name = &call.name.text;
+            let example = match self.fixes.is_yaml(call.span) {
+                true => format!("{name}: [a, b]"),
+                false => format!("{name}(a, b)"),
+            };
             self.report(
                 Diagnostic::new(Code::N0203, title, call.name.span, label)
-                    .note(format!("name values with `as`, then write `{}(a, b)`", call.name.text)),
+                    .note(format!("name values with `as`, then write `{example}`")),
             );
             return None;
         }
@@ -643,7 +711,7 @@ impl<'a> Resolver<'a> {
         if let Some(id) = id {
             return LayerKind::Shared(id);
         }
-        if scope.around.contains(&name) {
+        if scope.around.contains(&declared.name.span) {
             self.report(uses_itself("shared", name, call.name.span, declared.name.span));
             return LayerKind::Missing;
         }
@@ -651,7 +719,7 @@ impl<'a> Resolver<'a> {
         let mut level = Level::new(scope.shared[index].prefix.clone(), sets);
         let outside = std::mem::take(&mut scope.values);
         scope.values.announce(&declared.body);
-        scope.around.push(name);
+        scope.around.push(declared.name.span);
         let body = self.body(&declared.body, scope, &mut level);
         scope.around.pop();
         scope.values = outside;
@@ -670,20 +738,13 @@ impl<'a> Resolver<'a> {
         level: &mut Level,
     ) -> (LayerKind, String) {
         let name = block.name.text.as_str();
-        let place = level.number(&names::snake_case(name));
-        let path = match &statement.name {
-            Some(label) => {
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None if level.lends_its_place => level.prefix.clone(),
-            None => {
-                self.take(&ast::Ident { text: place.clone(), span: statement.head }, level);
-                level.path(&place)
-            }
+        let path = if level.lends_its_place {
+            level.prefix.clone()
+        } else {
+            self.place(&names::snake_case(name), statement, level)
         };
         self.used_blocks.insert(name);
-        if scope.around.contains(&name) {
+        if scope.around.contains(&block.name.span) {
             self.report(uses_itself("block", name, call.name.span, block.name.span));
             return (LayerKind::Missing, path);
         }
@@ -698,16 +759,16 @@ impl<'a> Resolver<'a> {
         let shown = if shown.is_empty() { String::new() } else { format!("({})", shown.join(", ")) };
         let trace = format!("in `{name}{shown}`");
         let mut around = scope.around.clone();
-        around.push(name);
+        around.push(block.name.span);
         let mut inner = Scope { ints, shared: Vec::new(), values: Values::default(), around };
         let mut inner_level = Level::new(path.clone(), level.sets);
-        self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
+        self.trace.push(Frame { text: trace.clone(), used_at: statement.head, is_use: true, times: 1 });
         self.declare_shared(&block.shared, &mut inner, &mut inner_level);
         inner.values.announce(&block.body);
         let body = self.body(&block.body, &mut inner, &mut inner_level);
         self.report_unused_shared(&inner);
         self.trace.pop();
-        (LayerKind::Group { trace, body }, path)
+        (LayerKind::Group { trace, is_use: true, body }, path)
     }
 
     /// Binds the arguments of a block use to the block's parameters.
@@ -720,17 +781,21 @@ impl<'a> Resolver<'a> {
         let name = &block.name.text;
         let mut given: HashMap<&str, (i64, Span)> = HashMap::new();
         let mut complete = true;
+        let names: Vec<&str> = block.params.iter().map(|param| param.name.text.as_str()).collect();
+        let first_by_position = call.args.iter().position(|arg| arg.name.is_none());
         for (place, arg) in call.args.iter().enumerate() {
+            self.count_argument(arg.value.span)?;
             let param = match &arg.name {
                 Some(arg_name) => block.params.iter().find(|param| param.name.text == arg_name.text),
-                None if place == 0 => block.params.first(),
+                None if first_by_position == Some(place) => block.params.first(),
                 None => None,
             };
             let Some(param) = param else {
                 complete = false;
-                let names: Vec<&str> = block.params.iter().map(|param| param.name.text.as_str()).collect();
-                let problem = bind::no_such_argument(name, arg, &names);
-                self.report(problem.label(block.name.span, "the block"));
+                if let Some(arg_name) = &arg.name {
+                    let problem = bind::no_such_argument(name, arg_name, &names);
+                    self.report(problem.label(block.name.span, "the block"));
+                }
                 continue;
             };
             if let Some((_, first)) = given.get(param.name.text.as_str()) {
@@ -746,14 +811,14 @@ impl<'a> Resolver<'a> {
                 None => complete = false,
             }
         }
+        if let Some(problem) = bind::surplus(name, &call.args, &names, true, &self.fixes) {
+            self.report(problem.label(block.name.span, "the block"));
+        }
         let mut inner =
             Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         for param in &block.params {
             let param_name = param.name.text.as_str();
-            if let Some((_, first)) = inner.ints.get(param_name) {
-                let problem = twice(&param.name, *first, "parameter");
-                self.report(problem);
-                complete = false;
+            if inner.ints.contains_key(param_name) {
                 continue;
             }
             let value = match (given.get(param_name), &param.default) {
@@ -796,8 +861,24 @@ impl<'a> Resolver<'a> {
             self.report(Diagnostic::new(Code::N0204, "an asserted shape is a list", shape.span, label));
             return None;
         };
-        let sizes: Option<Vec<Int>> = sizes.iter().map(|size| self.int_of_at_least(size, 1, scope, "a size")).collect();
-        Some((sizes?, shape.span))
+        Some((self.sizes(sizes, shape.span, scope)?, shape.span))
+    }
+
+    /// The sizes of a shape. None when one was reported.
+    fn sizes(&mut self, sizes: &'a [ast::Expr], shape: Span, scope: &mut Scope<'a>) -> Option<Vec<Int>> {
+        self.check_dimensions(sizes.len(), shape)?;
+        let sizes: Vec<Option<Int>> = sizes.iter().map(|size| self.int_of_at_least(size, 1, scope, "a size")).collect();
+        sizes.into_iter().collect()
+    }
+
+    /// None when a shape has more dimensions than allowed, which is reported.
+    fn check_dimensions(&mut self, count: usize, shape: Span) -> Option<()> {
+        if count > limits::DIMENSIONS {
+            let title = format!("a shape of {} dimensions", ops::thousands(count as u64));
+            let label = format!("at most {}", limits::DIMENSIONS);
+            self.report(Diagnostic::new(Code::N0108, title, shape, label));
+        }
+        (count <= limits::DIMENSIONS).then_some(())
     }
 }
 

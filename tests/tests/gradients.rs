@@ -68,7 +68,7 @@ const FORMS: &[(&str, &str, &str)] = &[
 const WIRINGS: &[(&str, &str)] = &[
     ("repeat with separate weights", "input x [4]; linear(4); repeat 3 { linear(4); tanh; } linear(2);"),
     ("tied repeat", "input x [4]; linear(4); repeat 3 tied { linear(4); tanh; } linear(2);"),
-    ("repeat once", "input x [4]; linear(4); repeat 1 { linear(3); tanh; } linear(2);"),
+    ("repeat once", "input x [4]; linear(4); repeat 1 { linear(4); tanh; } linear(2);"),
     ("repeat first", "input x [2, 4]; repeat 2 { conv(2, kernel = 3, padding = 1); sigmoid; } flatten; linear(2);"),
     ("repeat last", "input x [4]; linear(4); repeat 3 { linear(4); tanh; }"),
     (

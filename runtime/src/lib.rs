@@ -32,6 +32,7 @@
 //! methods that would run a model return [`Error::NotBuilt`].
 
 pub mod arena;
+pub mod data;
 mod error;
 pub mod kernels;
 mod model;
@@ -87,4 +88,5 @@ pub use sample::{Sample, samples};
 ///
 /// They are those of `netc check`, in the same words, and rustc underlines the place in the page, or the path. A warning is
 /// the use of a deprecated constant, so `#[allow(deprecated)]` on the module around silences it.
+#[cfg(feature = "macros")]
 pub use netspec_macros::netspec;

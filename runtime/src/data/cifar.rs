@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, Error, Inputs, Split, Targets, file};
+use super::{Dataset, Error, Split, Targets, file};
 
 /// The classes of CIFAR-10, by label.
 pub const CIFAR10: &[&str] =
@@ -149,7 +149,7 @@ impl Layout {
                 return Err(Error::content(file, 0, format!("records of the class `{class}`"), found));
             }
         }
-        Ok(Split { inputs: Inputs::bytes(pixels, 255.0), targets: Targets::Labels(labels), values: PIXELS })
+        Ok(Split::of_bytes(pixels, 255.0, PIXELS, Targets::Labels(labels)))
     }
 
     /// Takes the records of the chosen classes out of a file's bytes.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::file::Bytes;
-use super::{Dataset, Error, Inputs, Split, Targets};
+use super::{Dataset, Error, Split, Targets};
 
 /// See `runtime/data/LICENSE-digits.md`.
 static FILE: &[u8] = include_bytes!("../../data/digits.csv.gz");
@@ -60,11 +60,7 @@ fn split(path: &Path, text: &[u8]) -> Result<(Split, Split), Error> {
     if records != RECORDS {
         return Err(Error::content(path, offset, format!("{RECORDS} lines"), records.to_string()));
     }
-    let [train, test] = parts.map(|(pixels, labels)| Split {
-        inputs: Inputs::bytes(pixels, 16.0),
-        targets: Targets::Labels(labels),
-        values: PIXELS,
-    });
+    let [train, test] = parts.map(|(pixels, labels)| Split::of_bytes(pixels, 16.0, PIXELS, Targets::Labels(labels)));
     Ok((train, test))
 }
 

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::file::{self, Bytes};
-use super::{Dataset, Error, Inputs, Split, Targets};
+use super::{Dataset, Error, Split, Targets};
 
 const ROWS: usize = 28;
 const PIXELS: usize = ROWS * ROWS;
@@ -31,7 +31,7 @@ fn split(folder: &Path, part: &str) -> Result<Split, Error> {
     let pixels = read(folder, &format!("{part}-images-idx3-ubyte"), images)?;
     let records = pixels.len() / PIXELS;
     let labels = read(folder, &format!("{part}-labels-idx1-ubyte"), |bytes, path| labels(bytes, path, records))?;
-    Ok(Split { inputs: Inputs::bytes(pixels, 255.0), targets: Targets::Labels(labels), values: PIXELS })
+    Ok(Split::of_bytes(pixels, 255.0, PIXELS, Targets::Labels(labels)))
 }
 
 /// Reads a file as it is, or with `.gz`.

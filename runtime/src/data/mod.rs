@@ -60,15 +60,16 @@ pub struct Split {
     targets: Targets,
     /// Values of a record's input.
     values: usize,
+    normalization: Normalization,
 }
 
 /// Inputs as their file has them, one record after the other.
 #[derive(Clone, Debug)]
 enum Inputs {
     /// Bytes, and for each channel the number that each byte stands for.
-    Bytes { bytes: Vec<u8>, divisor: f32, tables: Vec<[f32; 256]> },
-    /// Numbers, and for each channel its mean and deviation.
-    Floats { floats: Vec<f32>, channels: Vec<(f32, f32)> },
+    Bytes { bytes: Vec<u8>, tables: Vec<[f32; 256]> },
+    /// Numbers.
+    Floats(Vec<f32>),
 }
 
 /// What is wanted of each record.
@@ -80,8 +81,16 @@ enum Targets {
     Values { values: Vec<f32>, each: usize },
 }
 
-/// A mean of 0 and a deviation of 1: no normalization.
-const PLAIN: [(f32, f32); 1] = [(0.0, 1.0)];
+/// How an element of a file becomes what a model reads: `(x / divisor - mean) / std`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalization {
+    /// 255 of bytes, 16 of the digits, 1 of numbers.
+    pub divisor: f32,
+    /// For each channel, or one for all.
+    pub mean: Vec<f32>,
+    /// Likewise.
+    pub std: Vec<f32>,
+}
 
 impl Dataset {
     /// The same records, less the mean and divided by the deviation of each channel (the first number of the shape). An empty
@@ -101,43 +110,51 @@ impl Dataset {
         if let Some(std) = std.iter().find(|&&std| std <= 0.0 || std.is_nan()) {
             return Err(Error::Unfit(format!("a deviation is {std}, and must be above 0")));
         }
-        let of = |numbers: &[f32], channel: usize, otherwise| numbers.get(channel).copied().unwrap_or(otherwise);
-        let pairs: Vec<(f32, f32)> = match mean.len().max(std.len()) {
-            0 => PLAIN.to_vec(),
-            channels => (0..channels).map(|channel| (of(mean, channel, 0.0), of(std, channel, 1.0))).collect(),
-        };
         for split in [&mut self.train, &mut self.test] {
-            split.inputs.normalize(&pairs);
+            split.normalize(mean, std);
         }
         Ok(self)
     }
-}
 
-impl Inputs {
-    /// Bytes that stand for themselves, divided.
-    fn bytes(bytes: Vec<u8>, divisor: f32) -> Inputs {
-        Inputs::Bytes { bytes, divisor, tables: tables(divisor, &PLAIN) }
+    /// What [`Split::feed`] does with an element of a file.
+    pub fn normalization(&self) -> &Normalization {
+        &self.train.normalization
     }
-
-    fn floats(floats: Vec<f32>) -> Inputs {
-        Inputs::Floats { floats, channels: PLAIN.to_vec() }
-    }
-
-    fn normalize(&mut self, pairs: &[(f32, f32)]) {
-        match self {
-            Inputs::Bytes { divisor, tables: table, .. } => *table = tables(*divisor, pairs),
-            Inputs::Floats { channels, .. } => *channels = pairs.to_vec(),
-        }
-    }
-}
-
-/// The number that each byte stands for, for each channel.
-fn tables(divisor: f32, channels: &[(f32, f32)]) -> Vec<[f32; 256]> {
-    let table = |&(mean, std): &(f32, f32)| std::array::from_fn(|byte| (byte as f32 / divisor - mean) / std);
-    channels.iter().map(table).collect()
 }
 
 impl Split {
+    /// Bytes, divided.
+    fn of_bytes(bytes: Vec<u8>, divisor: f32, values: usize, targets: Targets) -> Split {
+        Split::new(Inputs::Bytes { bytes, tables: Vec::new() }, divisor, values, targets)
+    }
+
+    /// Numbers as they are.
+    fn of_floats(floats: Vec<f32>, values: usize, targets: Targets) -> Split {
+        Split::new(Inputs::Floats(floats), 1.0, values, targets)
+    }
+
+    fn new(inputs: Inputs, divisor: f32, values: usize, targets: Targets) -> Split {
+        let normalization = Normalization { divisor, mean: Vec::new(), std: Vec::new() };
+        let mut split = Split { inputs, targets, values, normalization };
+        split.normalize(&[], &[]);
+        split
+    }
+
+    /// Sets the mean and the deviation of each channel; the lists are empty, or of one length.
+    fn normalize(&mut self, mean: &[f32], std: &[f32]) {
+        let channels = mean.len().max(std.len()).max(1);
+        let list = |numbers: &[f32], otherwise| match numbers {
+            [] => vec![otherwise; channels],
+            numbers => numbers.to_vec(),
+        };
+        (self.normalization.mean, self.normalization.std) = (list(mean, 0.0), list(std, 1.0));
+        let Normalization { divisor, mean, std } = &self.normalization;
+        if let Inputs::Bytes { tables, .. } = &mut self.inputs {
+            let table = |(mean, std)| std::array::from_fn(|byte| (byte as f32 / divisor - mean) / std);
+            *tables = mean.iter().zip(std).map(table).collect();
+        }
+    }
+
     /// How many records there are.
     pub fn records(&self) -> usize {
         match &self.targets {
@@ -178,10 +195,11 @@ impl Split {
                     to.iter_mut().zip(from).for_each(|(to, &byte)| *to = table[usize::from(byte)]);
                 }
             }
-            Inputs::Floats { floats, channels } => {
-                let plane = self.values / channels.len();
+            Inputs::Floats(floats) => {
+                let Normalization { mean, std, .. } = &self.normalization;
+                let plane = self.values / mean.len();
                 let planes = to.chunks_exact_mut(plane).zip(floats[range].chunks_exact(plane));
-                for ((to, from), (mean, std)) in planes.zip(channels) {
+                for ((to, from), (mean, std)) in planes.zip(mean.iter().zip(std)) {
                     to.iter_mut().zip(from).for_each(|(to, &value)| *to = (value - mean) / std);
                 }
             }
@@ -194,9 +212,12 @@ mod tests {
     use super::*;
 
     /// Two records of 2 channels of 2 pixels.
-    fn dataset(inputs: Inputs) -> Dataset {
-        let split = Split { inputs, targets: Targets::Labels(vec![1, 0]), values: 4 };
+    fn dataset(split: Split) -> Dataset {
         Dataset { shape: vec![2, 1, 2], classes: Vec::new(), train: split.clone(), test: split }
+    }
+
+    fn labels() -> Targets {
+        Targets::Labels(vec![1, 0])
     }
 
     fn fed(dataset: &Dataset, record: usize) -> [f32; 4] {
@@ -207,13 +228,15 @@ mod tests {
 
     #[test]
     fn a_record_is_scaled_and_normalized_by_channel() {
-        let bytes = dataset(Inputs::bytes(vec![0, 51, 102, 255, 9, 9, 9, 255], 255.0));
+        let bytes = dataset(Split::of_bytes(vec![0, 51, 102, 255, 9, 9, 9, 255], 255.0, 4, labels()));
         assert_eq!(fed(&bytes, 0), [0.0, 0.2, 0.4, 1.0]);
         let bytes = bytes.normalized(&[0.2, 0.4], &[0.5, 0.25]).unwrap();
         assert_eq!(fed(&bytes, 0), [-0.4, 0.0, 0.0, 2.4]);
         assert_eq!(fed(&bytes, 1)[3], 2.4);
+        let wanted = Normalization { divisor: 255.0, mean: vec![0.2, 0.4], std: vec![0.5, 0.25] };
+        assert_eq!(bytes.normalization(), &wanted);
 
-        let floats = dataset(Inputs::floats(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]));
+        let floats = dataset(Split::of_floats(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 4, labels()));
         assert_eq!(fed(&floats, 1), [5.0, 6.0, 7.0, 8.0]);
         assert_eq!(fed(&floats.clone().normalized(&[1.0, 2.0], &[]).unwrap(), 1), [4.0, 5.0, 5.0, 6.0]);
         assert_eq!(fed(&floats.normalized(&[], &[1.0, 2.0]).unwrap(), 1), [5.0, 6.0, 3.5, 4.0]);
@@ -221,7 +244,7 @@ mod tests {
 
     #[test]
     fn normalization_needs_a_number_for_each_channel() {
-        let data = || dataset(Inputs::floats(vec![0.0; 8]));
+        let data = || dataset(Split::of_floats(vec![0.0; 8], 4, labels()));
         let error = |mean: &[f32], std: &[f32]| data().normalized(mean, std).unwrap_err().to_string();
         assert_eq!(error(&[0.5], &[]), "1 numbers are the mean of data with 2 channels");
         assert_eq!(error(&[], &[1.0, 0.0]), "a deviation is 0, and must be above 0");

@@ -54,27 +54,34 @@ impl Source {
         self.name
     }
 
-    /// Reads it; of the two CIFARs only `classes`, renumbered in this order, unless that is empty.
+    /// Reads it; of the two CIFARs only `classes`, renumbered in this order, unless that is empty. With `outputs` there must be as many
+    /// classes, or labels must be below that when the data does not name its classes.
     ///
     /// # Errors
     ///
-    /// Those of the data set's own function, and [`Error::Unfit`] when the place of its files is missing or another one is given
-    /// classes.
-    pub fn load(&self, classes: &[&str]) -> Result<Dataset, Error> {
-        if !classes.is_empty() && !self.name.starts_with("cifar") {
-            return Err(Error::Unfit(format!("classes cannot be chosen from `{}`", self.name)));
-        }
+    /// Those of the data set's own function, and [`Error::Unfit`] when the place of its files is missing, another data set is given
+    /// classes, or their number is another.
+    pub fn load(&self, classes: &[&str], outputs: Option<usize>) -> Result<Dataset, Error> {
         let path = || {
             let missing =
                 || Error::Unfit(format!("where is {self}? its place is given behind a colon: {}", self.usage()));
             self.path.as_ref().ok_or_else(missing)
         };
-        match self.name {
-            "cifar10" => cifar10(path()?, classes),
-            "cifar100" => cifar100(path()?, classes),
-            "mnist" => mnist(path()?),
-            "safetensors" => safetensors(path()?),
-            _ => digits(),
+        if !classes.is_empty() && !self.name.starts_with("cifar") {
+            return Err(Error::Unfit(format!("classes cannot be chosen from `{}`", self.name)));
+        }
+        let dataset = match self.name {
+            "cifar10" => cifar10(path()?, classes)?,
+            "cifar100" => cifar100(path()?, classes)?,
+            "mnist" => mnist(path()?)?,
+            "safetensors" => safetensors(path()?, outputs)?,
+            _ => digits()?,
+        };
+        match (outputs, dataset.classes.len()) {
+            (Some(outputs), classes) if classes != 0 && classes != outputs => {
+                Err(Error::Unfit(format!("`{}` has {classes} classes, but the output has {outputs}", self.name)))
+            }
+            _ => Ok(dataset),
         }
     }
 
@@ -118,14 +125,16 @@ mod tests {
             "there is no data set `cifar`; there are cifar10, cifar100, mnist, digits, safetensors"
         );
         assert_eq!(error("digits:here"), "`digits` is a part of netspec and takes no folder, such as `here`");
-        let load =
-            |text: &str, classes: &[&str]| text.parse::<Source>().unwrap().load(classes).unwrap_err().to_string();
+        let load = |text: &str, classes: &[&str]| {
+            text.parse::<Source>().unwrap().load(classes, Some(9)).unwrap_err().to_string()
+        };
         assert_eq!(load("mnist:", &[]), "where is mnist? its place is given behind a colon: mnist:FOLDER");
         assert_eq!(
             load("safetensors", &[]),
             "where is safetensors? its place is given behind a colon: safetensors:FILE"
         );
         assert_eq!(load("digits", &["1"]), "classes cannot be chosen from `digits`");
+        assert_eq!(load("digits", &[]), "`digits` has 10 classes, but the output has 9");
         assert_eq!("mnist:C:\\data".parse::<Source>().unwrap().to_string(), "mnist:C:\\data");
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Dataset, Error, Inputs, Split, Targets, file};
+use super::{Dataset, Error, Split, Targets, file};
 
 /// Anyone's data from a safetensors file:
 ///
@@ -21,12 +21,12 @@ use super::{Dataset, Error, Inputs, Split, Targets, file};
 ///
 /// # Errors
 ///
-/// When the file is missing, cannot be read or is not what it should be.
-pub fn safetensors(path: impl AsRef<Path>) -> Result<Dataset, Error> {
+/// When the file is missing, cannot be read or is not what it should be; with `classes`, also when a label is not below that.
+pub fn safetensors(path: impl AsRef<Path>, classes: Option<usize>) -> Result<Dataset, Error> {
     let path = path.as_ref();
     let wanted = || Error::Missing { path: path.to_owned(), wanted: "a safetensors file".to_owned() };
     let bytes = file::read(path)?.ok_or_else(wanted)?;
-    File::parse(path, &bytes)?.dataset()
+    File::parse(path, &bytes)?.dataset(classes)
 }
 
 /// A file whose header was read.
@@ -98,11 +98,11 @@ impl<'a> File<'a> {
         Ok(Tensor { offset: self.start + begin, kind, shape, bytes })
     }
 
-    fn dataset(&self) -> Result<Dataset, Error> {
-        let (shape, train) = self.split("input", "target")?;
+    fn dataset(&self, classes: Option<usize>) -> Result<Dataset, Error> {
+        let (shape, train) = self.split("input", "target", classes)?;
         let has_test = ["test_input", "test_target"].iter().any(|name| self.header.contains_key(*name));
         let test = if has_test {
-            let (test_shape, test) = self.split("test_input", "test_target")?;
+            let (test_shape, test) = self.split("test_input", "test_target", classes)?;
             if test_shape != shape {
                 return Err(self.header_error("test_input", &format!("a record's shape {shape:?}, as in `input`,")));
             }
@@ -121,7 +121,7 @@ impl<'a> File<'a> {
     }
 
     /// The shape of a record, and the records.
-    fn split(&self, input: &str, target: &str) -> Result<(Vec<usize>, Split), Error> {
+    fn split(&self, input: &str, target: &str, classes: Option<usize>) -> Result<(Vec<usize>, Split), Error> {
         let inputs = self.tensor(input)?;
         let (records, shape) = match inputs.shape.split_first() {
             Some((&records, shape)) if !inputs.shape.contains(&0) => (records, shape.to_vec()),
@@ -131,20 +131,23 @@ impl<'a> File<'a> {
         if targets.shape.first() != Some(&records) || targets.shape.contains(&0) {
             return Err(self.header_error(target, &format!("a shape `[{records}, …]`")));
         }
-        let inputs = match inputs.kind {
-            "U8" => Inputs::bytes(self.elements(input, &inputs, u8::from_le_bytes)?, 255.0),
-            "F32" => Inputs::floats(self.floats(input, &inputs)?),
-            _ => return Err(self.header_error(input, "a `dtype` U8 or F32")),
-        };
+        // Sizes are multiplied once their elements are there: then the product of all is what the file has bytes for.
         let targets = match targets.kind {
             "F32" => {
-                Targets::Values { values: self.floats(target, &targets)?, each: targets.shape[1..].iter().product() }
+                let values = self.floats(target, &targets)?;
+                Targets::Values { values, each: targets.shape[1..].iter().product() }
             }
-            _ => Targets::Labels(self.labels(target, &targets)?),
+            _ => Targets::Labels(self.labels(target, &targets, classes)?),
         };
-        // `elements` has seen that the product of all sizes is no more than the file has bytes.
-        let values = shape.iter().product();
-        Ok((shape, Split { inputs, targets, values }))
+        let split = match inputs.kind {
+            "U8" => {
+                let bytes = self.elements(input, &inputs, u8::from_le_bytes)?;
+                Split::of_bytes(bytes, 255.0, shape.iter().product(), targets)
+            }
+            "F32" => Split::of_floats(self.floats(input, &inputs)?, shape.iter().product(), targets),
+            _ => return Err(self.header_error(input, "a `dtype` U8 or F32")),
+        };
+        Ok((shape, split))
     }
 
     /// A tensor's elements, as many as its shape says.
@@ -173,7 +176,7 @@ impl<'a> File<'a> {
         }
     }
 
-    fn labels(&self, name: &str, tensor: &Tensor<'_>) -> Result<Vec<usize>, Error> {
+    fn labels(&self, name: &str, tensor: &Tensor<'_>, classes: Option<usize>) -> Result<Vec<usize>, Error> {
         if tensor.shape.len() != 1 {
             return Err(self.header_error(name, "a shape `[records]` for labels, or a `dtype` F32 for values"));
         }
@@ -189,11 +192,18 @@ impl<'a> File<'a> {
             _ => return Err(self.header_error(name, "a `dtype` of integers or F32")),
         };
         let width = tensor.bytes.len() / labels.len().max(1);
-        let wrong = |place: usize| {
-            let offset = tensor.offset + place * width;
-            Error::content(self.path, offset, format!("a label of 0 or more in `{name}`"), labels[place].to_string())
+        let wanted = || match classes {
+            Some(classes) => format!("a label from 0 to {} in `{name}`", classes.saturating_sub(1)),
+            None => format!("a label of 0 or more in `{name}`"),
         };
-        (0..).zip(&labels).map(|(place, &label)| usize::try_from(label).map_err(|_| wrong(place))).collect()
+        let label = |(place, &label): (usize, &i128)| {
+            let is_class = |label: &usize| classes.is_none_or(|classes| *label < classes);
+            usize::try_from(label)
+                .ok()
+                .filter(is_class)
+                .ok_or_else(|| Error::content(self.path, tensor.offset + place * width, wanted(), label.to_string()))
+        };
+        labels.iter().enumerate().map(label).collect()
     }
 }
 
@@ -224,7 +234,7 @@ mod tests {
     }
 
     fn parse(bytes: &[u8]) -> Result<Dataset, Error> {
-        File::parse(Path::new("x"), bytes)?.dataset()
+        File::parse(Path::new("x"), bytes)?.dataset(Some(8))
     }
 
     fn floats(values: &[f32]) -> Vec<u8> {
@@ -290,7 +300,9 @@ mod tests {
         refuse(&target("F16", &[2], &[0; 4]), "8", "expected a `dtype` of integers or F32");
         let start = |bytes: &[u8], back: usize| (bytes.len() - back).to_string();
         let negative = target("I16", &[2], &[0, 0, 255, 255]);
-        refuse(&negative, &start(&negative, 2), "expected a label of 0 or more in `target`, found -1");
+        refuse(&negative, &start(&negative, 2), "expected a label from 0 to 7 in `target`, found -1");
+        let beyond = target("U8", &[2], &[8, 0]);
+        refuse(&beyond, &start(&beyond, 2), "expected a label from 0 to 7 in `target`, found 8");
         let infinite = target("F32", &[2, 1], &floats(&[0.0, f32::NAN]));
         refuse(&infinite, &start(&infinite, 4), "expected a finite number in `target`, found NaN");
         refuse(&file(&[("input", "U8", &[0, 2], &[]), ("target", "U8", &[0], &[])]), "8", "without 0");

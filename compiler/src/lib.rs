@@ -6,18 +6,24 @@
 pub mod ast;
 pub mod check;
 pub mod diag;
+pub mod differentiate;
 pub mod emit;
 pub mod fixes;
+pub mod fuse;
+pub mod ir;
 pub mod limits;
+pub mod lower;
 pub mod net;
 pub mod ops;
+pub mod plan;
 pub mod read;
 pub mod receptive;
 pub mod resolve;
+pub mod schedule;
 pub mod source;
 pub mod summary;
 
-use diag::{Code, Diagnostic, Severity};
+use diag::{Diagnostic, Findings};
 use source::{Sources, Spelling};
 
 /// What is compiled.
@@ -78,34 +84,18 @@ impl Outcome {
 /// `read_file` gives the bytes of a path, or says why it cannot.
 pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Outcome {
     let mut outcome = Outcome::default();
-    let diagnostics = &mut outcome.diagnostics;
-    let Some(file) = read::load(main, read_file, &mut outcome.sources, diagnostics) else {
+    let Some(file) = read::load(main, read_file, &mut outcome.sources, &mut outcome.diagnostics) else {
         return outcome;
     };
-    let spec = read::read(&outcome.sources, file, diagnostics);
-    let unread = diagnostics.len();
+    let spec = read::read(&outcome.sources, file, &mut outcome.diagnostics);
     outcome.model_name = spec.model.as_ref().map(|model| model.name.text.clone());
-    if let Some(net) = resolve::resolve(&spec, options, &outcome.sources, diagnostics) {
-        outcome.checked = check::check(net, &outcome.sources, diagnostics);
+    let mut findings = Findings::of_reading(outcome.diagnostics);
+    if let Some(net) = resolve::resolve(&spec, options, &outcome.sources, &mut findings) {
+        outcome.checked = check::check(net, &outcome.sources, &mut findings);
     }
-    if unread > 0 {
-        // What could not be read may hold the name that is missed or never used.
-        let mut index = 0;
-        diagnostics.retain(|diagnostic| {
-            index += 1;
-            let echo =
-                matches!(diagnostic.code, Code::N0201 | Code::N0205) || diagnostic.severity() == Severity::Warning;
-            index <= unread || !echo
-        });
-    }
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.code));
-    // A block's mistake is found at each of its uses and told at the first.
-    diagnostics.dedup_by(|b, a| {
-        let same_words = a.title == b.title || !(a.trace.is_empty() || b.trace.is_empty());
-        (a.code, a.primary()) == (b.code, b.primary()) && same_words
-    });
-    if diagnostics.iter().any(|diagnostic| diagnostic.severity() == Severity::Error) {
+    if findings.errors() > 0 {
         outcome.checked = None;
     }
+    outcome.diagnostics = findings.told();
     outcome
 }

@@ -6,8 +6,16 @@
 pub const FILE_BYTES: usize = 1 << 20;
 /// Brackets, braces, parentheses or YAML collections inside each other.
 pub const NESTING: usize = 64;
+/// Characters of a name.
+pub const NAME: usize = 64;
+/// Parameters that a model or block declares.
+pub const DECLARED_PARAMS: usize = 256;
+/// Dimensions of a value, per sample.
+pub const DIMENSIONS: usize = 8;
 /// Statements, as written and with every block use, shared use and unrolled repeat written out.
 pub const STATEMENTS: usize = 20_000;
+/// Arguments and numbers, with every block use and unrolled repeat written out: room for fifty of each statement.
+pub const ARGUMENTS: usize = 50 * STATEMENTS;
 /// Iterations of a `repeat`.
 pub const REPEAT: i64 = 10_000;
 /// Iterations of a `repeat … unrolled`, the one thing that grows with its count.
@@ -18,5 +26,7 @@ pub const VALUE_ELEMENTS: u64 = 1 << 31;
 pub const PARAMETERS: u64 = 1 << 32;
 /// Errors reported of one reading: behind that many, the rest is likely an echo.
 pub const SYNTAX_ERRORS: usize = 20;
-/// Words, lists and maps of one YAML file: room for every statement with some arguments.
-pub const YAML_VALUES: usize = 200_000;
+/// Errors told of one spec, and warnings as many.
+pub const FINDINGS: usize = 100;
+/// Words and numbers of one file, in YAML its lists and maps too: room for every statement with some arguments.
+pub const WORDS: usize = 200_000;

@@ -32,17 +32,17 @@ pub struct View {
     pub len: usize,
 }
 
+/// A value in a worker's memory: `len` floats of one sample from `offset` on.
+pub const fn tile(offset: usize, len: usize) -> View {
+    View { region: Region::Tile, offset, len }
+}
+
+/// A value in the batch's memory: `len` floats of one sample from `offset` on.
+pub const fn batch(offset: usize, len: usize) -> View {
+    View { region: Region::Batch, offset, len }
+}
+
 impl View {
-    /// A value in a worker's memory.
-    pub const fn tile(offset: usize, len: usize) -> View {
-        View { region: Region::Tile, offset, len }
-    }
-
-    /// A value in the batch's memory.
-    pub const fn batch(offset: usize, len: usize) -> View {
-        View { region: Region::Batch, offset, len }
-    }
-
     /// A part of it.
     pub const fn part(self, offset: usize, len: usize) -> View {
         assert!(offset + len <= self.len, "a part of a value lies inside it");

@@ -44,7 +44,7 @@ mod sample;
 pub mod weights;
 
 pub use error::Error;
-pub use model::{Loss, Model, Optimizer, joins};
+pub use model::{Loss, Model, Optimizer, Takes, joins};
 pub use run::Workspace;
 pub use sample::{Sample, samples};
 

@@ -17,18 +17,25 @@ pub trait Model: Clone + Send + Sync + Sized + 'static {
 ///
 /// ```
 /// netspec::netspec! { model Encoder { input x [8]; linear(3); } }
-/// # mod decoder {
 /// netspec::netspec! { model Decoder { input code [3]; linear(8); } }
-/// # }
-/// # use decoder::Decoder;
+///
 /// const _: () = netspec::joins::<Encoder, Decoder>();
 /// ```
 ///
-/// ```compile_fail,E0271
+/// ```compile_fail,E0277
 /// # netspec::netspec! { model Encoder { input x [8]; linear(3); } }
 /// const _: () = netspec::joins::<Encoder, Encoder>();
 /// ```
-pub const fn joins<First: Model, Second: Model<Input = First::Output>>() {}
+pub const fn joins<First: Model, Second: Model<Input: Takes<First::Output>>>() {}
+
+/// Being the type `Given`, for an error that shows both.
+#[diagnostic::on_unimplemented(
+    message = "the first model gives `{Given}`, but the second takes `{Self}`",
+    label = "takes `{Self}`"
+)]
+pub trait Takes<Given> {}
+
+impl<T> Takes<T> for T {}
 
 /// How far the output of one sample is from what was wanted.
 pub trait Loss<Output> {

@@ -192,6 +192,17 @@ impl<'a> Chunks<'a> {
     }
 }
 
+/// Runs `work(number, block)` for each block of `len` floats of `memory` (the last may be shorter), in parallel.
+pub(crate) fn blocks(threads: usize, memory: &mut [f32], len: usize, work: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+    let total = memory.len();
+    let chunks = Chunks::new(memory);
+    pool::run(threads, total.div_ceil(len), &|_, task| {
+        let from = task * len;
+        // SAFETY: a task's block is its own.
+        work(task, unsafe { chunks.chunk(from, len.min(total - from)) });
+    });
+}
+
 impl Run<'_> {
     /// How many samples the batch has.
     pub fn samples(&self) -> usize {

@@ -1,1 +1,2 @@
-//! End-to-end tests of netspec; the tests themselves are in `tests/`.
+//! End-to-end tests of netspec; the tests themselves are in `tests/`, and the README's Rust is tested from here.
+#![cfg_attr(doctest, doc = include_str!("../../README.md"))]

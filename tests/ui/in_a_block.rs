@@ -1,8 +1,8 @@
 netspec::netspec! {
-    /// Its convolution changes the number of channels, which the skip does not.
+    /// Its convolution states the channels of another network.
     block ResBlock(n) {
         skip {
-            conv(2 * n, kernel = 3, padding = 1);
+            conv(16 -> n, kernel = 3, padding = 1);
             relu;
         }
     }

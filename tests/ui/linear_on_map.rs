@@ -1,3 +1,4 @@
+// The mistake of `specs/linear_on_map.yaml`, in line.
 netspec::netspec! {
     model Net {
         input image [3, 32, 32];

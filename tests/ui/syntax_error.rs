@@ -4,8 +4,12 @@ netspec::netspec! {
         conv(8, kernel = 3)
         relu;
         max_pool(2, );
-        max_pool = 2;
+        relu as;
     }
+}
+
+mod of_nothing {
+    netspec::netspec! {}
 }
 
 fn main() {}

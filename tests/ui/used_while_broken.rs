@@ -2,7 +2,7 @@
 #![deny(missing_docs, unsafe_code, unreachable_pub, warnings)]
 //! A program.
 
-use netspec::{Error, Loss, Model, Optimizer, Workspace, samples};
+use netspec::{Error, Loss, Model, Optimizer, Workspace, joins, samples};
 
 mod net {
     netspec::netspec! {
@@ -17,6 +17,9 @@ use net::Net;
 mod deep {
     netspec::netspec!(pub(crate) Deep = "specs/linear_on_map.yaml");
 }
+
+const _: () = joins::<Net, deep::Deep>();
+const _: () = joins::<deep::Deep, Net>();
 
 struct Squares;
 impl Loss<[f32; 2]> for Squares {

@@ -210,3 +210,70 @@ fn a_full_disk_is_reported() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(err.starts_with("error: cannot write the output: No space left on device"), "{err}");
 }
+
+/// The repository's root.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// One mistake three ways: told by `netc`, by rustc of a page in line, by rustc of a page in a file. What rustc says is in the
+/// `.stderr` files, which the `ui` test of the workspace holds to be true.
+#[test]
+fn a_mistake_has_the_same_words_in_netc_and_in_rustc() {
+    let ui = root().join("tests/ui");
+    let check = |args: &[&str]| {
+        let output = command(args).current_dir(&ui).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said_by_rustc = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(ui.join(name)).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).filter(|line| line != "|").collect()
+    };
+    let json = check(&["check", "--format", "json", "specs/linear_on_map.yaml"]);
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let texts = |list: &str, of: fn(&serde_json::Value) -> &serde_json::Value| -> Vec<String> {
+        told[list].as_array().unwrap().iter().map(|item| word(of(item))).collect()
+    };
+    let title = format!("error: {} [{}]", word(&told["title"]), word(&told["code"]));
+
+    // In line, labels are notes with their lines, in the order of the page; the fix is in the page's spelling.
+    let mut labels = texts("labels", |label| &label["text"]);
+    labels.reverse();
+    let mut expected = vec![title.clone()];
+    expected.extend(labels.iter().zip([7, 8]).map(|(text, line)| format!("note: line {line}: {text}")));
+    expected.extend(texts("notes", |note| note).iter().map(|text| format!("note: {text}")));
+    expected.push(format!("help: {}: `view(-1, 512);`", word(&told["fix"]["title"])));
+    expected.push("--> ui/linear_on_map.rs:8:9".to_owned());
+    assert_eq!(said_by_rustc("linear_on_map.stderr")[..expected.len()], expected);
+
+    // From a file, it is the whole text that `netc` prints.
+    let human = check(&["check", "specs/linear_on_map.yaml"]);
+    let (human, _) = human.split_once("\n\n").unwrap();
+    let mut expected = vec![title];
+    expected.extend(human.lines().skip(1).map(|line| line.trim().to_owned()).filter(|line| line != "|"));
+    expected.push("--> ui/linear_on_map_from_yaml.rs:1:19".to_owned());
+    assert_eq!(said_by_rustc("linear_on_map_from_yaml.stderr")[..expected.len()], expected);
+}
+
+/// The README's `console` blocks are what a terminal shows, and its `netspec` block is right.
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = |fence: &str| -> Vec<String> {
+        readme.split(fence).skip(1).map(|rest| rest.split_once("\n```\n").unwrap().0.to_owned()).collect()
+    };
+    let transcripts = blocks("\n```console\n$ netc ");
+    assert!(!transcripts.is_empty());
+    for transcript in transcripts {
+        let (args, expected) = transcript.split_once('\n').unwrap();
+        let args: Vec<&str> = args.split(' ').collect();
+        let output = command(&args).current_dir(root()).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(text.trim_end(), expected, "netc {}", args.join(" "));
+    }
+    let [spec] = &blocks("\n```netspec\n")[..] else { panic!("the README has one spec") };
+    file("readme.netspec", spec.as_bytes());
+    let run = netc(&["check", "readme.netspec"]);
+    assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+}

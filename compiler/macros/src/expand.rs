@@ -1,9 +1,10 @@
 //! From the tokens of an invocation to the items of the model, or to what is wrong with it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::diag::{Code, Severity};
-use netspec_compiler::emit::{Face, emit, emit_broken};
+use netspec_compiler::emit::{Naming, emit_broken, program};
 use netspec_compiler::read::tokens::TokenText;
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, compile};
@@ -42,20 +43,24 @@ fn from_page(input: TokenStream) -> TokenStream {
 
 fn from_file(form: &FileForm) -> TokenStream {
     let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
-    let mut seen = Vec::new();
+    let (mut seen, mut not_found) = (Vec::new(), false);
     let mut read_file = |path: &str| match std::fs::read(root.join(path)) {
         Ok(bytes) => {
             seen.push(path.to_owned());
             Ok(bytes)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err("there is no such file; the path begins at the directory of `Cargo.toml`".to_owned())
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            not_found = true;
+            Err("no such file".to_owned())
         }
         Err(error) => Err(error.to_string()),
     };
     let params = form.params.iter().map(|(name, value)| (name.to_string(), *value)).collect();
     let options = Options { params, ..Options::default() };
-    let outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
+    let mut outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
+    if let (true, [missing]) = (not_found, &mut outcome.diagnostics[..]) {
+        missing.notes.push("the path begins at the directory of `Cargo.toml`".to_owned());
+    }
 
     let findings = outcome.diagnostics.iter().map(|diagnostic| {
         let place = match diagnostic.code {
@@ -98,7 +103,15 @@ fn items(
     let mut items: TokenStream = warnings.into_iter().map(|warning| warning.tokens).collect();
     match (&outcome.checked, name) {
         (Some(checked), Ok(name)) => {
-            items.extend(emit(visibility, &name, &Face::new(checked, origin)));
+            let (visibility, name) = (visibility.to_string(), name.to_string());
+            let text = program(checked, &outcome.sources, Naming { visibility: &visibility, name: &name, origin });
+            match text.parse::<TokenStream>() {
+                Ok(model) => items.extend(model),
+                Err(error) => items.extend(compile_error(
+                    &format!("netspec wrote what is not Rust: {error}"),
+                    (Span::call_site(), Span::call_site()),
+                )),
+            }
         }
         (Some(_), Err(place)) => {
             let message = "the model's name cannot be a struct's: give one, as in `netspec!(Name = \"…\")`";

@@ -51,30 +51,46 @@ fn warning(code: &str, message: &str, place: Span) -> TokenStream {
 
 /// The message at a place in the user's own page. Rustc shows the place, so the words of the other places say their lines.
 pub(crate) fn message_in_page(diagnostic: &Diagnostic, sources: &Sources, page: &TokenText) -> String {
-    let mut lines = vec![title(diagnostic)];
     let mut labels: Vec<_> = diagnostic.labels.iter().filter(|label| !label.text.is_empty()).collect();
     labels.sort_by_key(|label| label.span);
     let only_one = labels.len() == 1 && labels[0].span == diagnostic.primary();
-    for label in labels {
-        match page.spans(label.span.range()) {
-            Some((first, _)) if !only_one => lines.push(format!("note: line {}: {}", first.start().line, label.text)),
-            _ => lines.push(format!("note: {}", label.text)),
-        }
-    }
-    lines.extend(render::notes(diagnostic, sources).into_iter().map(|note| format!("note: {note}")));
-    lines.extend(diagnostic.fix.as_ref().map(help));
-    lines.join("\n")
+    let words = labels.iter().map(|label| match page.spans(label.span.range()) {
+        Some((first, _)) if !only_one => format!("note: line {}: {}", first.start().line, label.text),
+        _ => format!("note: {}", label.text),
+    });
+    // "did you mean `view`?" is all the help there is to give.
+    let is_told = |fix: &&Fix| labels.iter().any(|label| is_told(fix, &label.text));
+    let help = diagnostic.fix.as_ref().filter(|fix| !is_told(fix)).map(help);
+    lines(diagnostic, words.chain(notes(diagnostic, sources)).chain(help))
 }
 
 /// The message at the path of a file: the finding as a terminal shows it, under its first line.
 pub(crate) fn message_of_file(diagnostic: &Diagnostic, sources: &Sources) -> String {
+    let file = sources.file(diagnostic.primary().file);
+    if file.text.is_empty() {
+        // There is nothing to show, and rustc shows the path.
+        return lines(diagnostic, notes(diagnostic, sources));
+    }
     let shown = render::human(diagnostic, sources, Style::Plain);
     let snippet = shown.split_once('\n').map_or("", |(_, snippet)| snippet);
     format!("{}\n{snippet}", title(diagnostic)).trim_end().to_owned()
 }
 
+fn lines(diagnostic: &Diagnostic, below: impl Iterator<Item = String>) -> String {
+    std::iter::once(title(diagnostic)).chain(below).collect::<Vec<_>>().join("\n")
+}
+
+fn notes(diagnostic: &Diagnostic, sources: &Sources) -> impl Iterator<Item = String> {
+    render::notes(diagnostic, sources).into_iter().map(|note| format!("note: {note}"))
+}
+
 fn title(diagnostic: &Diagnostic) -> String {
     format!("{} [{}]", diagnostic.title, diagnostic.code)
+}
+
+/// Whether the words say what the fix would write.
+fn is_told(fix: &Fix, words: &str) -> bool {
+    fix.edits.iter().all(|edit| words.contains(&format!("`{}`", edit.text.trim())))
 }
 
 /// ``help: flatten the map first: `view(-1, 512);` ``

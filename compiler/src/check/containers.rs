@@ -91,10 +91,9 @@ impl<'a> Checker<'a> {
         self.times = times;
         if let (Some(taken), Some(given_back)) = (&before.shape, &after.shape)
             && taken != given_back
-            && count > 1
         {
             let title = format!("the body of `repeat` takes {} but gives back {}", sizes(taken), sizes(given_back));
-            let label = format!("each of its {count} iterations takes what the one before gives");
+            let label = "each iteration takes what the one before gives";
             self.report(
                 Diagnostic::new(Code::N0305, title, layer.head, label)
                     .label(before.made_at, format!("this makes {}", given(taken)))

@@ -10,7 +10,7 @@ mod warnings;
 
 use std::collections::HashMap;
 
-use crate::diag::{Code, Diagnostic, Frame};
+use crate::diag::{Code, Diagnostic, Findings, Frame};
 use crate::fixes::Fixes;
 use crate::limits;
 use crate::net::{LayerId, LayerKind, Net, NetLayer, Op, SharedId, ValueId};
@@ -53,11 +53,11 @@ pub struct Node {
 }
 
 /// Proves a net. None when a shape is open, since something of the net is wrong.
-pub fn check(net: Net, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Option<Checked> {
+pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Checked> {
     let mut checker = Checker {
         net: &net,
         fixes: Fixes { sources },
-        diagnostics,
+        findings,
         values: HashMap::new(),
         shared: HashMap::new(),
         inside: Vec::new(),
@@ -107,7 +107,7 @@ struct Inside {
 struct Checker<'a> {
     net: &'a Net,
     fixes: Fixes<'a>,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    findings: &'a mut Findings,
     values: HashMap<ValueId, Value>,
     shared: HashMap<SharedId, FirstUse>,
     inside: Vec<Inside>,
@@ -123,7 +123,8 @@ struct Checker<'a> {
 impl<'a> Checker<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
         diagnostic.trace = self.frames();
-        self.diagnostics.push(diagnostic);
+        self.findings.report(diagnostic);
+        self.over_limit |= self.findings.is_full();
     }
 
     /// The parts around, innermost first. A repeat whose body is a block use is told with it: "used at line 20, repeated 10 times".
@@ -188,7 +189,10 @@ impl<'a> Checker<'a> {
         for &id in body {
             self.nodes += 1;
             if self.nodes > limits::STATEMENTS {
-                self.too_much(format!("more than {} statements, with every use written out", limits::STATEMENTS));
+                self.too_much(format!(
+                    "more than {} statements, with every use written out",
+                    thousands(limits::STATEMENTS as u64)
+                ));
             }
             if self.over_limit {
                 value.shape = None;

@@ -4,10 +4,12 @@
 //! [`render::short`] and [`render::json`]; the macro turns the same value into tokens.
 
 pub mod codes;
+mod findings;
 pub mod render;
 mod suggest;
 
 pub use codes::Code;
+pub use findings::Findings;
 pub use suggest::{did_you_mean, nearest};
 
 use crate::source::Span;

@@ -1,11 +1,15 @@
 //! "Did you mean": the nearest name to a mistyped one.
 
+/// How many names are looked at: the cost of a mistake is not to grow with the spec.
+const CANDIDATES: usize = 1_000;
+
 /// The candidate nearest to `word` by edit distance (with neighbours exchanged counting one), when near enough to be meant:
 /// at most a third of its length, at least one change.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        .take(CANDIDATES)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|&(distance, candidate)| distance <= limit && distance < candidate.chars().count())
         .min_by_key(|&(distance, _)| distance)

@@ -2,6 +2,8 @@
 
 use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, given};
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Add;
 
@@ -29,6 +31,11 @@ impl Layer for Add {
             bad: "linear(8) as a; linear(4) as b; add(a, b);",
             error: Code::N0303,
         }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let rest = of.inputs[1..].iter();
+        rest.fold(of.inputs[0], |sum, &value| to.op(Op::Add, &[sum, value], of.output.clone()))
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

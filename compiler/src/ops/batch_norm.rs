@@ -1,7 +1,11 @@
 //! `batch_norm`.
 
-use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site, Weight, given, ranked};
+use super::{
+    Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site, Weight, elements, given, ranked,
+};
 use crate::diag::Code;
+use crate::ir::{self, Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct BatchNorm;
 
@@ -36,6 +40,20 @@ impl Layer for BatchNorm {
 
     fn has_weights(&self) -> bool {
         true
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let (channels, positions) = (of.output[0], elements(&of.output[1..]));
+        let number = |name| of.args.number(name).unwrap_or_default();
+        let norm =
+            ir::Norm { channels, positions, eps: number("eps"), momentum: number("momentum"), of: to.use_number() };
+        let tensors = ir::NormTensors {
+            weight: of.tensor("weight"),
+            bias: of.tensor("bias"),
+            mean: of.must("running_mean"),
+            var: of.must("running_var"),
+        };
+        to.op(Op::BatchNorm(norm, tensors, ir::Act::None), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -1,7 +1,9 @@
 //! `channel_dropout`: drops whole channels.
 
-use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site, ranked};
+use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site, elements, ranked};
 use crate::diag::Code;
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct ChannelDropout;
 
@@ -30,6 +32,12 @@ impl Layer for ChannelDropout {
             bad: "view(-1, 4096); dropout2d;",
             error: Code::N0308,
         }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let (channels, positions) = (of.output[0], elements(&of.output[1..]));
+        let op = Op::Dropout(of.args.number("p").unwrap_or_default(), channels, positions, to.use_number());
+        to.op(op, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

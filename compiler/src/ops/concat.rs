@@ -2,6 +2,8 @@
 
 use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, given};
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Concat;
 
@@ -29,6 +31,10 @@ impl Layer for Concat {
             bad: "conv(8, kernel = 1) as a; max_pool(2) as b; concat(a, b);",
             error: Code::N0303,
         }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        to.op(Op::Concat, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

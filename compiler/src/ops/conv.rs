@@ -1,8 +1,10 @@
 //! `conv`: convolution over 1, 2 or 3 spatial dimensions.
 
-use super::window::Sliding;
+use super::window::{Sliding, window_of};
 use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, elements, given, plural, ranked};
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{self, Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Conv;
 
@@ -48,6 +50,14 @@ impl Layer for Conv {
 
     fn has_weights(&self) -> bool {
         true
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let window = window_of(of);
+        let conv =
+            ir::Conv { channels: of.shapes[0][0], out_channels: of.output[0], groups: of.args.size("groups"), window };
+        let op = Op::Conv(conv, of.must("weight"), of.tensor("bias"), ir::Act::None);
+        to.op(op, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

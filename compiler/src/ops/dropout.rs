@@ -1,7 +1,9 @@
 //! `dropout`: drops units.
 
-use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site};
+use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, NumberRange, Site, elements};
 use crate::diag::Code;
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Dropout;
 
@@ -25,6 +27,11 @@ impl Layer for Dropout {
 
     fn example(&self) -> Example {
         Example { input: "[64]", good: "dropout(0.4);", bad: "dropout(1.5);", error: Code::N0211 }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let op = Op::Dropout(of.args.number("p").unwrap_or_default(), elements(of.output), 1, to.use_number());
+        to.op(op, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -1,10 +1,13 @@
 //! What activations share: each keeps the shape and has no weights.
 
 use super::{Decl, Example, Facts, Failure, Layer, Site};
+use crate::ir::{Act, Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 /// A layer that maps each element by itself.
 pub(crate) struct Elementwise {
     pub(crate) decl: Decl,
+    pub(crate) act: Act,
     pub(crate) example: fn() -> Example,
 }
 
@@ -19,6 +22,10 @@ impl Layer for Elementwise {
 
     fn is_activation(&self) -> bool {
         true
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        to.op(Op::Act(self.act), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -2,6 +2,8 @@
 
 use super::{Decl, Example, Facts, Failure, Layer, Site, Window, elements};
 use crate::diag::Code;
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Flatten;
 
@@ -25,6 +27,10 @@ impl Layer for Flatten {
             bad: "flatten; conv(8, kernel = 3);",
             error: Code::N0308,
         }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        to.op(Op::Copy, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

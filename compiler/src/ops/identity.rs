@@ -2,6 +2,8 @@
 
 use super::{Decl, Example, Facts, Failure, Layer, Site};
 use crate::diag::Code;
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Identity;
 
@@ -19,6 +21,10 @@ impl Layer for Identity {
 
     fn example(&self) -> Example {
         Example { input: "[64]", good: "identity as x;", bad: "identity(1);", error: Code::N0210 }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        to.op(Op::Copy, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -4,6 +4,8 @@ use super::{
     Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, Window, elements, given, plural, sizes,
 };
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{self, Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct Linear;
 
@@ -41,6 +43,13 @@ impl Layer for Linear {
 
     fn has_weights(&self) -> bool {
         true
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let (&inputs, rows) = of.shapes[0].split_last().unwrap_or((&1, &[]));
+        let linear = ir::Linear { rows: elements(rows), inputs, outputs: of.args.size("out") };
+        let op = Op::Linear(linear, of.must("weight"), of.tensor("bias"), ir::Act::None);
+        to.op(op, of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

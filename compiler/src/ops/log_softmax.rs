@@ -1,7 +1,9 @@
 //! `log_softmax`.
 
-use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Window, given, plural};
+use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Window, elements, given, plural};
 use crate::diag::{Code, Diagnostic};
+use crate::ir::{Kind as Op, ValueId};
+use crate::lower::{Lowering, Use};
 
 pub(super) struct LogSoftmax;
 
@@ -25,6 +27,12 @@ impl Layer for LogSoftmax {
 
     fn example(&self) -> Example {
         Example { input: "[10]", good: "log_softmax;", bad: "log_softmax(dim = 2);", error: Code::N0308 }
+    }
+
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
+        let dim = of.args.size("dim") as usize - 1;
+        let sizes = [elements(&of.output[..dim]), of.output[dim], elements(&of.output[dim + 1..])];
+        to.op(Op::LogSoftmax(sizes), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

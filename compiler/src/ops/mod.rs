@@ -32,6 +32,8 @@ pub use args::{Arg, Args, Bound, Choice, Default, Int, Kind, NumberRange, Value}
 pub use words::{Shape, elements, given, sizes, thousands};
 
 use crate::diag::{Code, Diagnostic, Fix};
+use crate::ir::ValueId;
+use crate::lower::{Lowering, Use};
 
 use crate::source::Span;
 
@@ -112,6 +114,9 @@ pub trait Layer: Sync {
     fn output_of_unknown(&self, _args: &Args) -> Option<Shape> {
         None
     }
+
+    /// Writes one proved use as ops.
+    fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId;
 
     /// Proves the shapes of one use, or says what is wrong.
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>>;

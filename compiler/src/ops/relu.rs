@@ -12,5 +12,6 @@ pub(super) static RELU: Elementwise = Elementwise {
         args: &[],
         docs: "`y = max(x, 0)`, element by element; any shape. Source: PyTorch, torch.nn.functional.relu. NaN stays NaN.",
     },
+    act: crate::ir::Act::Relu,
     example: || Example { input: "[4, 8, 8]", good: "relu;", bad: "relu(2);", error: Code::N0210 },
 };

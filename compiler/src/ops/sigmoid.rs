@@ -12,5 +12,6 @@ pub(super) static SIGMOID: Elementwise = Elementwise {
         args: &[],
         docs: "`y = 1 / (1 + exp(-x))`, element by element; any shape. Source: PyTorch, torch.nn.functional.sigmoid.",
     },
+    act: crate::ir::Act::Sigmoid,
     example: || Example { input: "[4, 8, 8]", good: "sigmoid;", bad: "sigmoid(2);", error: Code::N0210 },
 };

@@ -12,5 +12,6 @@ pub(super) static TANH: Elementwise = Elementwise {
         args: &[],
         docs: "`y = the hyperbolic tangent`, element by element; any shape. Source: PyTorch, torch.nn.functional.tanh.",
     },
+    act: crate::ir::Act::Tanh,
     example: || Example { input: "[4, 8, 8]", good: "tanh;", bad: "tanh(2);", error: Code::N0210 },
 };

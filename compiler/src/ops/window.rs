@@ -2,6 +2,8 @@
 
 use super::{Facts, Failure, Shape, Site, Window, plural, sizes};
 use crate::diag::{Code, Diagnostic};
+use crate::ir;
+use crate::lower::Use;
 
 /// The window of a use, one entry for each spatial axis.
 pub(super) struct Sliding {
@@ -33,17 +35,18 @@ impl Sliding {
         self.dilation[axis].saturating_mul(self.kernel[axis] - 1).saturating_add(1)
     }
 
-    /// The output's size on an axis, PyTorch's: `floor((size + 2 padding - reach) / stride) + 1`; with `ceil_mode` the quotient is
-    /// rounded up, but no window may begin behind the map and its left padding. None when not one window fits.
+    /// The output's size on an axis, PyTorch's `pooling_output_shape`: `floor((size + 2 padding - reach) / stride) + 1`; with
+    /// `ceil_mode` the quotient is rounded up, but no window may begin behind the map and its left padding. None when not one
+    /// window fits.
     pub(super) fn output(&self, axis: usize, size: u64) -> Option<u64> {
-        let padded = size + 2 * self.padding[axis];
-        let room = padded.checked_sub(self.reach(axis))?;
-        let stride = self.stride[axis];
-        let mut windows = room / stride + 1;
-        if self.ceil_mode && room % stride > 0 && windows * stride < size + self.padding[axis] {
-            windows += 1;
+        let [size, padding, reach, stride] =
+            [size, self.padding[axis], self.reach(axis), self.stride[axis]].map(u64::cast_signed);
+        let round_up = if self.ceil_mode { stride - 1 } else { 0 };
+        let mut windows = (size + 2 * padding - reach + round_up).div_euclid(stride) + 1;
+        if self.ceil_mode && (windows - 1) * stride >= size + padding {
+            windows -= 1;
         }
-        Some(windows)
+        u64::try_from(windows).ok().filter(|&windows| windows > 0)
     }
 
     /// The output's spatial sizes, or an error that shows the arithmetic of the first axis that has none.
@@ -82,10 +85,11 @@ impl Sliding {
     /// The facts of a pool: channels stay, each window gives one element.
     pub(super) fn pool(&self, site: &Site<'_>, channels: u64, spatial: &[u64]) -> Result<Facts, Box<Failure>> {
         for axis in 0..spatial.len() {
-            // PyTorch's rule: a window may not lie in the padding alone.
-            if self.padding[axis] > self.reach(axis) / 2 {
-                let title = format!("padding {} of `{}` is more than half its window", self.padding[axis], site.name);
-                let label = format!("the window spans {}, so at most {}", self.reach(axis), self.reach(axis) / 2);
+            // PyTorch's rule, so that no window lies in the padding alone.
+            let (kernel, padding) = (self.kernel[axis], self.padding[axis]);
+            if padding > kernel / 2 {
+                let title = format!("padding {padding} of `{}` is more than half its kernel", site.name);
+                let label = format!("the kernel is {kernel}, so at most {}", kernel / 2);
                 let span = site.args.span("padding").unwrap_or(site.head);
                 return Err(Diagnostic::new(Code::N0211, title, span, label).into());
             }
@@ -125,6 +129,37 @@ impl Sliding {
     }
 }
 
+/// The window of a proved use; axes that the map does not have are 1.
+pub(super) fn window_of(of: &Use<'_>) -> ir::Window {
+    let rank = of.output.len() - 1;
+    let three = |spatial: &[u64]| {
+        let mut sizes = [1; 3];
+        sizes[3 - rank..].copy_from_slice(spatial);
+        sizes
+    };
+    let argument = |name: &str, otherwise: u64| {
+        let mut sizes = [otherwise; 3];
+        if let Some(given) = of.args.axes(name) {
+            let given: Vec<u64> = given.iter().map(|size| size.value.unsigned_abs()).collect();
+            match given.as_slice() {
+                [one] => sizes[3 - rank..].fill(*one),
+                each => sizes[3 - rank..].copy_from_slice(each),
+            }
+        }
+        sizes
+    };
+    let kernel = argument("kernel", 1);
+    let stride = if of.args.axes("stride").is_some() { argument("stride", 1) } else { kernel };
+    ir::Window {
+        size: three(&of.shapes[0][1..]),
+        out_size: three(&of.output[1..]),
+        kernel,
+        stride,
+        padding: argument("padding", 0),
+        dilation: argument("dilation", 1),
+    }
+}
+
 /// What the elements of an axis are called.
 fn axis_name(axis: usize, rank: usize, size: u64) -> String {
     let name = match rank - axis {
@@ -150,17 +185,17 @@ mod tests {
         }
     }
 
-    /// Every window by its first element, as PyTorch places them.
+    /// Counts the windows one by one: each lies within the padded map, or with `ceil_mode` begins in the map or the padding before it
+    /// and hangs over the far edge by less than a step.
     fn counted(window: &Sliding, size: u64) -> Option<u64> {
         let (stride, padding) = (window.stride[0], window.padding[0]);
         let padded = size + 2 * padding;
-        if padded < window.reach(0) {
-            return None;
-        }
-        let whole = (0..).take_while(|i| i * stride + window.reach(0) <= padded).count() as u64;
-        let next_begins_in_map = whole * stride < size + padding;
-        let elements_left = padded > (whole - 1) * stride + window.reach(0);
-        Some(whole + u64::from(window.ceil_mode && next_begins_in_map && elements_left))
+        let is_placed = |&start: &u64| {
+            let end = start + window.reach(0);
+            end <= padded || (window.ceil_mode && start < size + padding && end - padded < stride)
+        };
+        let count = (0..).step_by(stride as usize).take_while(is_placed).count() as u64;
+        (count > 0).then_some(count)
     }
 
     #[test]

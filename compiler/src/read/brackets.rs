@@ -1,8 +1,9 @@
-//! The one look at DSL text that comes before the grammar: brackets are balanced and not nested too deep, and there are not
-//! too many statements. Iterative, so that nothing recurses on hostile text.
+//! The one look at DSL text that comes before the grammar: brackets are balanced and not nested too deep, there are not too
+//! many statements and words, and no name is too long. Iterative, so that nothing recurses on hostile text.
 
 use crate::diag::{Code, Diagnostic};
 use crate::limits;
+use crate::ops::thousands;
 use crate::source::Span;
 
 /// How much of a text's size is limited here.
@@ -19,7 +20,7 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
     let place = |at: usize| Span { start: span.start + at as u32, end: span.start + at as u32 + 1, ..span };
     let bytes = text.as_bytes();
     let mut open: Vec<usize> = Vec::new();
-    let mut statements = 0;
+    let (mut statements, mut words) = (0, 0);
     let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
@@ -41,6 +42,22 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
                     )));
                 }
             },
+            first if is_of_word(first) => {
+                let length = bytes[at..].iter().position(|&byte| !is_of_word(byte)).unwrap_or(bytes.len() - at);
+                if length > limits::NAME && !first.is_ascii_digit() {
+                    let title = format!("a name of {} characters", thousands(length as u64));
+                    let label = format!("at most {}", limits::NAME);
+                    let word = Span { end: span.start + (at + length) as u32, ..place(at) };
+                    return Err(Box::new(Diagnostic::new(Code::N0108, title, word, label)));
+                }
+                words += 1;
+                if words > limits::WORDS {
+                    let title = format!("more than {} words and numbers", thousands(limits::WORDS as u64));
+                    return Err(Box::new(Diagnostic::new(Code::N0108, title, place(at), "one too many")));
+                }
+                at += length;
+                continue;
+            }
             b'(' | b'[' | b'{' => {
                 open.push(at);
                 statements += usize::from(bytes[at] == b'{');
@@ -66,7 +83,7 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
             _ => {}
         }
         if limits == Limits::Statements && statements > limits::STATEMENTS {
-            let title = format!("more than {} statements", limits::STATEMENTS);
+            let title = format!("more than {} statements", thousands(limits::STATEMENTS as u64));
             return Err(Box::new(
                 Diagnostic::new(Code::N0108, title, place(at), "one too many")
                     .note("`repeat` writes a statement once for all its iterations"),
@@ -91,6 +108,11 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
 /// The error for brackets or collections inside each other, more than the limit.
 pub(super) fn too_deep(span: Span) -> Diagnostic {
     Diagnostic::new(Code::N0108, format!("nested more than {} deep", limits::NESTING), span, "one level too many")
+}
+
+/// Whether a byte can be in a name or number.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
 /// Bytes of the string literal that `bytes` begin with, or None when it is not closed.

@@ -9,7 +9,7 @@ mod yaml;
 
 pub(crate) use netspec::RESERVED;
 
-use crate::ast::Spec;
+use crate::ast::{Param, Spec};
 use crate::diag::{Code, Diagnostic};
 use crate::source::{File, FileId, Sources, Span, Spelling};
 use crate::{Main, limits};
@@ -74,4 +74,13 @@ pub fn read(sources: &Sources, file: FileId, diagnostics: &mut Vec<Diagnostic>) 
         Spelling::Netspec => netspec::read(text, file, diagnostics),
         Spelling::Yaml => yaml::read(text, file, diagnostics),
     }
+}
+
+/// Leaves no more parameters than a model or block may declare; an error when there were more.
+fn limit_params(params: &mut Vec<Param>) -> Option<Diagnostic> {
+    let next = params.get(limits::DECLARED_PARAMS)?;
+    let title = format!("more than {} parameters of one model or block", limits::DECLARED_PARAMS);
+    let problem = Diagnostic::new(Code::N0108, title, next.name.span, "one too many");
+    params.truncate(limits::DECLARED_PARAMS);
+    Some(problem)
 }

@@ -4,7 +4,7 @@ use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::{Pair, Pairs};
 
-use super::brackets;
+use super::{brackets, limit_params};
 use crate::ast::*;
 use crate::diag::{Code, Diagnostic};
 use crate::limits;
@@ -152,11 +152,14 @@ impl Reader<'_> {
                 Rule::name => name = Some(self.ident(&part)),
                 Rule::params => {
                     parts.next();
-                    let params = part
+                    let mut params: Vec<Param> = part
                         .into_inner()
                         .filter(|part| part.as_rule() == Rule::param)
                         .map(|param| self.param(param))
                         .collect();
+                    if let Some(problem) = limit_params(&mut params) {
+                        self.report(problem);
+                    }
                     return (name.unwrap_or_else(|| self.nameless()), params);
                 }
                 Rule::body => break,

@@ -32,12 +32,13 @@ impl<'a> Resolver<'a> {
         }
         let mut given: Vec<Option<(&'a Expr, Span)>> = vec![None; decl.args.len()];
         let mut complete = true;
+        // `3 -> 8` is `in` and the first argument; so `in` does not count as a position.
+        let first_by_position = args.iter().position(|arg| arg.name.is_none());
         for (place, arg) in args.iter().enumerate() {
-            // `3 -> 8` is `in` and the first argument; so `in` does not count as a position.
-            let first_by_position = args.iter().position(|arg| arg.name.is_none()) == Some(place);
+            self.count_argument(arg.value.span)?;
             let index = match &arg.name {
                 Some(arg_name) => decl.args.iter().position(|declared| declared.name == arg_name.text),
-                None if first_by_position && !decl.args.is_empty() => Some(0),
+                None if first_by_position == Some(place) && !decl.args.is_empty() => Some(0),
                 None => None,
             };
             let Some(index) = index else {
@@ -53,6 +54,7 @@ impl<'a> Resolver<'a> {
             }
             given[index] = Some((&arg.value, arg.value.span));
         }
+        let all_known = complete;
         let mut bound = Vec::new();
         for (arg, given) in decl.args.iter().zip(given) {
             let wanted = Wanted { arg, of: &name.text, range };
@@ -60,7 +62,7 @@ impl<'a> Resolver<'a> {
                 (Some((expr, _)), _) => self.bind_value(&wanted, expr, scope),
                 (None, Default::Required) => {
                     // With an unknown argument beside it, the missing one is likely that, misspelled.
-                    if complete {
+                    if all_known {
                         let title = format!("`{}` needs `{}`", name.text, arg.name);
                         let label = format!("no `{}` given: {}", arg.name, arg.docs);
                         self.report(Diagnostic::new(Code::N0203, title, name.span, label));
@@ -93,6 +95,10 @@ impl<'a> Resolver<'a> {
             self.report(no_such_argument(&name.text, arg, &[]));
         }
         let exprs: Vec<&Expr> = unpacked(args).collect();
+        for expr in &exprs {
+            self.count_argument(expr.span)?;
+        }
+        self.check_dimensions(exprs.len().saturating_sub(1), name.span)?;
         let mut sizes = Vec::new();
         for expr in exprs {
             sizes.push(self.int_of_at_least(expr, i64::MIN, scope, "a size"));
@@ -160,6 +166,7 @@ impl<'a> Resolver<'a> {
 
     /// A number: a float, or integer arithmetic.
     fn number(&mut self, wanted: &Wanted<'_>, range: &NumberRange, expr: &Expr, scope: &mut Scope<'a>) -> Option<f64> {
+        self.count_argument(expr.span)?;
         let number = match &expr.kind {
             ExprKind::Float(number) => *number,
             ExprKind::Negative(inner) if matches!(inner.kind, ExprKind::Float(_)) => match inner.kind {
@@ -200,6 +207,7 @@ impl<'a> Resolver<'a> {
         let mut idents: Vec<Ident> = Vec::new();
         let mut complete = true;
         for item in items {
+            self.count_argument(item.span)?;
             let ExprKind::Word(word) = &item.kind else {
                 self.wrong_kind(wanted, item, "a list of words");
                 return None;

@@ -6,6 +6,9 @@ use crate::diag::{Code, Diagnostic, nearest};
 use crate::limits;
 use crate::ops::{Int, thousands};
 
+/// Bytes of an expression that is shown with its value.
+const HOW_LENGTH: usize = 200;
+
 impl<'a> Resolver<'a> {
     /// An integer expression's value, with how it came about. None when it was reported.
     pub(super) fn int(&mut self, expr: &Expr, scope: &mut Scope<'a>) -> Option<Int> {
@@ -17,7 +20,11 @@ impl<'a> Resolver<'a> {
             _ => false,
         };
         let how = (!is_literal).then(|| {
-            let text = self.fixes.words(expr.span);
+            // Behind an arithmetic that fills lines only its value is of use.
+            let text = match expr.span.range().len() {
+                0..=HOW_LENGTH => self.fixes.words(expr.span),
+                _ => "this".to_owned(),
+            };
             let with: Vec<String> = used
                 .iter()
                 .map(|(name, value)| format!("{name} = {value}"))
@@ -55,13 +62,9 @@ impl<'a> Resolver<'a> {
         Some(int)
     }
 
-    /// A size: an integer of at least 1.
-    pub(super) fn size(&mut self, expr: &Expr, scope: &mut Scope<'a>, what: &str) -> Option<u64> {
-        self.int_of_at_least(expr, 1, scope, what).map(|int| int.value.unsigned_abs())
-    }
-
     /// Evaluates, and collects the parameters read in `used`.
     fn eval(&mut self, expr: &Expr, scope: &Scope<'a>, used: &mut Vec<(String, i64)>) -> Option<i64> {
+        self.count_argument(expr.span)?;
         match &expr.kind {
             ExprKind::Int(value) => Some(*value),
             ExprKind::Word(word) => match scope.ints.get(word.as_str()) {
@@ -145,6 +148,7 @@ fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
     let problem = Diagnostic::new(Code::N0205, format!("unknown parameter `{word}`"), expr.span, label);
     match names.as_slice() {
         [] => problem.note("there are no parameters here"),
+        [_, .., _] if names.len() > 12 => problem,
         names => problem.note(format!("parameters that can be read here: {}", names.join(", "))),
     }
 }

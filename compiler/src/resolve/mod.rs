@@ -11,7 +11,7 @@ mod train;
 use std::collections::{HashMap, HashSet};
 
 use crate::ast::{self, Body, Spec, Statement, StatementKind};
-use crate::diag::{Code, Diagnostic, Frame, did_you_mean};
+use crate::diag::{Code, Diagnostic, Findings, Frame, did_you_mean};
 use crate::fixes::Fixes;
 use crate::net::{Input, LayerId, LayerKind, Net, NetLayer, Op, Output, Shared, SharedId, ValueId};
 use crate::ops::{self, Int, Kind};
@@ -20,18 +20,22 @@ use crate::source::{Sources, Span};
 use crate::{Options, limits};
 use names::{Level, Values};
 
+/// Bytes of a call that is pointed at as a whole.
+const LINE: usize = 500;
+
 /// Resolves a spec with a model. None when it has none, which its reader reported.
-pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &mut Vec<Diagnostic>) -> Option<Net> {
+pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut Findings) -> Option<Net> {
     let model = spec.model.as_ref()?;
     let mut resolver = Resolver {
         fixes: Fixes { sources },
-        diagnostics,
+        findings,
         blocks: HashMap::new(),
         used_blocks: HashSet::new(),
         used_params: HashSet::new(),
         model_ints: HashMap::new(),
         trace: Vec::new(),
         depth: 0,
+        arguments: 0,
         over_limit: false,
         net: Net {
             name: model.name.text.clone(),
@@ -50,13 +54,13 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, diagnostics: &
     if let Some(train) = &spec.train {
         resolver.train(train);
     }
-    resolver.report_unused(spec, model);
+    resolver.report_unused_declarations(spec, model);
     Some(resolver.net)
 }
 
 struct Resolver<'a> {
     fixes: Fixes<'a>,
-    diagnostics: &'a mut Vec<Diagnostic>,
+    findings: &'a mut Findings,
     blocks: HashMap<&'a str, &'a ast::Block>,
     used_blocks: HashSet<&'a str>,
     /// Places of the parameters' names that some expression reads.
@@ -67,7 +71,9 @@ struct Resolver<'a> {
     trace: Vec<Frame>,
     /// Bodies inside each other, with block and shared uses written out.
     depth: usize,
-    /// More statements than allowed; reported once, and nothing more is resolved.
+    /// Arguments and numbers so far, with block uses written out.
+    arguments: usize,
+    /// More than allowed of something; reported once, and nothing more is resolved.
     over_limit: bool,
     net: Net,
 }
@@ -80,8 +86,8 @@ struct Scope<'a> {
     shared: Vec<SharedState<'a>>,
     /// Named values.
     values: Values,
-    /// Names of blocks and shared instances whose bodies are around this.
-    around: Vec<&'a str>,
+    /// Where the blocks and shared instances are declared whose bodies are around this.
+    around: Vec<Span>,
 }
 
 struct SharedState<'a> {
@@ -94,7 +100,34 @@ struct SharedState<'a> {
 impl<'a> Resolver<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
         diagnostic.trace.extend(self.trace.iter().rev().cloned());
-        self.diagnostics.push(diagnostic);
+        self.findings.report(diagnostic);
+        self.over_limit |= self.findings.is_full();
+    }
+
+    /// Reports that something is not used; after an error it may be used where that was.
+    fn report_unused(&mut self, code: Code, what: String, name: Span, label: &str) {
+        if self.findings.errors() == 0 {
+            self.report(Diagnostic::new(code, format!("{what} is not used"), name, label));
+        }
+    }
+
+    /// Reports, once, that the spec has too much of something.
+    fn too_much(&mut self, problem: Diagnostic) {
+        if !self.over_limit {
+            self.over_limit = true;
+            self.report(problem);
+        }
+    }
+
+    /// Counts one argument or number. None when there are too many, which was reported.
+    fn count_argument(&mut self, at: Span) -> Option<()> {
+        self.arguments += 1;
+        if self.arguments > limits::ARGUMENTS {
+            let count = ops::thousands(limits::ARGUMENTS as u64);
+            let title = format!("more than {count} arguments and numbers, with every block use written out");
+            self.too_much(Diagnostic::new(Code::N0108, title, at, "one too many"));
+        }
+        (!self.over_limit).then_some(())
     }
 
     fn declare_blocks(&mut self, spec: &'a Spec) {
@@ -143,13 +176,14 @@ impl<'a> Resolver<'a> {
         self.declare_shared(&model.shared, &mut scope, &mut level);
         scope.values.announce(&model.body);
         self.net.body = self.body(&model.body, &mut scope, &mut level);
-        if !matches!(model.body.statements.first().map(|first| &first.kind), Some(StatementKind::From(_)))
-            && !self.net.inputs.is_empty()
-        {
+        if self.reads_first_value(&self.net.body) && !self.net.inputs.is_empty() {
             scope.values.use_input(0);
         }
         let mut seen: HashMap<&str, Span> = HashMap::new();
         for output in &model.outputs {
+            if self.over_limit {
+                break;
+            }
             if let Some(first) = seen.insert(&output.text, output.span) {
                 let problem = twice(output, first, "output");
                 self.report(problem);
@@ -159,8 +193,8 @@ impl<'a> Resolver<'a> {
         }
         for (index, input) in model.inputs.iter().enumerate() {
             if !scope.values.input_is_used(index as u32) {
-                let title = format!("the input `{}` is not used", input.name.text);
-                self.report(Diagnostic::new(Code::N0904, title, input.name.span, "no layer reads it"));
+                let what = format!("the input `{}`", input.name.text);
+                self.report_unused(Code::N0904, what, input.name.span, "no layer reads it");
             }
         }
         self.report_unused_shared(&scope);
@@ -213,13 +247,13 @@ impl<'a> Resolver<'a> {
             self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write sizes in `[ ]`: `[3, 32, 32]`"));
             return;
         };
-        let sizes: Option<Vec<u64>> = sizes.iter().map(|size| self.size(size, scope, "a size")).collect();
-        let mut shape = sizes;
+        let mut shape = self.sizes(sizes, input.shape.span, scope);
         if shape.as_ref().is_some_and(Vec::is_empty) {
             let title = format!("the input `{}` has no sizes", input.name.text);
             self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write at least one size"));
             shape = None;
         }
+        let shape = shape.map(|sizes| sizes.iter().map(|size| size.value.unsigned_abs()).collect());
         if let Err(first) = level.take(&input.name) {
             let problem = twice(&input.name, first, "name");
             self.report(problem);
@@ -250,16 +284,15 @@ impl<'a> Resolver<'a> {
     fn report_unused_shared(&mut self, scope: &Scope<'a>) {
         for shared in scope.shared.iter().filter(|shared| shared.id.is_none()) {
             let name = &shared.declared.name;
-            let title = format!("the shared `{}` is not used", name.text);
-            self.report(Diagnostic::new(Code::N0903, title, name.span, "no statement uses it"));
+            self.report_unused(Code::N0903, format!("the shared `{}`", name.text), name.span, "no statement uses it");
         }
     }
 
-    fn report_unused(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+    fn report_unused_declarations(&mut self, spec: &'a Spec, model: &'a ast::Model) {
         for block in &spec.blocks {
             if !self.used_blocks.contains(block.name.text.as_str()) {
-                let title = format!("the block `{}` is not used", block.name.text);
-                self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
+                let what = format!("the block `{}`", block.name.text);
+                self.report_unused(Code::N0902, what, block.name.span, "no statement uses it");
                 continue;
             }
             self.report_unused_params(&block.params, &block.name.text);
@@ -270,8 +303,8 @@ impl<'a> Resolver<'a> {
     fn report_unused_params(&mut self, params: &[ast::Param], of: &str) {
         for param in params {
             if !self.used_params.contains(&param.name.span) {
-                let title = format!("the parameter `{}` of `{of}` is not used", param.name.text);
-                self.report(Diagnostic::new(Code::N0901, title, param.name.span, "no expression reads it"));
+                let what = format!("the parameter `{}` of `{of}`", param.name.text);
+                self.report_unused(Code::N0901, what, param.name.span, "no expression reads it");
             }
         }
     }
@@ -279,11 +312,8 @@ impl<'a> Resolver<'a> {
     /// Resolves a body into layers of the net.
     fn body(&mut self, body: &'a Body, scope: &mut Scope<'a>, level: &mut Level) -> Vec<LayerId> {
         if self.depth >= limits::NESTING {
-            if !self.over_limit {
-                self.over_limit = true;
-                let title = format!("nested more than {} deep, with every block use written out", limits::NESTING);
-                self.report(Diagnostic::new(Code::N0108, title, body.span.before(), "one level too many"));
-            }
+            let title = format!("nested more than {} deep, with every block use written out", limits::NESTING);
+            self.too_much(Diagnostic::new(Code::N0108, title, body.span.before(), "one level too many"));
             return Vec::new();
         }
         self.depth += 1;
@@ -298,13 +328,28 @@ impl<'a> Resolver<'a> {
         layers
     }
 
+    /// Whether a body reads the value before it, and not only values that it names.
+    fn reads_first_value(&self, body: &[LayerId]) -> bool {
+        let Some(&first) = body.first() else { return true };
+        match &self.net.layer(first).kind {
+            LayerKind::From(_) => false,
+            LayerKind::Op(op) => op.values.is_empty(),
+            LayerKind::Branch { arms, .. } => arms.iter().any(|arm| self.reads_first_value(arm)),
+            LayerKind::Repeat { body, .. } | LayerKind::Group { body, .. } => self.reads_first_value(body),
+            LayerKind::Shared(shared) => self.reads_first_value(&self.net.shared(*shared).body),
+            LayerKind::Skip { .. } | LayerKind::Missing => true,
+        }
+    }
+
     /// Adds a layer to the net; its kind is filled in once its parts are resolved.
     fn add(&mut self, statement: &Statement, name: String, path: String, sets: u64) -> LayerId {
-        if self.net.layers.len() >= limits::STATEMENTS && !self.over_limit {
-            self.over_limit = true;
-            let title = format!("more than {} statements, with every block use written out", limits::STATEMENTS);
+        if self.net.layers.len() >= limits::STATEMENTS {
+            let title = format!(
+                "more than {} statements, with every block use written out",
+                ops::thousands(limits::STATEMENTS as u64)
+            );
             let problem = Diagnostic::new(Code::N0108, title, statement.head, "one too many");
-            self.report(problem.note("`repeat` writes its body once for all its iterations"));
+            self.too_much(problem.note("`repeat` writes its body once for all its iterations"));
         }
         self.net.layers.push(NetLayer {
             kind: LayerKind::Missing,
@@ -322,7 +367,11 @@ impl<'a> Resolver<'a> {
     /// A statement's call when it stands on one line, else its head.
     fn one_line(&self, statement: &Statement) -> Span {
         match &statement.kind {
-            StatementKind::Call(call) if !self.fixes.sources.text(call.span).contains('\n') => call.span,
+            StatementKind::Call(call)
+                if call.span.range().len() <= LINE && !self.fixes.sources.text(call.span).contains('\n') =>
+            {
+                call.span
+            }
             _ => statement.head,
         }
     }
@@ -426,7 +475,8 @@ impl<'a> Resolver<'a> {
 
     fn repeat(&mut self, repeat: Repeat<'a>, scope: &mut Scope<'a>, level: &mut Level) -> (LayerKind, String) {
         let Repeat { count, tied, unrolled, body, statement } = repeat;
-        let times = self.repeat_count(count, unrolled.is_some(), scope);
+        // A body whose count is wrong is looked at once, so that its own mistakes are found too.
+        let times = self.repeat_count(count, unrolled.is_some(), scope).unwrap_or(1);
         if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
             let problem = Diagnostic::new(
                 Code::N0216,
@@ -437,16 +487,7 @@ impl<'a> Resolver<'a> {
             .label(tied, "one set of weights for all");
             self.report(problem);
         }
-        let path = match &statement.name {
-            Some(label) => {
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None => self.numbered("repeat", statement, level),
-        };
-        let Some(times) = times else {
-            return (LayerKind::Missing, path);
-        };
+        let path = self.place("repeat", statement, level);
         if unrolled.is_none() {
             let (index, sets) =
                 if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
@@ -502,9 +543,14 @@ impl<'a> Resolver<'a> {
         Some(times.unsigned_abs())
     }
 
-    /// The path of an unnamed part with weights: its kind and its place among all of its kind in the level.
-    fn numbered(&mut self, kind: &str, statement: &Statement, level: &mut Level) -> String {
+    /// The path of a part that has a place in the state dict: its label, else its kind and its place among all of its kind in
+    /// the level, labelled ones counted.
+    fn place(&mut self, kind: &str, statement: &Statement, level: &mut Level) -> String {
         let name = level.number(kind);
+        if let Some(label) = &statement.name {
+            self.take(label, level);
+            return level.path(&label.text);
+        }
         let ident = ast::Ident { text: name.clone(), span: statement.head };
         if let Err(first) = level.take(&ident) {
             let title = format!("the name `{name}` of this unnamed `{kind}` is taken");
@@ -575,18 +621,11 @@ impl<'a> Resolver<'a> {
         level: &mut Level,
     ) -> (LayerKind, String) {
         let kind = layer.decl().name;
-        let has_weights = layer.has_weights();
-        let path = match &statement.name {
-            Some(label) => {
-                level.number(kind);
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None if has_weights => self.numbered(kind, statement, level),
-            None => {
-                let name = level.number(kind);
-                level.path(&name)
-            }
+        let path = if layer.has_weights() || statement.name.is_some() {
+            self.place(kind, statement, level)
+        } else {
+            let name = level.number(kind);
+            level.path(&name)
         };
         let (args, values) = if takes_values(layer) {
             (Some(ops::Args::default()), self.named_values(call, scope))
@@ -601,8 +640,12 @@ impl<'a> Resolver<'a> {
 
     /// The arguments of `add` and `concat`: names of values, at least two.
     fn named_values(&mut self, call: &'a ast::Call, scope: &mut Scope<'a>) -> Option<Vec<Option<ValueId>>> {
+        for arg in call.args.iter().filter(|arg| arg.name.is_some()) {
+            self.report(bind::no_such_argument(&call.name.text, arg, &[]));
+        }
         let mut values = Vec::new();
         for expr in bind::unpacked(&call.args) {
+            self.count_argument(expr.span)?;
             match &expr.kind {
                 ast::ExprKind::Word(word) => {
                     let ident = ast::Ident { text: word.clone(), span: expr.span };
@@ -643,7 +686,7 @@ impl<'a> Resolver<'a> {
         if let Some(id) = id {
             return LayerKind::Shared(id);
         }
-        if scope.around.contains(&name) {
+        if scope.around.contains(&declared.name.span) {
             self.report(uses_itself("shared", name, call.name.span, declared.name.span));
             return LayerKind::Missing;
         }
@@ -651,7 +694,7 @@ impl<'a> Resolver<'a> {
         let mut level = Level::new(scope.shared[index].prefix.clone(), sets);
         let outside = std::mem::take(&mut scope.values);
         scope.values.announce(&declared.body);
-        scope.around.push(name);
+        scope.around.push(declared.name.span);
         let body = self.body(&declared.body, scope, &mut level);
         scope.around.pop();
         scope.values = outside;
@@ -670,20 +713,13 @@ impl<'a> Resolver<'a> {
         level: &mut Level,
     ) -> (LayerKind, String) {
         let name = block.name.text.as_str();
-        let place = level.number(&names::snake_case(name));
-        let path = match &statement.name {
-            Some(label) => {
-                self.take(label, level);
-                level.path(&label.text)
-            }
-            None if level.lends_its_place => level.prefix.clone(),
-            None => {
-                self.take(&ast::Ident { text: place.clone(), span: statement.head }, level);
-                level.path(&place)
-            }
+        let path = if level.lends_its_place {
+            level.prefix.clone()
+        } else {
+            self.place(&names::snake_case(name), statement, level)
         };
         self.used_blocks.insert(name);
-        if scope.around.contains(&name) {
+        if scope.around.contains(&block.name.span) {
             self.report(uses_itself("block", name, call.name.span, block.name.span));
             return (LayerKind::Missing, path);
         }
@@ -698,7 +734,7 @@ impl<'a> Resolver<'a> {
         let shown = if shown.is_empty() { String::new() } else { format!("({})", shown.join(", ")) };
         let trace = format!("in `{name}{shown}`");
         let mut around = scope.around.clone();
-        around.push(name);
+        around.push(block.name.span);
         let mut inner = Scope { ints, shared: Vec::new(), values: Values::default(), around };
         let mut inner_level = Level::new(path.clone(), level.sets);
         self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
@@ -721,6 +757,7 @@ impl<'a> Resolver<'a> {
         let mut given: HashMap<&str, (i64, Span)> = HashMap::new();
         let mut complete = true;
         for (place, arg) in call.args.iter().enumerate() {
+            self.count_argument(arg.value.span)?;
             let param = match &arg.name {
                 Some(arg_name) => block.params.iter().find(|param| param.name.text == arg_name.text),
                 None if place == 0 => block.params.first(),
@@ -796,8 +833,24 @@ impl<'a> Resolver<'a> {
             self.report(Diagnostic::new(Code::N0204, "an asserted shape is a list", shape.span, label));
             return None;
         };
-        let sizes: Option<Vec<Int>> = sizes.iter().map(|size| self.int_of_at_least(size, 1, scope, "a size")).collect();
-        Some((sizes?, shape.span))
+        Some((self.sizes(sizes, shape.span, scope)?, shape.span))
+    }
+
+    /// The sizes of a shape. None when one was reported.
+    fn sizes(&mut self, sizes: &'a [ast::Expr], shape: Span, scope: &mut Scope<'a>) -> Option<Vec<Int>> {
+        self.check_dimensions(sizes.len(), shape)?;
+        let sizes: Vec<Option<Int>> = sizes.iter().map(|size| self.int_of_at_least(size, 1, scope, "a size")).collect();
+        sizes.into_iter().collect()
+    }
+
+    /// None when a shape has more dimensions than allowed, which is reported.
+    fn check_dimensions(&mut self, count: usize, shape: Span) -> Option<()> {
+        if count > limits::DIMENSIONS {
+            let title = format!("a shape of {} dimensions", ops::thousands(count as u64));
+            let label = format!("at most {}", limits::DIMENSIONS);
+            self.report(Diagnostic::new(Code::N0108, title, shape, label));
+        }
+        (count <= limits::DIMENSIONS).then_some(())
     }
 }
 

@@ -38,6 +38,9 @@ impl<'a> Resolver<'a> {
         let mut settings: HashMap<&str, &'a Setting> = HashMap::new();
         for setting in &train.settings {
             let key = &setting.key;
+            if self.over_limit {
+                return;
+            }
             if !SETTINGS.iter().any(|(name, _)| *name == key.text) {
                 let names = SETTINGS.iter().map(|(name, _)| *name);
                 let title = format!("unknown setting `{}`", key.text);
@@ -59,7 +62,7 @@ impl<'a> Resolver<'a> {
 
     fn settings(&mut self, train: &'a ast::Train, settings: &HashMap<&str, &'a Setting>, scope: &mut Scope<'a>) {
         let value = |name: &str| settings.get(name).map(|setting| &setting.value);
-        let before = self.diagnostics.len();
+        let before = self.findings.errors();
         for (name, example) in [("loss", "cross_entropy"), ("optimizer", "sgd(lr = 1e-2)")] {
             if !settings.contains_key(name) {
                 let title = format!("the training has no {name}");
@@ -111,7 +114,7 @@ impl<'a> Resolver<'a> {
         if let Some(optimizer) = &optimizer {
             self.check_nesterov(optimizer);
         }
-        if self.diagnostics.len() == before
+        if self.findings.errors() == before
             && let (Some(loss), Some(optimizer)) = (loss, optimizer)
         {
             let head = train.head;

@@ -1,5 +1,27 @@
 //! Kernels: what generated code calls. Each is a module with its geometry, a struct of literals, and safe functions on a
 //! [`Tile`](crate::arena::Tile) or a [`Run`](crate::run::Run).
+//!
+//! A value is one sample's, in PyTorch's order, and has three spatial axes: those of 1-D and 2-D layers have 1 in front. Weights are
+//! offsets into the parameters, gradients offsets into the tile's gradient (which a kernel adds to), numbers of the batch offsets into
+//! its state. A kernel computes a sample's numbers the same way whatever samples share its tile, and allocates nothing.
+
+pub mod activation;
+pub mod avg_pool;
+pub mod batch_norm;
+pub mod conv;
+pub mod dropout;
+pub mod elementwise;
+mod gemm;
+pub mod linear;
+pub mod log_softmax;
+mod math;
+pub mod max_pool;
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod testing;
+
+pub use activation::Act;
 
 /// Whether a result replaces what is there or adds to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,4 +30,22 @@ pub enum Store {
     Write,
     /// Adds.
     Add,
+}
+
+impl Store {
+    /// Puts `values` into `to`.
+    #[inline(always)]
+    pub(crate) fn put(self, to: &mut [f32], values: impl Iterator<Item = f32>) {
+        match self {
+            Store::Write => to.iter_mut().zip(values).for_each(|(to, value)| *to = value),
+            Store::Add => to.iter_mut().zip(values).for_each(|(to, value)| *to += value),
+        }
+    }
+
+    /// Makes `to` ready for a kernel that only adds.
+    pub(crate) fn begin(self, to: &mut [f32]) {
+        if self == Store::Write {
+            to.fill(0.0);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::tree::{Entry, Kind, Node};
 use super::{Page, missing};
 use crate::ast::*;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::read::netspec;
+use crate::read::{limit_params, netspec};
 use crate::source::Span;
 
 /// The keys of the page itself.
@@ -61,7 +61,7 @@ impl Page<'_> {
                 None
             }
         };
-        let params = of("params").map_or_else(Vec::new, |(_, value)| self.params(value));
+        let params = self.params(of("params"));
         let (inputs, inputs_are_read) = of("input").map_or((Vec::new(), true), |(_, value)| self.inputs(value));
         let shared = of("shared").map_or_else(Vec::new, |(_, value)| self.shared(value));
         let mut body = match of("layers") {
@@ -104,7 +104,7 @@ impl Page<'_> {
             let body = self.missing_body(value.span);
             return Some(Block { name, params: Vec::new(), shared: Vec::new(), body });
         };
-        let params = field(&fields, "params").map_or_else(Vec::new, |(_, value)| self.params(value));
+        let params = self.params(field(&fields, "params"));
         let shared = field(&fields, "shared").map_or_else(Vec::new, |(_, value)| self.shared(value));
         let body = match field(&fields, "layers") {
             Some((key, value)) => self.body(value, &quote(key)),
@@ -125,13 +125,22 @@ impl Page<'_> {
         })
     }
 
+    /// The parameters that a model or block declares under this key.
+    fn params(&mut self, field: Option<(&Ident, &Node)>) -> Vec<Param> {
+        let mut params = field.map_or_else(Vec::new, |(_, value)| self.params_in(value));
+        if let Some(problem) = limit_params(&mut params) {
+            self.report(problem);
+        }
+        params
+    }
+
     /// `{ n: 32, k }` or `[n, { k: 3 }]`. One whose default cannot be read is left out.
-    fn params(&mut self, node: &Node) -> Vec<Param> {
+    fn params_in(&mut self, node: &Node) -> Vec<Param> {
         match &node.kind {
             Kind::List(items) => items
                 .iter()
                 .flat_map(|item| match item.kind {
-                    Kind::Map(_) => self.params(item),
+                    Kind::Map(_) => self.params_in(item),
                     _ => self
                         .name(item, "a parameter's name")
                         .map(|name| Param { name, default: None })
@@ -287,7 +296,7 @@ impl Page<'_> {
         };
         statement.head = head.span;
         for name in fields.iter_mut().filter_map(|(name, _)| name.as_mut()) {
-            if name.span != head.span {
+            if name.span != head.span && !self.is_full() {
                 self.check_beside(name, &head);
             }
         }
@@ -403,6 +412,9 @@ impl Page<'_> {
         };
         let mut fields = Vec::with_capacity(entries.len());
         for Entry { key, value } in entries {
+            if self.is_full() {
+                return None;
+            }
             let mut name = self.name(key, "a key");
             if let (Some(name), Some(known)) = (&mut name, known)
                 && !known.contains(&name.text.as_str())

@@ -70,7 +70,7 @@ pub(super) fn survey(page: &mut Page<'_>) -> Survey {
             if let Some(parent) = open.last_mut() {
                 parent.children += 1;
             }
-            if values > limits::YAML_VALUES {
+            if values > limits::WORDS {
                 page.report(too_many(page.character(range.start)));
                 break;
             }
@@ -138,7 +138,8 @@ fn options() -> granit_parser::Options {
 }
 
 fn too_many(value: Span) -> Diagnostic {
-    let title = format!("a spec in YAML has at most {} words, lists and maps", limits::YAML_VALUES);
+    let title =
+        format!("a spec in YAML has at most {} words, lists and maps", crate::ops::thousands(limits::WORDS as u64));
     Diagnostic::new(Code::N0108, title, value, "this is one more")
 }
 

@@ -75,9 +75,9 @@ fn options() -> serde_yaml::Options {
             max_documents: 1,
             max_aliases: 0,
             max_anchors: 0,
-            max_nodes: limits::YAML_VALUES,
+            max_nodes: limits::WORDS,
             // Each list and map has two events, and the document and the stream around them too.
-            max_events: 2 * limits::YAML_VALUES + 4,
+            max_events: 2 * limits::WORDS + 4,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::AsOrdinary,
@@ -238,7 +238,7 @@ fn distinct(entries: &mut Vec<Entry>, page: &mut Page<'_>) {
 /// `[conv(8, 3)]` comes as `conv(8` and `3)`.
 fn join_items(items: &mut Vec<Node>, page: &mut Page<'_>) {
     let mut from = 0;
-    while from < items.len() {
+    while from < items.len() && !page.is_full() {
         let ends = items[from..].iter().map(|item| (item.span, open_parens(item, page)));
         if let Some((count, span)) = one_call(ends) {
             page.report(cut_call(span, page));
@@ -251,7 +251,7 @@ fn join_items(items: &mut Vec<Node>, page: &mut Page<'_>) {
 /// As [`join_items`], for `{ init: kaiming_normal(relu, mode = fan_out) }`, where `mode = fan_out)` comes as a key.
 fn join_entries(entries: &mut Vec<Entry>, page: &mut Page<'_>) {
     let mut from = 0;
-    while from < entries.len() {
+    while from < entries.len() && !page.is_full() {
         let ends = entries[from..].iter().enumerate().map(|(index, entry)| {
             let value = open_parens(&entry.value, page);
             if index == 0 {

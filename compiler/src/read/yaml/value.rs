@@ -5,6 +5,8 @@ use super::page::is_name;
 use super::tree::{Entry, Kind, Node};
 use crate::ast::*;
 use crate::diag::{Code, Diagnostic, Edit, Fix};
+use crate::limits;
+use crate::ops::thousands;
 use crate::read::netspec;
 use crate::source::Span;
 
@@ -153,7 +155,17 @@ impl Page<'_> {
 
     /// `what`: a key, or something's name.
     pub(super) fn name(&mut self, node: &Node, what: &str) -> Option<Ident> {
+        let word = match &node.kind {
+            Kind::Text(text) => text,
+            _ => self.slice(node.span),
+        };
         match &node.kind {
+            Kind::Plain | Kind::Text(_) if is_name(word) && word.len() > limits::NAME => {
+                let title = format!("a name of {} characters", thousands(word.len() as u64));
+                let label = format!("at most {}", limits::NAME);
+                self.report(Diagnostic::new(Code::N0108, title, self.first_line(node.span), label));
+                None
+            }
             Kind::Plain if is_name(self.slice(node.span)) => {
                 Some(Ident { text: self.slice(node.span).to_owned(), span: node.span })
             }

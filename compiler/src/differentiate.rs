@@ -1,0 +1,285 @@
+//! Backward: one reverse walk over a training program.
+//!
+//! After this pass the program also has the loss and every gradient: ops that say what they read, from which follows what is saved. A
+//! gradient is written where it is first found and added to after that, decided here; a loop becomes a reversed loop. Nothing is
+//! computed that no parameter needs.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::ir::{Act, Item, Kind, Loop, Op, Program, Store, ValueId};
+use crate::net::LayerId;
+
+/// Adds the loss of the first output and the backward pass to a training program.
+pub fn differentiate(mut program: Program) -> Program {
+    let forward = std::mem::take(&mut program.body);
+    let mut needed = HashSet::new();
+    // Twice, so that what a loop's end needs is known of its start.
+    for _ in 0..2 {
+        find_needed(&forward, &mut needed);
+    }
+    let mut walk = Walk { program, needed, gradients: HashMap::new(), body: Vec::new() };
+    let output = walk.program.outputs[0];
+    let derivative = walk.gradient_of(output);
+    let layer = last_layer(&forward);
+    let loss = Op { kind: Kind::Loss, reads: vec![output], writes: vec![(derivative, Store::Write)], layer };
+    walk.gradients.insert(output, derivative);
+    walk.body.push(Item::Op(loss));
+    walk.reverse(&forward);
+    let Walk { mut program, body, .. } = walk;
+    program.body = forward;
+    program.body.extend(body);
+    program
+}
+
+fn last_layer(body: &[Item]) -> LayerId {
+    match body.last() {
+        Some(Item::Op(op)) => op.layer,
+        Some(Item::Loop(looped)) => looped.layer,
+        None => LayerId(0),
+    }
+}
+
+/// Collects the values that depend on a parameter.
+fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
+    for item in body {
+        match item {
+            Item::Op(op) => {
+                if has_parameters(&op.kind) || op.reads.iter().any(|read| needed.contains(read)) {
+                    needed.extend(op.writes.iter().map(|write| write.0));
+                }
+            }
+            Item::Loop(looped) => {
+                if needed.contains(&looped.outer) || needed.contains(&looped.end) {
+                    needed.insert(looped.start);
+                }
+                find_needed(&looped.body, needed);
+                if needed.contains(&looped.end) {
+                    needed.extend([looped.start, looped.result]);
+                }
+            }
+        }
+    }
+}
+
+fn has_parameters(kind: &Kind) -> bool {
+    match kind {
+        Kind::Conv(..) | Kind::Linear(..) => true,
+        Kind::BatchNorm(_, tensors, _) => tensors.weight.is_some(),
+        _ => false,
+    }
+}
+
+struct Walk {
+    program: Program,
+    needed: HashSet<ValueId>,
+    /// The gradient of each value that has one so far.
+    gradients: HashMap<ValueId, ValueId>,
+    body: Vec<Item>,
+}
+
+impl Walk {
+    fn gradient_of(&mut self, value: ValueId) -> ValueId {
+        let of = &self.program.values[value.0 as usize];
+        let (shape, name) = (of.shape.clone(), format!("d {}", of.name));
+        self.program.value(shape, name)
+    }
+
+    /// Where the next contribution to a value's gradient goes, and whether it is the first. None when no parameter needs it.
+    fn contribute(&mut self, value: ValueId) -> Option<(ValueId, Store)> {
+        if !self.needed.contains(&value) {
+            return None;
+        }
+        if let Some(&gradient) = self.gradients.get(&value) {
+            return Some((gradient, Store::Add));
+        }
+        let gradient = self.gradient_of(value);
+        self.gradients.insert(value, gradient);
+        Some((gradient, Store::Write))
+    }
+
+    fn push(&mut self, kind: Kind, reads: &[ValueId], write: Option<(ValueId, Store)>, layer: LayerId) {
+        let writes = write.into_iter().collect();
+        self.body.push(Item::Op(Op { kind, reads: reads.to_vec(), writes, layer }));
+    }
+
+    fn reverse(&mut self, forward: &[Item]) {
+        for item in forward.iter().rev() {
+            match item {
+                Item::Op(op) => self.op(op),
+                Item::Loop(looped) => self.looped(looped),
+            }
+        }
+    }
+
+    /// The gradients of an op's reads and weights, from that of its result.
+    fn op(&mut self, op: &Op) {
+        let Some(&(y, _)) = op.writes.first() else {
+            return;
+        };
+        let Some(&dy) = self.gradients.get(&y) else {
+            return;
+        };
+        let layer = op.layer;
+        let x = op.reads.first().copied();
+        match &op.kind {
+            // y = act(W * x + b): dz = dy act'(y); dx = W^T * dz; dW = dz * x; db = sum dz.
+            Kind::Conv(conv, weight, bias, act) => {
+                let dz = self.before_act(*act, y, dy, layer);
+                self.each_read(x, layer, |_| (Kind::ConvGradInput(*conv, *weight), vec![dz]));
+                let reads = [op.reads[0], dz];
+                self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &reads, None, layer);
+            }
+            Kind::Linear(linear, weight, bias, act) => {
+                let dz = self.before_act(*act, y, dy, layer);
+                self.each_read(x, layer, |_| (Kind::LinearGradInput(*linear, *weight), vec![dz]));
+                let reads = [op.reads[0], dz];
+                self.push(Kind::LinearGradWeight(*linear, *weight, *bias), &reads, None, layer);
+            }
+            // y = act(x): dx = dy act'(y).
+            Kind::Act(act) => self.each_read(x, layer, |_| (Kind::ActGrad(*act), vec![y, dy])),
+            // y = max of a window: dx is dy at the maximum's place.
+            Kind::MaxPool(channels, window) => {
+                let places = op.writes[1].0;
+                self.each_read(x, layer, |_| (Kind::MaxPoolGrad(*channels, *window), vec![dy, places]));
+            }
+            // y = mean of a window: dx is dy shared out.
+            Kind::AvgPool(channels, window, counts_padding) => {
+                self.each_read(x, layer, |_| (Kind::AvgPoolGrad(*channels, *window, *counts_padding), vec![dy]));
+            }
+            // y = act(g (x - mean) / sqrt(var + eps) + b), mean and var of the batch (Ioffe and Szegedy 2015, section 3).
+            Kind::BatchNorm(norm, tensors, act) => {
+                let dz = self.before_act(*act, y, dy, layer);
+                let x = op.reads[0];
+                // Without a gradient to pass on it still has its own weights'.
+                let (dx, store) = self.contribute(x).unwrap_or_else(|| (self.gradient_of(x), Store::Write));
+                self.push(Kind::BatchNormGrad(*norm, *tensors), &[x, dz], Some((dx, store)), layer);
+            }
+            // y = m x, with the mask and scale m of the same draw.
+            Kind::Dropout(p, units, per_unit, of) => {
+                self.each_read(x, layer, |_| (Kind::Dropout(*p, *units, *per_unit, *of), vec![dy]));
+            }
+            // y = x - log sum exp x: dx = dy - exp(y) sum dy.
+            Kind::LogSoftmax(sizes) => self.each_read(x, layer, |_| (Kind::LogSoftmaxGrad(*sizes), vec![y, dy])),
+            // y = a + b: da = dy, db = dy.
+            Kind::Add => {
+                for &read in &op.reads {
+                    self.each_read(Some(read), layer, |_| (Kind::Copy, vec![dy]));
+                }
+            }
+            // y = [a, b, …]: da is dy's first part, db its second.
+            Kind::Concat => {
+                let mut from = 0;
+                for &read in &op.reads {
+                    self.each_read(Some(read), layer, |_| (Kind::Slice(from), vec![dy]));
+                    from += self.program.len(read);
+                }
+            }
+            Kind::Copy => self.each_read(x, layer, |_| (Kind::Copy, vec![dy])),
+            // Inputs end the walk; the others are backward's own or inference's.
+            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) => {}
+            Kind::ConvGradInput(..)
+            | Kind::ConvGradWeight(..)
+            | Kind::LinearGradInput(..)
+            | Kind::LinearGradWeight(..)
+            | Kind::ActGrad(_)
+            | Kind::MaxPoolGrad(..)
+            | Kind::AvgPoolGrad(..)
+            | Kind::BatchNormGrad(..)
+            | Kind::LogSoftmaxGrad(_) => {}
+        }
+    }
+
+    /// The gradient before a fused nonlinearity.
+    fn before_act(&mut self, act: Act, y: ValueId, dy: ValueId, layer: LayerId) -> ValueId {
+        if act == Act::None {
+            return dy;
+        }
+        let dz = self.gradient_of(y);
+        self.push(Kind::ActGrad(act), &[y, dy], Some((dz, Store::Write)), layer);
+        dz
+    }
+
+    /// Adds an op that contributes to the gradient of a value, when that is needed.
+    fn each_read(&mut self, read: Option<ValueId>, layer: LayerId, op: impl FnOnce(ValueId) -> (Kind, Vec<ValueId>)) {
+        if let Some(read) = read
+            && let Some(write) = self.contribute(read)
+        {
+            let (kind, reads) = op(read);
+            self.push(kind, &reads, Some(write), layer);
+        }
+    }
+
+    fn looped(&mut self, looped: &Loop) {
+        let Some(&d_result) = self.gradients.get(&looped.result) else {
+            return;
+        };
+        // Values from outside that the body reads gather their gradients over all iterations, from 0.
+        let mut outside = Vec::new();
+        read_from_outside(&looped.body, &mut HashSet::from([looped.start]), &mut outside);
+        for value in outside {
+            if !self.gradients.contains_key(&value)
+                && let Some(write) = self.contribute(value)
+            {
+                self.push(Kind::Zero, &[], Some(write), looped.layer);
+            }
+        }
+        let d_end = self.gradient_of(looped.end);
+        self.gradients.insert(looped.end, d_end);
+        let before = std::mem::take(&mut self.body);
+        self.reverse(&looped.body);
+        let d_start = match self.gradients.get(&looped.start) {
+            Some(&d_start) => d_start,
+            None => {
+                // The body does not read what it starts from: the iteration before gets no gradient.
+                let d_start = self.gradient_of(looped.start);
+                self.push(Kind::Zero, &[], Some((d_start, Store::Write)), looped.layer);
+                d_start
+            }
+        };
+        let body = std::mem::replace(&mut self.body, before);
+        let into = self.contribute(looped.outer);
+        let result = match into {
+            Some((gradient, Store::Write)) => gradient,
+            _ => self.gradient_of(looped.outer),
+        };
+        self.body.push(Item::Loop(Loop {
+            layer: looped.layer,
+            name: looped.name.clone(),
+            count: looped.count,
+            reversed: true,
+            outer: d_result,
+            start: d_end,
+            end: d_start,
+            result,
+            body,
+        }));
+        if let Some((gradient, Store::Add)) = into {
+            self.push(Kind::Copy, &[result], Some((gradient, Store::Add)), looped.layer);
+        }
+    }
+}
+
+/// The values that a body reads and does not make.
+fn read_from_outside(body: &[Item], made: &mut HashSet<ValueId>, outside: &mut Vec<ValueId>) {
+    let mut read = |value: ValueId, made: &HashSet<ValueId>| {
+        if !made.contains(&value) && !outside.contains(&value) {
+            outside.push(value);
+        }
+    };
+    for item in body {
+        match item {
+            Item::Op(op) => {
+                op.reads.iter().for_each(|&value| read(value, made));
+                made.extend(op.writes.iter().map(|write| write.0));
+            }
+            Item::Loop(looped) => {
+                read(looped.outer, made);
+                made.insert(looped.start);
+                let mut inner = Vec::new();
+                read_from_outside(&looped.body, made, &mut inner);
+                inner.into_iter().for_each(|value| read(value, made));
+                made.insert(looped.result);
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Kernel calls as text.
+//!
+//! Only the tree of the plan is printed here: every number was decided before. A call is one line: the kernel, its geometry's
+//! constant, offsets of weights, views of values.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+
+use super::text::{grouped, list};
+use crate::ir::{Act, Conv, Kind, Linear, Norm, Program, Store, TensorId, Window};
+use crate::net::LayerId;
+use crate::plan::{GradientGroup, Plan, Region};
+use crate::schedule::{Call, Kernel, Operand};
+
+/// The loops around a call: their layers and variables, outermost first.
+pub(super) type Loops = Vec<(LayerId, String)>;
+
+/// Prints calls of one plan.
+pub(super) struct Calls<'a> {
+    pub(super) program: &'a Program,
+    pub(super) plan: &'a Plan,
+    /// Geometry constants: text to name.
+    pub(super) geometries: &'a mut Geometries,
+}
+
+/// Constants that calls refer to, each once.
+#[derive(Default)]
+pub(super) struct Geometries {
+    names: HashMap<String, String>,
+    /// Name to type and value, in the order of names.
+    pub(super) constants: BTreeMap<String, (&'static str, String)>,
+}
+
+impl Geometries {
+    /// The name of a constant; a new one is named like the layer it is first used for.
+    fn name(&mut self, layer: &str, kind: &'static str, value: String) -> String {
+        if let Some(name) = self.names.get(&value) {
+            return name.clone();
+        }
+        let stem: String =
+            layer.to_uppercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let stem = stem.replace("_*", "").split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
+        let stem =
+            if stem.starts_with(|c: char| c.is_ascii_digit()) || stem.is_empty() { format!("L{stem}") } else { stem };
+        let mut name = stem.clone();
+        let mut number = 2;
+        while self.constants.contains_key(&name) {
+            name = format!("{stem}_{number}");
+            number += 1;
+        }
+        self.names.insert(value.clone(), name.clone());
+        self.constants.insert(name.clone(), (kind, value));
+        name
+    }
+}
+
+impl Calls<'_> {
+    /// A call in a stage, `t` being the tile, or between stages, `run` being the run.
+    pub(super) fn call(&mut self, call: &Call, layer: &str, loops: &Loops, gradients: &[GradientGroup]) -> String {
+        let reads: Vec<String> = call.reads.iter().map(|read| self.view(read, loops)).collect();
+        let writes: Vec<String> = call.writes.iter().map(|(write, _)| self.view(write, loops)).collect();
+        let store = call.writes.first().map_or(Store::Write, |(_, store)| *store);
+        let store = format!("Store::{store:?}");
+        let gradient = |id: TensorId| self.gradient(id, loops, gradients);
+        let (read, write) = (|at: usize| reads[at].clone(), |at: usize| writes[at].clone());
+        match &call.kernel {
+            Kernel::Op(kind) => match kind {
+                Kind::Load(input) => format!("t.load({input}, {})", write(0)),
+                Kind::Loss => format!("t.loss({}, {})", read(0), write(0)),
+                Kind::Conv(conv, weight, bias, act) => {
+                    let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                    let g = self.conv(layer, conv);
+                    function("conv::forward", &["t", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
+                }
+                Kind::ConvGradInput(conv, weight) => {
+                    let w = self.param(*weight, loops);
+                    let g = self.conv(layer, conv);
+                    function("conv::grad_input", &["t", &g, &read(0), &w, &write(0), &store])
+                }
+                Kind::ConvGradWeight(conv, weight, bias) => {
+                    let (w, b) = (gradient(*weight), option(bias.map(gradient)));
+                    let g = self.conv(layer, conv);
+                    function("conv::grad_weight", &["t", &g, &read(0), &read(1), &w, &b])
+                }
+                Kind::Linear(linear, weight, bias, act) => {
+                    let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                    let g = self.linear(layer, linear);
+                    function("linear::forward", &["t", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
+                }
+                Kind::LinearGradInput(linear, weight) => {
+                    let w = self.param(*weight, loops);
+                    let g = self.linear(layer, linear);
+                    function("linear::grad_input", &["t", &g, &read(0), &w, &write(0), &store])
+                }
+                Kind::LinearGradWeight(linear, weight, bias) => {
+                    let (w, b) = (gradient(*weight), option(bias.map(gradient)));
+                    let g = self.linear(layer, linear);
+                    function("linear::grad_weight", &["t", &g, &read(0), &read(1), &w, &b])
+                }
+                Kind::Act(act) => function("activation::forward", &["t", &act_text(*act), &read(0), &write(0)]),
+                Kind::ActGrad(act) => {
+                    let act = act_text(*act);
+                    function("activation::backward", &["t", &act, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::MaxPool(channels, window) => {
+                    let g = self.pool(layer, *channels, window);
+                    match writes.as_slice() {
+                        [y, places] => function("max_pool::forward", &["t", &g, &read(0), y, places]),
+                        _ => function("max_pool::infer", &["t", &g, &read(0), &write(0)]),
+                    }
+                }
+                Kind::MaxPoolGrad(channels, window) => {
+                    let g = self.pool(layer, *channels, window);
+                    function("max_pool::backward", &["t", &g, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::AvgPool(channels, window, counts) => {
+                    let g = self.avg_pool(layer, *channels, window, *counts);
+                    function("avg_pool::forward", &["t", &g, &read(0), &write(0)])
+                }
+                Kind::AvgPoolGrad(channels, window, counts) => {
+                    let g = self.avg_pool(layer, *channels, window, *counts);
+                    function("avg_pool::backward", &["t", &g, &read(0), &write(0), &store])
+                }
+                Kind::NormByRunning(norm, tensors, act) => {
+                    let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                    let (mean, var) = (self.param(tensors.mean, loops), self.param(tensors.var, loops));
+                    let g = self.norm(layer, norm);
+                    let act = act_text(*act);
+                    function("batch_norm::infer", &["t", &g, &read(0), &w, &b, &mean, &var, &act, &write(0)])
+                }
+                Kind::Dropout(p, units, per_unit, of) => {
+                    let value = format!(
+                        "dropout::Dropout {{ p: {}, units: {}, per_unit: {} }}",
+                        float(*p),
+                        grouped(*units),
+                        grouped(*per_unit)
+                    );
+                    let g = format!("&Self::{}", self.geometries.name(layer, "dropout::Dropout", value));
+                    let key = self.dropout_key(*of, loops);
+                    function("dropout::apply", &["t", &g, &key, &read(0), &write(0), &store])
+                }
+                Kind::LogSoftmax(sizes) => {
+                    let g = self.log_softmax(layer, *sizes);
+                    function("log_softmax::forward", &["t", &g, &read(0), &write(0)])
+                }
+                Kind::LogSoftmaxGrad(sizes) => {
+                    let g = self.log_softmax(layer, *sizes);
+                    function("log_softmax::backward", &["t", &g, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::Add => function("elementwise::add", &["t", &read(0), &read(1), &write(0)]),
+                Kind::Zero => function("elementwise::zero", &["t", &write(0)]),
+                // The others are calls of their own kernels, or were made copies.
+                Kind::Copy | Kind::Concat | Kind::Slice(_) | Kind::BatchNorm(..) | Kind::BatchNormGrad(..) => {
+                    function("elementwise::copy", &["t", &read(0), &write(0), &store])
+                }
+            },
+            Kernel::LinearGradWeightBatch(linear, weight, bias) => {
+                let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                let g = self.linear(layer, linear);
+                function("linear::grad_weight_batch", &["run", &g, &read(0), &read(1), &w, &b])
+            }
+            Kernel::NormStatistics(norm) => {
+                let g = self.norm(layer, norm);
+                function("batch_norm::statistics", &["t", &g, &read(0), &write(0)])
+            }
+            Kernel::NormMerge(norm, tensors) => {
+                let (state, running) = (self.state(norm, 0, loops), self.statistic(tensors.mean, loops));
+                let g = self.norm(layer, norm);
+                function("batch_norm::merge", &["run", &g, &read(0), &state, &format!("Some({running})")])
+            }
+            Kernel::NormForward(norm, tensors, act) => {
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let state = self.state(norm, 0, loops);
+                let g = self.norm(layer, norm);
+                let act = act_text(*act);
+                function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &act, &write(0)])
+            }
+            Kernel::NormSums(norm) => {
+                let state = self.state(norm, 0, loops);
+                let g = self.norm(layer, norm);
+                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &write(0)])
+            }
+            Kernel::NormMergeBackward(norm, tensors) => {
+                let (state, coefficients) = (self.state(norm, 0, loops), self.state(norm, 2 * norm.channels, loops));
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let g = self.norm(layer, norm);
+                function("batch_norm::merge_backward", &["run", &g, &read(0), &state, &w, &coefficients, &w, &b])
+            }
+            Kernel::NormBackward(norm) => {
+                let coefficients = self.state(norm, 2 * norm.channels, loops);
+                let g = self.norm(layer, norm);
+                function("batch_norm::backward", &["t", &g, &read(0), &read(1), &coefficients, &write(0), &store])
+            }
+        }
+    }
+
+    /// `tile(4_096 + l * 2_048, 2_048)`
+    pub(super) fn view(&self, operand: &Operand, loops: &Loops) -> String {
+        let address = self.plan.address(operand);
+        let region = if address.region == Region::Tile { "tile" } else { "batch" };
+        format!("{region}({}, {})", offset(address.offset, &address.terms, loops), grouped(address.len))
+    }
+
+    /// A tensor's first float among the parameters, or behind them in what inference reads.
+    fn param(&self, id: TensorId, loops: &Loops) -> String {
+        let tensor = self.program.tensor(id);
+        let first = if tensor.trainable { 0 } else { self.program.params };
+        let terms: Vec<(LayerId, u64)> = tensor.repeats.iter().map(|repeat| (repeat.layer, repeat.stride)).collect();
+        offset(first + tensor.offset, &terms, loops)
+    }
+
+    /// A statistic's first float.
+    fn statistic(&self, id: TensorId, loops: &Loops) -> String {
+        let tensor = self.program.tensor(id);
+        let terms: Vec<(LayerId, u64)> = tensor.repeats.iter().map(|repeat| (repeat.layer, repeat.stride)).collect();
+        offset(tensor.offset, &terms, loops)
+    }
+
+    fn maybe_param(&self, id: Option<TensorId>, loops: &Loops) -> String {
+        option(id.map(|id| self.param(id, loops)))
+    }
+
+    /// A tensor's first float in the gradient of its stage.
+    fn gradient(&self, id: TensorId, loops: &Loops, groups: &[GradientGroup]) -> String {
+        let tensor = self.program.tensor(id);
+        let inner: Vec<(LayerId, u64)> = tensor
+            .repeats
+            .iter()
+            .map(|repeat| (repeat.layer, repeat.stride))
+            .filter(|(layer, _)| groups.iter().all(|group| group.outer.iter().all(|(outer, _)| outer != layer)))
+            .collect();
+        let first = groups
+            .iter()
+            .find(|group| group.tensors.contains(&id))
+            .map_or(tensor.offset, |group| group.local + tensor.offset - group.first);
+        offset(first, &inner, loops)
+    }
+
+    fn state(&self, norm: &Norm, from: u64, loops: &Loops) -> String {
+        let (first, terms) = &self.plan.states[&norm.of];
+        offset(first + from, terms, loops)
+    }
+
+    /// A dropout's key: which use, and which iteration of the loops around it.
+    fn dropout_key(&self, of: u32, loops: &Loops) -> String {
+        let mut key = grouped(u64::from(of) << 32);
+        let iteration = loops.iter().fold(String::new(), |all, (_, variable)| match all.as_str() {
+            "" => variable.clone(),
+            all => format!("({all}) * {} + {variable}", crate::limits::REPEAT),
+        });
+        if !iteration.is_empty() {
+            let _ = write!(key, " + ({iteration}) as u64");
+        }
+        key
+    }
+
+    fn conv(&mut self, layer: &str, conv: &Conv) -> String {
+        let value = format!(
+            "conv::Conv {{ channels: {}, out_channels: {}, groups: {}, {} }}",
+            grouped(conv.channels),
+            grouped(conv.out_channels),
+            grouped(conv.groups),
+            window_fields(&conv.window, true)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "conv::Conv", value))
+    }
+
+    fn linear(&mut self, layer: &str, linear: &Linear) -> String {
+        let value = format!(
+            "linear::Linear {{ rows: {}, inputs: {}, outputs: {} }}",
+            grouped(linear.rows),
+            grouped(linear.inputs),
+            grouped(linear.outputs)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "linear::Linear", value))
+    }
+
+    fn pool(&mut self, layer: &str, channels: u64, window: &Window) -> String {
+        let value = format!("max_pool::Pool {{ channels: {}, {} }}", grouped(channels), window_fields(window, true));
+        format!("&Self::{}", self.geometries.name(layer, "max_pool::Pool", value))
+    }
+
+    fn avg_pool(&mut self, layer: &str, channels: u64, window: &Window, counts_padding: bool) -> String {
+        let fields = window_fields(window, false);
+        let value = format!(
+            "avg_pool::AvgPool {{ channels: {}, {fields}, count_include_pad: {counts_padding} }}",
+            grouped(channels)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "avg_pool::AvgPool", value))
+    }
+
+    fn norm(&mut self, layer: &str, norm: &Norm) -> String {
+        let value = format!(
+            "batch_norm::Norm {{ channels: {}, positions: {}, eps: {}, momentum: {} }}",
+            grouped(norm.channels),
+            grouped(norm.positions),
+            float(norm.eps),
+            float(norm.momentum)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "batch_norm::Norm", value))
+    }
+
+    fn log_softmax(&mut self, layer: &str, [outer, size, inner]: [u64; 3]) -> String {
+        let value = format!(
+            "log_softmax::LogSoftmax {{ outer: {}, size: {}, inner: {} }}",
+            grouped(outer),
+            grouped(size),
+            grouped(inner)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "log_softmax::LogSoftmax", value))
+    }
+}
+
+/// `name(a, b, c)`
+fn function(name: &str, args: &[&str]) -> String {
+    format!("{name}({})", args.join(", "))
+}
+
+fn act_text(act: Act) -> String {
+    format!("Act::{act:?}")
+}
+
+/// `Some(432)`, `None`
+fn option(text: Option<String>) -> String {
+    text.map_or("None".to_owned(), |text| format!("Some({text})"))
+}
+
+/// A number as an f32 literal of the same value.
+pub(super) fn float(number: f64) -> String {
+    format!("{:?}", number as f32)
+}
+
+/// `896 + l * 9_280`; loops that are not around count as their first iteration.
+pub(super) fn offset(first: u64, terms: &[(LayerId, u64)], loops: &Loops) -> String {
+    let variable = |layer: &LayerId| loops.iter().find(|(around, _)| around == layer).map(|(_, variable)| variable);
+    let terms = terms.iter().filter(|(_, stride)| *stride > 0);
+    let terms = terms.filter_map(|(layer, stride)| Some(format!("{} * {}", variable(layer)?, grouped(*stride))));
+    let first = (first > 0).then(|| grouped(first));
+    let sum: Vec<String> = first.into_iter().chain(terms).collect();
+    if sum.is_empty() { "0".to_owned() } else { sum.join(" + ") }
+}
+
+fn window_fields(window: &Window, dilated: bool) -> String {
+    let Window { size, out_size, kernel, stride, padding, dilation } = window;
+    let fields = [("size", size), ("out_size", out_size), ("kernel", kernel), ("stride", stride), ("padding", padding)];
+    let fields = fields.into_iter().chain(dilated.then_some(("dilation", dilation)));
+    let fields: Vec<String> = fields.map(|(name, sizes)| format!("{name}: {}", list(sizes))).collect();
+    fields.join(", ")
+}

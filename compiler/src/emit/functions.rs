@@ -1,0 +1,198 @@
+//! Plans as functions: one for each loop and direction, and one for each pass.
+
+use std::collections::HashSet;
+
+use super::calls::{Calls, Geometries, Loops, offset};
+use super::text::{Lines, grouped};
+use crate::check::Checked;
+use crate::ir::Program;
+use crate::net::LayerId;
+use crate::plan::{self, GradientGroup, Plan};
+use crate::schedule::{Call, Kernel, Node, Repeated, Step};
+use crate::source::Sources;
+
+/// One pass to be printed.
+pub(super) struct Pass<'a> {
+    pub(super) checked: &'a Checked,
+    pub(super) sources: &'a Sources,
+    pub(super) program: &'a Program,
+    pub(super) plan: &'a Plan,
+    /// `train`, `infer` or `evaluate`: what functions of its loops end in, forward.
+    pub(super) name: &'static str,
+}
+
+/// Prints the functions of a pass below `lines`: the pass itself, and its loops.
+pub(super) fn functions(pass: &Pass<'_>, geometries: &mut Geometries, names: &mut HashSet<String>, lines: &mut Lines) {
+    let calls = Calls { program: pass.program, plan: pass.plan, geometries };
+    let mut printer = Printer { pass, calls, names, later: Vec::new(), last_layer: None };
+    printer.pass(lines);
+}
+
+struct Printer<'a, 'b> {
+    pass: &'b Pass<'a>,
+    calls: Calls<'b>,
+    names: &'b mut HashSet<String>,
+    /// Functions of loops, printed behind the one that calls them.
+    later: Vec<String>,
+    /// The layer whose comment was printed last in this function.
+    last_layer: Option<LayerId>,
+}
+
+impl Printer<'_, '_> {
+    fn pass(&mut self, lines: &mut Lines) {
+        let steps = &self.pass.plan.schedule.steps;
+        let name = self.pass.name;
+        match steps.as_slice() {
+            // One stage: forward, loss and backward of a tile together.
+            [Step::Stage(nodes), rest @ ..] if rest.iter().all(|step| matches!(step, Step::Whole(_))) => {
+                let groups = plan::gradient_groups(self.pass.program, nodes, &[]);
+                let loss = nodes.iter().position(|node| matches!(node, Node::Call(call) if is_loss(call)));
+                lines.line(format!("fn pass_{name}(run: &mut Run<'_>) {{"));
+                lines.line(format!("run.stage({}, |t| {{", folds(&groups, &Vec::new())));
+                match loss {
+                    None => self.nodes(nodes, &Vec::new(), &groups, lines),
+                    Some(at) => {
+                        lines.line("Self::forward(t);");
+                        self.node(&nodes[at], &Vec::new(), &groups, lines);
+                        lines.line("Self::backward(t);");
+                    }
+                }
+                lines.line("});");
+                rest.iter().for_each(|step| self.step(step, &Vec::new(), lines));
+                lines.line("}");
+                if let Some(at) = loss {
+                    for (direction, nodes) in [("forward", &nodes[..at]), ("backward", &nodes[at + 1..])] {
+                        self.last_layer = None;
+                        lines.line("");
+                        lines.line(format!("fn {direction}(t: &mut Tile<'_>) {{"));
+                        self.nodes(nodes, &Vec::new(), &groups, lines);
+                        lines.line("}");
+                    }
+                }
+            }
+            steps => {
+                lines.line(format!("fn pass_{name}(run: &mut Run<'_>) {{"));
+                steps.iter().for_each(|step| self.step(step, &Vec::new(), lines));
+                lines.line("}");
+            }
+        }
+        for function in std::mem::take(&mut self.later) {
+            lines.line("");
+            function.lines().for_each(|line| lines.line(line.trim_start()));
+        }
+    }
+
+    fn step(&mut self, step: &Step, loops: &Loops, lines: &mut Lines) {
+        match step {
+            Step::Whole(call) => self.call(call, loops, &[], lines),
+            Step::Stage(nodes) => {
+                let layers: Vec<LayerId> = loops.iter().map(|(layer, _)| *layer).collect();
+                let groups = plan::gradient_groups(self.pass.program, nodes, &layers);
+                lines.line(format!("run.stage({}, |t| {{", folds(&groups, loops)));
+                self.nodes(nodes, loops, &groups, lines);
+                lines.line("});");
+            }
+            Step::Loop(looped) => {
+                let call = self.looped(looped, "run: &mut Run<'_>", loops, |this, inner, body| {
+                    looped.body.iter().for_each(|step| this.step(step, inner, body));
+                });
+                lines.line(call);
+            }
+        }
+    }
+
+    fn nodes(&mut self, nodes: &[Node], loops: &Loops, groups: &[GradientGroup], lines: &mut Lines) {
+        nodes.iter().for_each(|node| self.node(node, loops, groups, lines));
+    }
+
+    fn node(&mut self, node: &Node, loops: &Loops, groups: &[GradientGroup], lines: &mut Lines) {
+        match node {
+            Node::Call(call) => self.call(call, loops, groups, lines),
+            Node::Loop(looped) => {
+                let call = self.looped(looped, "t: &mut Tile<'_>", loops, |this, inner, body| {
+                    this.nodes(&looped.body, inner, groups, body);
+                });
+                lines.line(call);
+            }
+        }
+    }
+
+    /// Prints a loop as a function, and gives the call of it.
+    fn looped<T>(
+        &mut self,
+        looped: &Repeated<T>,
+        on: &str,
+        loops: &Loops,
+        body: impl FnOnce(&mut Self, &Loops, &mut Lines),
+    ) -> String {
+        let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
+        let mut inner = loops.clone();
+        inner.push((looped.layer, variable.clone()));
+        let direction = match (self.pass.name, looped.reversed) {
+            ("train", false) => "forward",
+            ("train", true) => "backward",
+            (name, _) => name,
+        };
+        let stem: String = looped.name.replace(".*", "").replace('.', "_").to_lowercase();
+        let mut name = format!("{stem}_{direction}");
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{stem}_{direction}_{number}");
+            number += 1;
+        }
+        let mut function = Lines::default();
+        function.comment("///", &self.place(looped.layer));
+        let outer: String = loops.iter().map(|(_, variable)| format!(", {variable}: usize")).collect();
+        function.line(format!("fn {name}({on}{outer}) {{"));
+        let range = format!("0..{}", grouped(looped.count));
+        let range = if looped.reversed { format!("({range}).rev()") } else { range };
+        function.line(format!("for {variable} in {range} {{"));
+        let last_layer = self.last_layer.take();
+        let at = self.later.len();
+        body(self, &inner, &mut function);
+        self.last_layer = last_layer;
+        function.line("}");
+        function.line("}");
+        // Before the loops inside it.
+        self.later.insert(at, function.text);
+        let on = on.split(':').next().unwrap_or_default();
+        let outer: String = loops.iter().map(|(_, variable)| format!(", {variable}")).collect();
+        format!("Self::{name}({on}{outer});")
+    }
+
+    fn call(&mut self, call: &Call, loops: &Loops, groups: &[GradientGroup], lines: &mut Lines) {
+        if self.last_layer != Some(call.layer) {
+            self.last_layer = Some(call.layer);
+            lines.comment("//", &self.place(call.layer));
+        }
+        let layer = self.pass.checked.net.layer(call.layer);
+        let name = if layer.path.is_empty() { &layer.name } else { &layer.path };
+        let text = self.calls.call(call, name, loops, groups);
+        lines.line(format!("{text};"));
+    }
+
+    /// ``specs/net.yaml:7 `conv: { … }` ``
+    fn place(&self, layer: LayerId) -> String {
+        let layer = self.pass.checked.net.layer(layer);
+        let path = &self.pass.sources.file(layer.head.file).path;
+        let line = self.pass.sources.line(layer.head);
+        let words = self.pass.sources.text(layer.call).split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("{path}:{line} `{words}`")
+    }
+}
+
+fn is_loss(call: &Call) -> bool {
+    matches!(call.kernel, Kernel::Op(crate::ir::Kind::Loss))
+}
+
+/// `&[Fold { from: 0, to: 896 + l * 9_280, len: 9_280 }]`
+fn folds(groups: &[GradientGroup], loops: &Loops) -> String {
+    let folds: Vec<String> = groups
+        .iter()
+        .map(|group| {
+            let to = offset(group.first, &group.outer, loops);
+            format!("Fold {{ from: {}, to: {to}, len: {} }}", grouped(group.local), grouped(group.len))
+        })
+        .collect();
+    format!("&[{}]", folds.join(", "))
+}

@@ -1,0 +1,82 @@
+//! Small pieces of Rust text.
+
+/// `18_090`
+pub(super) fn grouped(number: u64) -> String {
+    crate::ops::thousands(number).replace(',', "_")
+}
+
+/// `[1, 32, 32]`
+pub(super) fn list(numbers: &[u64]) -> String {
+    format!("[{}]", numbers.iter().map(|&number| grouped(number)).collect::<Vec<_>>().join(", "))
+}
+
+/// Columns of a line.
+const WIDTH: usize = 120;
+
+/// Lines with their indentation.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) text: String,
+    depth: usize,
+}
+
+impl Lines {
+    /// Adds a line; one that closes a brace is a level out, one that opens one puts those behind it a level in. A call that is too long
+    /// has its arguments below it.
+    pub(super) fn line(&mut self, line: impl AsRef<str>) {
+        let line = line.as_ref();
+        if line.starts_with(['}', ']', ')']) {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        if 4 * self.depth + line.len() > WIDTH
+            && let Some((head, args)) = line.strip_suffix(");").and_then(|line| line.split_once('('))
+        {
+            self.plain(&format!("{head}("));
+            self.depth += 1;
+            self.filled(args.split_inclusive(", "));
+            self.depth -= 1;
+            self.plain(");");
+            return;
+        }
+        self.plain(line);
+        if line.ends_with(['{', '[', '(']) {
+            self.depth += 1;
+        }
+    }
+
+    /// Adds a line at the level of now.
+    fn plain(&mut self, line: &str) {
+        if !line.is_empty() {
+            self.text.extend(std::iter::repeat_n("    ", self.depth));
+            self.text.push_str(line);
+        }
+        self.text.push('\n');
+    }
+
+    /// Adds pieces, as many in a line as fit.
+    fn filled<'a>(&mut self, pieces: impl Iterator<Item = &'a str>) {
+        let mut line = String::new();
+        for piece in pieces {
+            if !line.is_empty() && 4 * self.depth + line.len() + piece.trim_end().len() > WIDTH {
+                self.plain(line.trim_end());
+                line.clear();
+            }
+            line.push_str(piece);
+        }
+        self.plain(line.trim_end());
+    }
+
+    /// Adds a comment, of words that fit in a line as well as they can.
+    pub(super) fn comment(&mut self, mark: &str, text: &str) {
+        let mut line = mark.to_owned();
+        for word in text.split_whitespace() {
+            if line.len() > mark.len() && 4 * self.depth + line.len() + 1 + word.len() > WIDTH {
+                self.plain(&line);
+                mark.clone_into(&mut line);
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.plain(&line);
+    }
+}

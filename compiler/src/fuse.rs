@@ -1,0 +1,250 @@
+//! Ops that run as one: a nonlinearity in the op before it, and in inference a batch norm in the convolution before it.
+//!
+//! After this pass a convolution, linear layer or batch norm whose result only a nonlinearity reads gives that nonlinearity's
+//! result. In inference there is no dropout and no statistic of a batch.
+
+use std::collections::HashMap;
+
+use crate::ir::{Act, Fill, Item, Kind, Norm, NormTensors, Op, Program, Repeat, Store, Tensor, TensorId, ValueId};
+use crate::ops::elements;
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanKind {
+    /// Forward, loss and backward, with the statistics of the batch.
+    Training,
+    /// Forward as in training, dropout and the statistics of the batch included: how the book evaluates.
+    Evaluation,
+    /// Forward, with the running statistics.
+    Inference,
+    /// Forward as in inference, with nothing fused and everything kept: the twin that the others are tested against.
+    Probe,
+}
+
+/// A batch norm that inference finds in the weights of the layer before it.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// The weight that is scaled, in a copy.
+    pub weight: TensorId,
+    /// The layer's bias, when it has one.
+    pub bias: Option<TensorId>,
+    /// Where its bias is in the copy.
+    pub folded_bias: TensorId,
+    /// The batch norm's tensors.
+    pub norm: NormTensors,
+    /// Its sizes and numbers.
+    pub sizes: Norm,
+}
+
+/// Fuses a program for a plan. The batch norms that were folded come with it.
+pub fn fuse(mut program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
+    let mut folded = Vec::new();
+    if kind == PlanKind::Training {
+        let mut body = std::mem::take(&mut program.body);
+        keep_places(&mut body, &mut program);
+        program.body = body;
+    }
+    if matches!(kind, PlanKind::Inference | PlanKind::Probe) {
+        let mut renamed = HashMap::new();
+        let body = std::mem::take(&mut program.body);
+        program.body = without_training(body, &mut renamed);
+        program.outputs.iter_mut().for_each(|output| *output = current(&renamed, *output));
+    }
+    if kind != PlanKind::Probe {
+        let readers = readers(&program);
+        let mut body = std::mem::take(&mut program.body);
+        join_acts(&mut body, &readers);
+        if kind == PlanKind::Inference {
+            let uses = tensor_uses(&body);
+            fold_norms(&mut body, &readers, &uses, &mut program, &mut folded);
+        }
+        program.body = body;
+    }
+    (program, folded)
+}
+
+/// Lets each max-pool tell the places of its maxima, which backward reads.
+fn keep_places(body: &mut [Item], program: &mut Program) {
+    for item in body {
+        match item {
+            Item::Loop(looped) => keep_places(&mut looped.body, program),
+            Item::Op(op) if matches!(op.kind, Kind::MaxPool(..)) => {
+                let of = &program.values[op.writes[0].0.0 as usize];
+                let (shape, name) = (of.shape.clone(), format!("{} places", of.name));
+                op.writes.push((program.value(shape, name), Store::Write));
+            }
+            Item::Op(_) => {}
+        }
+    }
+}
+
+fn current(renamed: &HashMap<ValueId, ValueId>, value: ValueId) -> ValueId {
+    renamed.get(&value).copied().unwrap_or(value)
+}
+
+/// Leaves dropout out, and lets batch norms use their running statistics.
+fn without_training(body: Vec<Item>, renamed: &mut HashMap<ValueId, ValueId>) -> Vec<Item> {
+    let mut kept = Vec::with_capacity(body.len());
+    for item in body {
+        match item {
+            Item::Op(mut op) => {
+                op.reads.iter_mut().for_each(|read| *read = current(renamed, *read));
+                match op.kind {
+                    Kind::Dropout(..) => {
+                        renamed.insert(op.writes[0].0, op.reads[0]);
+                        continue;
+                    }
+                    Kind::BatchNorm(norm, tensors, act) => op.kind = Kind::NormByRunning(norm, tensors, act),
+                    _ => {}
+                }
+                kept.push(Item::Op(op));
+            }
+            Item::Loop(mut looped) => {
+                looped.outer = current(renamed, looped.outer);
+                looped.body = without_training(std::mem::take(&mut looped.body), renamed);
+                looped.end = current(renamed, looped.end);
+                kept.push(Item::Loop(looped));
+            }
+        }
+    }
+    kept
+}
+
+/// How many ops, loops and outputs read each value.
+fn readers(program: &Program) -> Vec<u32> {
+    fn count(body: &[Item], readers: &mut [u32]) {
+        for item in body {
+            match item {
+                Item::Op(op) => op.reads.iter().for_each(|read| readers[read.0 as usize] += 1),
+                Item::Loop(looped) => {
+                    readers[looped.outer.0 as usize] += 1;
+                    readers[looped.end.0 as usize] += 1;
+                    count(&looped.body, readers);
+                }
+            }
+        }
+    }
+    let mut readers = vec![0; program.values.len()];
+    count(&program.body, &mut readers);
+    program.outputs.iter().for_each(|output| readers[output.0 as usize] += 1);
+    readers
+}
+
+/// The op before place `at` that makes `value`, when it stands in the same body and nothing else reads it.
+fn sole_maker(body: &[Item], at: usize, value: ValueId, readers: &[u32]) -> Option<usize> {
+    if readers[value.0 as usize] != 1 {
+        return None;
+    }
+    body[..at]
+        .iter()
+        .rposition(|item| matches!(item, Item::Op(op) if op.writes.first().is_some_and(|write| write.0 == value)))
+}
+
+/// Lets each nonlinearity run in the op that makes its input.
+fn join_acts(body: &mut Vec<Item>, readers: &[u32]) {
+    let mut at = 0;
+    while at < body.len() {
+        if let Item::Loop(looped) = &mut body[at] {
+            join_acts(&mut looped.body, readers);
+        }
+        if let Item::Op(Op { kind: Kind::Act(act), reads, writes, .. }) = &body[at] {
+            let (act, read, write) = (*act, reads[0], writes[0]);
+            if let Some(maker) = sole_maker(body, at, read, readers)
+                && let Item::Op(op) = &mut body[maker]
+                && let Kind::Conv(.., own)
+                | Kind::Linear(.., own)
+                | Kind::BatchNorm(.., own)
+                | Kind::NormByRunning(.., own) = &mut op.kind
+                && *own == Act::None
+            {
+                *own = act;
+                op.writes[0] = write;
+                body.remove(at);
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+/// How many ops read each tensor.
+fn tensor_uses(body: &[Item]) -> HashMap<TensorId, u32> {
+    fn count(body: &[Item], uses: &mut HashMap<TensorId, u32>) {
+        for item in body {
+            match item {
+                Item::Loop(looped) => count(&looped.body, uses),
+                Item::Op(op) => {
+                    let tensors = match &op.kind {
+                        Kind::Conv(_, weight, bias, _) | Kind::Linear(_, weight, bias, _) => [Some(*weight), *bias],
+                        Kind::NormByRunning(_, tensors, _) => [Some(tensors.mean), None],
+                        _ => [None, None],
+                    };
+                    tensors.into_iter().flatten().for_each(|tensor| *uses.entry(tensor).or_default() += 1);
+                }
+            }
+        }
+    }
+    let mut uses = HashMap::new();
+    count(body, &mut uses);
+    uses
+}
+
+/// Folds each batch norm into the layer that makes its input, when that layer's weights and the norm's are used nowhere else and
+/// come in the same sets.
+fn fold_norms(
+    body: &mut Vec<Item>,
+    readers: &[u32],
+    uses: &HashMap<TensorId, u32>,
+    program: &mut Program,
+    folded: &mut Vec<Folded>,
+) {
+    let mut at = 0;
+    while at < body.len() {
+        if let Item::Loop(looped) = &mut body[at] {
+            fold_norms(&mut looped.body, readers, uses, program, folded);
+        }
+        if let Item::Op(Op { kind: Kind::NormByRunning(sizes, norm, act), reads, writes, .. }) = &body[at] {
+            let (sizes, norm, act, read, write) = (*sizes, *norm, *act, reads[0], writes[0]);
+            if let Some(maker) = sole_maker(body, at, read, readers)
+                && let Item::Op(op) = &mut body[maker]
+                && let Kind::Conv(_, weight, bias, own) | Kind::Linear(_, weight, bias, own) = &mut op.kind
+                && *own == Act::None
+                && program.tensor(*weight).shape[0] == sizes.channels
+                && uses[weight] == 1
+                && uses[&norm.mean] == 1
+                && sets(program.tensor(*weight)) == sets(program.tensor(norm.mean))
+            {
+                let folded_bias = bias.unwrap_or_else(|| place_for_bias(program, *weight, sizes.channels));
+                folded.push(Folded { weight: *weight, bias: *bias, folded_bias, norm, sizes });
+                *bias = Some(folded_bias);
+                *own = act;
+                op.writes[0] = write;
+                body.remove(at);
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+/// The repeats that give a tensor separate sets.
+fn sets(tensor: &Tensor) -> Vec<(crate::net::LayerId, u64)> {
+    tensor.repeats.iter().filter(|repeat| repeat.stride > 0).map(|repeat| (repeat.layer, repeat.count)).collect()
+}
+
+/// A bias for a folded layer that has none: behind the running statistics, in as many sets as the weight.
+fn place_for_bias(program: &mut Program, weight: TensorId, channels: u64) -> TensorId {
+    let mut stride = channels;
+    let mut repeats: Vec<Repeat> = Vec::new();
+    for repeat in program.tensor(weight).repeats.iter().rev().filter(|repeat| repeat.stride > 0) {
+        repeats.insert(0, Repeat { stride, ..*repeat });
+        stride *= repeat.count;
+    }
+    let offset = program.statistics;
+    program.statistics += stride;
+    let name = format!("{} folded bias", program.tensor(weight).name);
+    let shape = vec![channels];
+    debug_assert_eq!(elements(&shape), channels);
+    program.tensors.push(Tensor { name, shape, offset, repeats, fill: Fill::Constant(0.0), trainable: false });
+    TensorId(program.tensors.len() as u32 - 1)
+}

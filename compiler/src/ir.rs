@@ -1,0 +1,412 @@
+//! The intermediate program: ops on values, and one control structure, `loop(n)`.
+//!
+//! Every value is assigned where it is made; only gradients are added to, which each write says. Shapes are of one sample. Weights
+//! are addressed by tensor; where a loop has separate sets, a tensor's [`Repeat`]s say how far apart they lie.
+
+use crate::net::LayerId;
+use crate::ops::{Shape, elements};
+
+/// A value of [`Program::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+/// A tensor of [`Program::tensors`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub u32);
+
+/// A model as ops.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// All values.
+    pub values: Vec<Value>,
+    /// Parameters and running statistics, in PyTorch's order.
+    pub tensors: Vec<Tensor>,
+    /// Floats of parameters.
+    pub params: u64,
+    /// Floats of running statistics.
+    pub statistics: u64,
+    /// What runs, in order.
+    pub body: Vec<Item>,
+    /// What comes out.
+    pub outputs: Vec<ValueId>,
+}
+
+/// A value: one array for each sample.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Its shape.
+    pub shape: Shape,
+    /// What it is called where it is shown: the path of the layer that makes it, with a `d ` before it for a gradient.
+    pub name: String,
+}
+
+/// A parameter or running statistic, or all sets of it that loops have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Its name in a state dict, `*` for the index of each repeat around it.
+    pub name: String,
+    /// PyTorch's shape.
+    pub shape: Shape,
+    /// Its first float, of the first iteration's set, among the parameters or the statistics.
+    pub offset: u64,
+    /// The repeats that `*` stands for, outermost first.
+    pub repeats: Vec<Repeat>,
+    /// What it is filled with at first.
+    pub fill: Fill,
+    /// Whether it is a parameter; else a running statistic.
+    pub trainable: bool,
+}
+
+/// A repeat around a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The repeat's layer.
+    pub layer: LayerId,
+    /// Its iterations.
+    pub count: u64,
+    /// Floats from one iteration's tensor to the next one's; 0 when they are tied.
+    pub stride: u64,
+}
+
+/// What a tensor is filled with at first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    /// Every element the same.
+    Constant(f64),
+    /// Even between minus and plus this.
+    Uniform(f64),
+    /// Normal, of this mean and deviation.
+    Normal(f64, f64),
+}
+
+/// A step of a body.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// An op.
+    Op(Op),
+    /// A loop.
+    Loop(Loop),
+}
+
+/// `count` runs of a body. What one run ends with the next one starts from.
+#[derive(Clone, Debug)]
+pub struct Loop {
+    /// The repeat's layer; a forward loop and its reversed one have the same.
+    pub layer: LayerId,
+    /// Its name, for a function.
+    pub name: String,
+    /// Iterations.
+    pub count: u64,
+    /// Whether the iterations run from the last to the first.
+    pub reversed: bool,
+    /// The value before the loop.
+    pub outer: ValueId,
+    /// What an iteration starts from.
+    pub start: ValueId,
+    /// What it ends with.
+    pub end: ValueId,
+    /// The value behind the loop.
+    pub result: ValueId,
+    /// What runs.
+    pub body: Vec<Item>,
+}
+
+/// An op.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// What it does.
+    pub kind: Kind,
+    /// The values it reads.
+    pub reads: Vec<ValueId>,
+    /// The values it writes, or adds to.
+    pub writes: Vec<(ValueId, Store)>,
+    /// The layer it comes from.
+    pub layer: LayerId,
+}
+
+/// Whether a result replaces what is there or adds to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Replaces.
+    Write,
+    /// Adds.
+    Add,
+}
+
+/// A nonlinearity whose derivative is a function of its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// `y = x`
+    None,
+    /// `y = max(x, 0)`
+    Relu,
+    /// `y = tanh(x)`
+    Tanh,
+    /// `y = 1 / (1 + exp(-x))`
+    Sigmoid,
+}
+
+/// A convolution's sizes; axes that the map does not have are 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Input channels.
+    pub channels: u64,
+    /// Output channels.
+    pub out_channels: u64,
+    /// Independent convolutions.
+    pub groups: u64,
+    /// The window and the maps.
+    pub window: Window,
+}
+
+/// A window that slides over a map; axes that the map does not have are 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The input's spatial sizes.
+    pub size: [u64; 3],
+    /// The output's spatial sizes.
+    pub out_size: [u64; 3],
+    /// The window's sizes.
+    pub kernel: [u64; 3],
+    /// Its steps.
+    pub stride: [u64; 3],
+    /// Elements beside the map, on each side.
+    pub padding: [u64; 3],
+    /// Distances between the window's elements.
+    pub dilation: [u64; 3],
+}
+
+/// A linear layer's sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// Rows of a sample: 1 for a flat input.
+    pub rows: u64,
+    /// Input features.
+    pub inputs: u64,
+    /// Output features.
+    pub outputs: u64,
+}
+
+/// A batch norm's sizes and numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Channels.
+    pub channels: u64,
+    /// Elements of a channel.
+    pub positions: u64,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Weight of the newest batch in the running statistics.
+    pub momentum: f64,
+    /// Which use of a batch norm this is: forward and backward of one use share numbers of the batch.
+    pub of: u32,
+}
+
+/// A norm's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormTensors {
+    /// Scale.
+    pub weight: Option<TensorId>,
+    /// Shift.
+    pub bias: Option<TensorId>,
+    /// Running mean.
+    pub mean: TensorId,
+    /// Running variance.
+    pub var: TensorId,
+}
+
+/// What an op does. Reads and writes are given in their order, with `y` the result of `x`, and `dy`, `dx` the loss's
+/// derivatives by them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// `-> y`: an input of the model.
+    Load(usize),
+    /// `x -> y`, then the nonlinearity.
+    Conv(Conv, TensorId, Option<TensorId>, Act),
+    /// `dy -> dx`
+    ConvGradInput(Conv, TensorId),
+    /// `x, dy ->`: adds to the gradients of weight and bias.
+    ConvGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x -> y`, then the nonlinearity.
+    Linear(Linear, TensorId, Option<TensorId>, Act),
+    /// `dy -> dx`
+    LinearGradInput(Linear, TensorId),
+    /// `x, dy ->`
+    LinearGradWeight(Linear, TensorId, Option<TensorId>),
+    /// `x -> y`
+    Act(Act),
+    /// `y, dy -> dx`
+    ActGrad(Act),
+    /// `x -> y, places`: the place of each window's first maximum within its channel. Without `places` in inference.
+    MaxPool(u64, Window),
+    /// `dy, places -> dx`
+    MaxPoolGrad(u64, Window),
+    /// `x -> y`; whether padding counts in the mean.
+    AvgPool(u64, Window, bool),
+    /// `dy -> dx`
+    AvgPoolGrad(u64, Window, bool),
+    /// `x -> y` by the statistics of the batch, which change the running ones; then the nonlinearity.
+    BatchNorm(Norm, NormTensors, Act),
+    /// `x, dy -> dx`: adds to the gradients of weight and bias.
+    BatchNormGrad(Norm, NormTensors),
+    /// `x -> y` by the running statistics, then the nonlinearity.
+    NormByRunning(Norm, NormTensors, Act),
+    /// `x -> y`, and `dy -> dx` alike: the probability, independent units, elements of a unit, which use of a dropout.
+    Dropout(f64, u64, u64, u32),
+    /// `x -> y` over `[outer, size, inner]`.
+    LogSoftmax([u64; 3]),
+    /// `y, dy -> dx`
+    LogSoftmaxGrad([u64; 3]),
+    /// `a, b -> a + b`
+    Add,
+    /// `parts -> all`
+    Concat,
+    /// `all -> part`, which begins at this element.
+    Slice(u64),
+    /// `x -> y`: the same elements, of another shape or in another place.
+    Copy,
+    /// `-> y`: all elements 0.
+    Zero,
+    /// `y -> dy`: the loss and its derivative.
+    Loss,
+}
+
+impl Program {
+    /// A value's floats.
+    pub fn len(&self, value: ValueId) -> u64 {
+        elements(&self.values[value.0 as usize].shape)
+    }
+
+    /// Whether the program has no ops.
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    /// A tensor.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0 as usize]
+    }
+
+    /// A new value.
+    pub fn value(&mut self, shape: Shape, name: impl Into<String>) -> ValueId {
+        self.values.push(Value { shape, name: name.into() });
+        ValueId(self.values.len() as u32 - 1)
+    }
+}
+
+impl Window {
+    /// Elements of the output's map.
+    pub fn positions(&self) -> u64 {
+        self.out_size.iter().product()
+    }
+
+    /// Elements of the window.
+    pub fn taps(&self) -> u64 {
+        self.kernel.iter().product()
+    }
+}
+
+/// Says what is wrong with a program: a value that is read before it is made, made twice, or of another length than an op takes.
+/// Runs between passes in tests and debug builds.
+pub fn verify(program: &Program) -> Result<(), String> {
+    let mut made = vec![false; program.values.len()];
+    verify_body(program, &program.body, &mut made)?;
+    match program.outputs.iter().find(|output| !made[output.0 as usize]) {
+        Some(output) => Err(format!("the output {output:?} is never made")),
+        None => Ok(()),
+    }
+}
+
+fn verify_body(program: &Program, body: &[Item], made: &mut [bool]) -> Result<(), String> {
+    for item in body {
+        match item {
+            Item::Op(op) => {
+                for read in &op.reads {
+                    if !made[read.0 as usize] {
+                        return Err(format!(
+                            "{:?} reads {}, which is not made yet",
+                            op.kind, program.values[read.0 as usize].name
+                        ));
+                    }
+                }
+                for &(write, store) in &op.writes {
+                    let is_made = &mut made[write.0 as usize];
+                    if *is_made != (store == Store::Add) {
+                        return Err(format!("{:?} {store:?}s {}", op.kind, program.values[write.0 as usize].name));
+                    }
+                    *is_made = true;
+                }
+                verify_lengths(program, op)?;
+            }
+            Item::Loop(looped) => {
+                if !made[looped.outer.0 as usize] {
+                    return Err(format!("the loop {} starts from a value not made yet", looped.name));
+                }
+                made[looped.start.0 as usize] = true;
+                verify_body(program, &looped.body, made)?;
+                if !made[looped.end.0 as usize] {
+                    return Err(format!("the loop {} ends with a value that is not made", looped.name));
+                }
+                made[looped.result.0 as usize] = true;
+                let lengths = [looped.outer, looped.start, looped.end, looped.result].map(|value| program.len(value));
+                if lengths.iter().any(|&length| length != lengths[0]) {
+                    return Err(format!("the loop {} carries values of {lengths:?}", looped.name));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
+    let reads: Vec<u64> = op.reads.iter().map(|&value| program.len(value)).collect();
+    let writes: Vec<u64> = op.writes.iter().map(|&(value, _)| program.len(value)).collect();
+    let map = |channels: u64, size: [u64; 3]| channels * size.iter().product::<u64>();
+    let is_right = match &op.kind {
+        Kind::Load(_) | Kind::Zero => reads.is_empty() && writes.len() == 1,
+        Kind::Conv(conv, ..) => {
+            reads == [map(conv.channels, conv.window.size)] && writes == [map(conv.out_channels, conv.window.out_size)]
+        }
+        Kind::ConvGradInput(conv, _) => {
+            reads == [map(conv.out_channels, conv.window.out_size)] && writes == [map(conv.channels, conv.window.size)]
+        }
+        Kind::ConvGradWeight(conv, ..) => {
+            reads == [map(conv.channels, conv.window.size), map(conv.out_channels, conv.window.out_size)]
+                && writes.is_empty()
+        }
+        Kind::Linear(linear, ..) => reads == [linear.rows * linear.inputs] && writes == [linear.rows * linear.outputs],
+        Kind::LinearGradInput(linear, _) => {
+            reads == [linear.rows * linear.outputs] && writes == [linear.rows * linear.inputs]
+        }
+        Kind::LinearGradWeight(linear, ..) => {
+            reads == [linear.rows * linear.inputs, linear.rows * linear.outputs] && writes.is_empty()
+        }
+        Kind::MaxPool(channels, window) => {
+            let out = map(*channels, window.out_size);
+            reads == [map(*channels, window.size)] && (writes == [out] || writes == [out, out])
+        }
+        Kind::MaxPoolGrad(channels, window) => {
+            let out = map(*channels, window.out_size);
+            reads == [out, out] && writes == [map(*channels, window.size)]
+        }
+        Kind::AvgPool(channels, window, _) => {
+            reads == [map(*channels, window.size)] && writes == [map(*channels, window.out_size)]
+        }
+        Kind::AvgPoolGrad(channels, window, _) => {
+            reads == [map(*channels, window.out_size)] && writes == [map(*channels, window.size)]
+        }
+        Kind::Act(_)
+        | Kind::Dropout(..)
+        | Kind::Copy
+        | Kind::Loss
+        | Kind::LogSoftmax(_)
+        | Kind::BatchNorm(..)
+        | Kind::NormByRunning(..) => reads.len() == 1 && writes == reads,
+        Kind::ActGrad(_) | Kind::LogSoftmaxGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
+            reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
+        }
+        Kind::Concat => writes == [reads.iter().sum::<u64>()],
+        Kind::Slice(from) => reads.len() == 1 && writes.len() == 1 && from + writes[0] <= reads[0],
+    };
+    if is_right { Ok(()) } else { Err(format!("{:?} on values of {reads:?} floats gives {writes:?}", op.kind)) }
+}

@@ -1,0 +1,150 @@
+//! Activations: maps of elements whose derivative is a function of the result.
+
+use crate::arena::{Parts, Tile, View};
+use crate::kernels::{Store, math};
+
+/// A map of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// `y = x`, `y' = 1`.
+    None,
+    /// `y = max(x, 0)`, `y' = 1` where `y > 0`, else 0. NaN stays NaN.
+    Relu,
+    /// `y = tanh x`, `y' = 1 - y^2`.
+    Tanh,
+    /// `y = 1 / (1 + e^-x)`, `y' = y (1 - y)`.
+    Sigmoid,
+}
+
+impl Act {
+    /// Maps a row in place.
+    pub(crate) fn apply(self, row: &mut [f32]) {
+        match self {
+            Act::None => {}
+            // A NaN is not below zero.
+            Act::Relu => row.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
+            Act::Tanh => row.iter_mut().for_each(|x| *x = math::tanh(*x)),
+            Act::Sigmoid => row.iter_mut().for_each(|x| *x = math::sigmoid(*x)),
+        }
+    }
+}
+
+/// `y = act(x)`; `x` and `y` may be the same value.
+pub fn forward(t: &mut Tile<'_>, act: Act, x: View, y: View) {
+    assert_eq!(x.len, y.len, "an activation keeps the size");
+    if x == y {
+        let Parts { writes: [mut y], .. } = t.parts([], [y]);
+        for sample in 0..y.samples() {
+            act.apply(y.row(sample));
+        }
+    } else {
+        let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+        for sample in 0..y.samples() {
+            let y = y.row(sample);
+            y.copy_from_slice(x.row(sample));
+            act.apply(y);
+        }
+    }
+}
+
+/// `dx = dy act'(y)`; `dy` and `dx` may be the same value when `store` writes.
+pub fn backward(t: &mut Tile<'_>, act: Act, y: View, dy: View, dx: View, store: Store) {
+    match act {
+        Act::None => chain(t, y, dy, dx, store, |_, dy| dy),
+        Act::Relu => chain(t, y, dy, dx, store, |y, dy| if y <= 0.0 { 0.0 } else { dy }),
+        Act::Tanh => chain(t, y, dy, dx, store, |y, dy| dy * (1.0 - y * y)),
+        Act::Sigmoid => chain(t, y, dy, dx, store, |y, dy| dy * (y * (1.0 - y))),
+    }
+}
+
+/// `dx = gradient(y, dy)`.
+fn chain(t: &mut Tile<'_>, y: View, dy: View, dx: View, store: Store, gradient: impl Fn(f32, f32) -> f32) {
+    assert!(y.len == dy.len && y.len == dx.len, "an activation keeps the size");
+    if dy == dx {
+        assert_eq!(store, Store::Write, "a value is not added to itself");
+        let Parts { reads: [y], writes: [mut dx], .. } = t.parts([y], [dx]);
+        for sample in 0..dx.samples() {
+            dx.row(sample).iter_mut().zip(y.row(sample)).for_each(|(dx, &y)| *dx = gradient(y, *dx));
+        }
+    } else {
+        let Parts { reads: [y, dy], writes: [mut dx], .. } = t.parts([y, dy], [dx]);
+        for sample in 0..dx.samples() {
+            let pairs = y.row(sample).iter().zip(dy.row(sample));
+            store.put(dx.row(sample), pairs.map(|(&y, &dy)| gradient(y, dy)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::naive;
+    use crate::kernels::testing::{Bench, assert_close};
+
+    const ALL: [Act; 4] = [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid];
+
+    #[test]
+    fn activations_are_their_twins() {
+        for (seed, act) in ALL.into_iter().enumerate() {
+            for in_place in [false, true] {
+                let mut bench = Bench::new(seed as u64, 3);
+                let numbers: Vec<f32> = bench.random.numbers(3 * 37).iter().map(|x| 4.0 * x).collect();
+                let twins: Vec<f64> = numbers.iter().map(|&x| naive::act(act, f64::from(x))).collect();
+                let x = bench.value(numbers);
+                let y = if in_place { x } else { bench.target(37, Store::Write) };
+                bench.run(&[y], |t| forward(t, act, x, y));
+                // Seven units in the last place.
+                let scales: Vec<f64> = twins.iter().map(|y| y.abs()).collect();
+                assert_close("forward", bench.get(y), &twins, &scales, 7.0 / f64::from(1 << 23));
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_their_twins() {
+        for (seed, act) in ALL.into_iter().enumerate() {
+            for (in_place, store) in [(false, Store::Write), (false, Store::Add), (true, Store::Write)] {
+                let mut bench = Bench::new(seed as u64, 2);
+                let x: Vec<f64> = bench.random.numbers(2 * 37).iter().map(|&x| 3.0 * f64::from(x)).collect();
+                let y = bench.value(x.iter().map(|&x| naive::act(act, x) as f32).collect());
+                let dy = bench.numbers(37);
+                let dx = if in_place { dy } else { bench.target(37, store) };
+                let before = bench.wide(dx);
+                let twins: Vec<f64> = x
+                    .iter()
+                    .zip(bench.wide(dy))
+                    .zip(before)
+                    .map(|((&x, dy), before)| {
+                        let gradient = dy * naive::act_derivative(act, x);
+                        if store == Store::Add { before + gradient } else { gradient }
+                    })
+                    .collect();
+                bench.run(&[dx], |t| backward(t, act, y, dy, dx, store));
+                // The rounding of y near 1, and a few more.
+                assert_close("backward", bench.get(dx), &twins, &[1.0; 2 * 37], 4.0 / f64::from(1 << 24));
+            }
+        }
+    }
+
+    #[test]
+    fn not_a_number_stays_and_infinity_ends() {
+        let ends = |act: Act| {
+            let mut row = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+            act.apply(&mut row);
+            assert!(row[0].is_nan(), "{act:?}");
+            (row[1], row[2])
+        };
+        assert_eq!(ends(Act::Relu), (f32::INFINITY, 0.0));
+        assert_eq!(ends(Act::Tanh), (1.0, -1.0));
+        assert_eq!(ends(Act::Sigmoid), (1.0, 0.0));
+    }
+
+    #[test]
+    fn relu_passes_a_gradient_only_above_zero() {
+        let mut bench = Bench::new(0, 1);
+        let (y, dy) = (bench.value(vec![0.0, 1.0, f32::NAN]), bench.value(vec![5.0, 5.0, 5.0]));
+        let dx = bench.target(3, Store::Write);
+        bench.run(&[dx], |t| backward(t, Act::Relu, y, dy, dx, Store::Write));
+        assert_eq!(bench.get(dx), [0.0, 5.0, 5.0]);
+    }
+}

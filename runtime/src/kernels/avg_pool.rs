@@ -1,0 +1,203 @@
+//! Average pooling.
+
+use std::ops::Range;
+
+use crate::arena::{Parts, Tile, View};
+use crate::kernels::{Store, math};
+
+/// An average pool's geometry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool {
+    /// Channels.
+    pub channels: usize,
+    /// Size of the input.
+    pub size: [usize; 3],
+    /// Size of the output.
+    pub out_size: [usize; 3],
+    /// Size of a window.
+    pub kernel: [usize; 3],
+    /// Inputs from one window to the next.
+    pub stride: [usize; 3],
+    /// Zeros on each side.
+    pub padding: [usize; 3],
+    /// Whether a window's zeros count: the divisor is then the size of the part of the window that lies in the padded input, else that of
+    /// the part in the input itself. What hangs over the padded input's end (`ceil_mode`) never counts.
+    pub count_include_pad: bool,
+}
+
+impl AvgPool {
+    fn plane(&self) -> usize {
+        self.size.iter().product()
+    }
+
+    fn out_plane(&self) -> usize {
+        self.out_size.iter().product()
+    }
+
+    fn check(&self, x: View, y: View) {
+        assert_eq!(x.len, self.channels * self.plane(), "the input is [channels][size]");
+        assert_eq!(y.len, self.channels * self.out_plane(), "the output is [channels][out_size]");
+    }
+
+    /// The inputs that output `out` sees along an axis, and how many places count.
+    fn window(&self, axis: usize, out: usize) -> (Range<usize>, usize) {
+        let (size, padding) = (self.size[axis], self.padding[axis]);
+        // In the padded input.
+        let first = out * self.stride[axis];
+        let end = (first + self.kernel[axis]).min(size + 2 * padding);
+        let end_inside = end.saturating_sub(padding).min(size);
+        let inside = first.saturating_sub(padding).min(end_inside)..end_inside;
+        let count = if self.count_include_pad { end.saturating_sub(first) } else { inside.len() };
+        (inside, count)
+    }
+
+    /// Gives `each` the windows of a plane: the output's index, the divisor, and the window.
+    fn windows(&self, mut each: impl FnMut(usize, f32, Window)) {
+        let mut out = 0;
+        for od in 0..self.out_size[0] {
+            let (depths, depth_count) = self.window(0, od);
+            for oh in 0..self.out_size[1] {
+                let (lines, line_count) = self.window(1, oh);
+                for ow in 0..self.out_size[2] {
+                    let (columns, column_count) = self.window(2, ow);
+                    // A window without inputs has the sum zero, whatever it is divided by.
+                    let count = (depth_count * line_count * column_count).max(1);
+                    each(out, count as f32, Window { depths: depths.clone(), lines: lines.clone(), columns });
+                    out += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Inputs that one output sees.
+struct Window {
+    depths: Range<usize>,
+    lines: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Window {
+    /// The places in the plane of each of its lines.
+    fn places(&self, pool: &AvgPool) -> impl Iterator<Item = Range<usize>> {
+        let [_, lines, width] = pool.size;
+        self.depths.clone().flat_map(move |depth| {
+            self.lines.clone().map(move |line| {
+                let first = (depth * lines + line) * width;
+                first + self.columns.start..first + self.columns.end
+            })
+        })
+    }
+}
+
+/// `y[c][o]` = the sum of `x[c]` over window o, divided by how many count.
+pub fn forward(t: &mut Tile<'_>, pool: &AvgPool, x: View, y: View) {
+    pool.check(x, y);
+    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+    for sample in 0..x.samples() {
+        let planes = y.row(sample).chunks_exact_mut(pool.out_plane());
+        for (x, y) in x.row(sample).chunks_exact(pool.plane()).zip(planes) {
+            pool.windows(|out, divisor, window| {
+                let sum: f64 = window.places(pool).map(|places| math::sum(&x[places])).sum();
+                y[out] = sum as f32 / divisor;
+            });
+        }
+    }
+}
+
+/// `dx[c][i] = sum over the windows o that see i of dy[c][o]`, divided by how many count in o.
+pub fn backward(t: &mut Tile<'_>, pool: &AvgPool, dy: View, dx: View, store: Store) {
+    pool.check(dx, dy);
+    let Parts { reads: [dy], writes: [mut dx], .. } = t.parts([dy], [dx]);
+    for sample in 0..dy.samples() {
+        let dx = dx.row(sample);
+        store.begin(dx);
+        let planes = dy.row(sample).chunks_exact(pool.out_plane());
+        for (dx, dy) in dx.chunks_exact_mut(pool.plane()).zip(planes) {
+            pool.windows(|out, divisor, window| {
+                let share = dy[out] / divisor;
+                for places in window.places(pool) {
+                    dx[places].iter_mut().for_each(|dx| *dx += share);
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::naive::{self, Sums};
+    use crate::kernels::testing::{Bench, assert_close, axes};
+
+    fn random(bench: &mut Bench) -> AvgPool {
+        let random = &mut bench.random;
+        let count = random.between(1, 3);
+        let largest = [60, 20, 7][count - 1];
+        let kernel = axes(count, || random.between(1, 5));
+        let stride = axes(count, || random.between(1, 3));
+        let padding = kernel.map(|kernel| random.between(0, kernel / 2));
+        let (ceil, count_include_pad) = (random.coin(), random.coin());
+        let size = [0, 1, 2].map(|axis| if axis + count < 3 { 1 } else { random.between(kernel[axis], largest) });
+        let out_size = [0, 1, 2].map(|axis| {
+            let room = size[axis] + 2 * padding[axis] - kernel[axis];
+            let out = if ceil { room.div_ceil(stride[axis]) } else { room / stride[axis] } + 1;
+            if (out - 1) * stride[axis] >= size[axis] + padding[axis] { out - 1 } else { out }
+        });
+        AvgPool { channels: random.between(1, 3), size, out_size, kernel, stride, padding, count_include_pad }
+    }
+
+    #[test]
+    fn random_pools_are_their_twins() {
+        for seed in 0..200 {
+            let samples = 1 + seed as usize % 3;
+            let mut bench = Bench::new(seed, samples);
+            let pool = random(&mut bench);
+            let (plane, out_plane) = (pool.plane(), pool.out_plane());
+            let (inputs, outputs) = (pool.channels * plane, pool.channels * out_plane);
+            let shares = naive::avg_pool(&pool);
+            let (x, dy) = (bench.numbers(inputs), bench.numbers(outputs));
+            let (x_of, dy_of) = (bench.wide(x), bench.wide(dy));
+            let planes = samples * pool.channels;
+            let tolerance = 8.0 / f64::from(1 << 24);
+
+            let y = bench.target(outputs, Store::Write);
+            bench.run(&[y], |t| forward(t, &pool, x, y));
+            let mut twin = Sums::zero(planes * out_plane);
+            for of in 0..planes {
+                shares.iter().for_each(|&(i, o, share)| twin.add(of * out_plane + o, x_of[of * plane + i] * share));
+            }
+            assert_close("forward", bench.get(y), &twin.values, &twin.scales, tolerance);
+
+            let store = bench.random.store();
+            let dx = bench.target(inputs, store);
+            let mut twin = if store == Store::Add { Sums::from(bench.wide(dx)) } else { Sums::zero(planes * plane) };
+            bench.run(&[dx], |t| backward(t, &pool, dy, dx, store));
+            for of in 0..planes {
+                shares.iter().for_each(|&(i, o, share)| twin.add(of * plane + i, dy_of[of * out_plane + o] * share));
+            }
+            assert_close("backward", bench.get(dx), &twin.values, &twin.scales, tolerance);
+        }
+    }
+
+    #[test]
+    fn divisors_are_those_of_pytorch() {
+        // avg_pool1d([1, 2, 3, 4], kernel 3, stride 2, padding 1, ceil_mode): windows 0 1 2 | 2 3 4 | 4 0, the last of which hangs over
+        // the padded end by one.
+        let pool = AvgPool {
+            channels: 1,
+            size: [1, 1, 4],
+            out_size: [1, 1, 3],
+            kernel: [1, 1, 3],
+            stride: [1, 1, 2],
+            padding: [0, 0, 1],
+            count_include_pad: true,
+        };
+        let mut bench = Bench::new(1, 1);
+        let (x, y) = (bench.value(vec![1.0, 2.0, 3.0, 4.0]), bench.target(3, Store::Write));
+        bench.run(&[y], |t| forward(t, &pool, x, y));
+        assert_eq!(bench.get(y), [1.0, 3.0, 2.0]);
+        bench.run(&[y], |t| forward(t, &AvgPool { count_include_pad: false, ..pool }, x, y));
+        assert_eq!(bench.get(y), [1.5, 3.0, 4.0]);
+    }
+}

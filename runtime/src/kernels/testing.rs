@@ -1,0 +1,243 @@
+//! What the kernels' tests share: random numbers, memory for a tile with guards around each value, and comparison with a twin.
+
+use crate::arena::{Job, Region, Tile, View};
+use crate::kernels::Store;
+use crate::random::{self, Draw};
+use crate::run::{Plan, Run, Workspace};
+
+/// What lies around values: no kernel reads or changes it. Not a number, so that what is read by mistake shows.
+const GUARD: f32 = f32::from_bits(0x7fc0_dead);
+
+/// Random numbers of a test, from its seed.
+pub(crate) struct Random {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random { seed, drawn: 0 }
+    }
+
+    fn bits(&mut self) -> u64 {
+        self.drawn += 1;
+        random::bits(&[self.seed, self.drawn])
+    }
+
+    /// A whole number between two, both included.
+    pub(crate) fn between(&mut self, least: usize, most: usize) -> usize {
+        least + self.bits() as usize % (most + 1 - least)
+    }
+
+    pub(crate) fn coin(&mut self) -> bool {
+        self.between(0, 1) == 1
+    }
+
+    pub(crate) fn store(&mut self) -> Store {
+        if self.coin() { Store::Add } else { Store::Write }
+    }
+
+    /// Numbers between -1 and 1.
+    pub(crate) fn numbers(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| 2.0 * random::unit(self.bits()) - 1.0).collect()
+    }
+}
+
+/// A size for each of three axes, of which the first ones may be missing: 1.
+pub(crate) fn axes(axes: usize, mut of: impl FnMut() -> usize) -> [usize; 3] {
+    [0, 1, 2].map(|axis| if axis + axes < 3 { 1 } else { of() })
+}
+
+/// The memory of a tile, with values in either region, guards around them and room between the samples.
+pub(crate) struct Bench {
+    pub(crate) random: Random,
+    pub(crate) samples: usize,
+    /// The tile's first sample in the batch.
+    pub(crate) first: usize,
+    pub(crate) params: Vec<f32>,
+    pub(crate) state: Vec<f32>,
+    pub(crate) gradients: Vec<f32>,
+    pub(crate) scratch: usize,
+    pub(crate) draw: Draw,
+    values: Vec<(View, Vec<f32>)>,
+    /// Floats of a row of either region that are given out.
+    used: [usize; 2],
+}
+
+impl Bench {
+    pub(crate) fn new(seed: u64, samples: usize) -> Bench {
+        Bench {
+            random: Random::new(seed),
+            samples,
+            first: 0,
+            params: vec![GUARD; 2],
+            state: vec![GUARD; 2],
+            gradients: vec![GUARD; 2],
+            scratch: 0,
+            draw: Draw { seed, step: 1 },
+            values: Vec::new(),
+            used: [1, 1],
+        }
+    }
+
+    /// A value of these floats, sample by sample.
+    pub(crate) fn value(&mut self, floats: Vec<f32>) -> View {
+        let len = floats.len() / self.samples;
+        let region = if self.random.coin() { Region::Tile } else { Region::Batch };
+        let offset = self.used[region as usize];
+        self.used[region as usize] = offset + len + self.random.between(1, 3);
+        let view = View { region, offset, len };
+        self.values.push((view, floats));
+        view
+    }
+
+    /// A value of random numbers, `len` a sample.
+    pub(crate) fn numbers(&mut self, len: usize) -> View {
+        let numbers = self.random.numbers(self.samples * len);
+        self.value(numbers)
+    }
+
+    /// A value to be written: random numbers when a kernel adds to it, else what must not be read.
+    pub(crate) fn target(&mut self, len: usize, store: Store) -> View {
+        match store {
+            Store::Add => self.numbers(len),
+            Store::Write => self.value(vec![GUARD; self.samples * len]),
+        }
+    }
+
+    /// Random parameters; gives their offset.
+    pub(crate) fn weights(&mut self, len: usize) -> usize {
+        let (offset, numbers) = (self.params.len(), self.random.numbers(len));
+        self.params.extend(numbers);
+        self.params.push(GUARD);
+        offset
+    }
+
+    /// Room for a gradient, with something in it already; gives its offset.
+    pub(crate) fn gradient(&mut self, len: usize) -> usize {
+        let (offset, numbers) = (self.gradients.len(), self.random.numbers(len));
+        self.gradients.extend(numbers);
+        self.gradients.push(GUARD);
+        offset
+    }
+
+    /// The floats of a value, sample by sample.
+    pub(crate) fn get(&self, view: View) -> &[f32] {
+        &self.values.iter().find(|(value, _)| *value == view).expect("a value of this bench").1
+    }
+
+    /// The floats of a value as f64.
+    pub(crate) fn wide(&self, view: View) -> Vec<f64> {
+        wide(self.get(view))
+    }
+
+    /// Runs a kernel that may change only the values `writes` and the gradient.
+    pub(crate) fn run(&mut self, writes: &[View], kernel: impl FnOnce(&mut Tile<'_>)) {
+        let samples = self.samples;
+        let strides = self.used.map(|used| used + 2);
+        let mut memory = strides.map(|stride| vec![GUARD; samples * stride]);
+        for (view, floats) in &self.values {
+            for (sample, floats) in floats.chunks_exact(view.len).enumerate() {
+                let first = sample * strides[view.region as usize] + view.offset;
+                memory[view.region as usize][first..][..view.len].copy_from_slice(floats);
+            }
+        }
+        let before = memory.clone();
+        let gradients_before = self.gradients.clone();
+        // More than is asked for, so that what lies behind is seen.
+        let mut scratch = vec![GUARD; self.scratch + 3];
+        let mut losses = vec![0.0; samples];
+        let [tile, batch] = &mut memory;
+        kernel(&mut Tile {
+            samples: self.first..self.first + samples,
+            tile,
+            tile_stride: strides[0],
+            batch,
+            batch_stride: strides[1],
+            params: &self.params,
+            state: &self.state,
+            gradients: &mut self.gradients,
+            scratch: &mut scratch,
+            losses: &mut losses,
+            job: &Job { feed: &|_, _, _| {}, loss: &|_, _, _| 0.0, samples: self.first + samples },
+            draw: self.draw,
+        });
+        assert!(scratch[self.scratch..].iter().all(is_guard), "scratch that was not asked for is written");
+        let guards = self.gradients.iter().zip(&gradients_before).filter(|(_, before)| is_guard(before));
+        assert!(guards.into_iter().all(|(after, _)| is_guard(after)), "the gradient is written beside its place");
+        for (region, (after, before)) in memory.iter().zip(&before).enumerate() {
+            for (at, (after, before)) in after.iter().zip(before).enumerate() {
+                let place = at % strides[region];
+                let inside = |view: &View| {
+                    view.region as usize == region && (view.offset..view.offset + view.len).contains(&place)
+                };
+                let same = after.to_bits() == before.to_bits();
+                assert!(same || writes.iter().any(inside), "float {at} of region {region} was {before}, is {after}");
+            }
+        }
+        for (view, floats) in &mut self.values {
+            for (sample, floats) in floats.chunks_exact_mut(view.len).enumerate() {
+                let first = sample * strides[view.region as usize] + view.offset;
+                floats.copy_from_slice(&memory[view.region as usize][first..][..view.len]);
+            }
+        }
+    }
+}
+
+fn is_guard(value: &f32) -> bool {
+    value.to_bits() == GUARD.to_bits()
+}
+
+/// A pass over a batch whose inputs are these, sample by sample.
+pub(crate) fn pass(
+    threads: usize,
+    plan: Plan,
+    params: &[f32],
+    statistics: Option<&mut [f32]>,
+    samples: usize,
+    inputs: &[&[f32]],
+    work: impl FnOnce(&mut Run<'_>),
+) {
+    let feed = |sample: usize, input: usize, to: &mut [f32]| {
+        to.copy_from_slice(&inputs[input][sample * to.len()..][..to.len()])
+    };
+    let job = Job { feed: &feed, loss: &|_, _, _| 0.0, samples };
+    let mut workspace = Workspace::with_threads(threads);
+    let mut run = workspace.run(&plan, params, statistics, &job);
+    run.gradients.fill(0.0);
+    work(&mut run);
+}
+
+/// The floats of a value of the batch, sample by sample.
+pub(crate) fn of_batch(run: &Run<'_>, view: View) -> Vec<f32> {
+    let (batch, stride) = run.batch();
+    batch.chunks_exact(stride).flat_map(|row| row[view.offset..][..view.len].iter().copied()).collect()
+}
+
+pub(crate) fn wide(floats: &[f32]) -> Vec<f64> {
+    floats.iter().map(|&float| f64::from(float)).collect()
+}
+
+/// The bits of floats, for exact comparison.
+pub(crate) fn bits(floats: &[f32]) -> Vec<u32> {
+    floats.iter().map(|float| float.to_bits()).collect()
+}
+
+/// Rounding errors that a sum of products may have, of `terms` terms: the tolerance of all products, `(8 + terms / 8) 2^-24` of the
+/// sum of the terms' magnitudes.
+pub(crate) fn product_tolerance(terms: usize) -> f64 {
+    (8.0 + terms as f64 / 8.0) / f64::from(1 << 24)
+}
+
+/// Asserts that each result is within `tolerance` of its scale from its twin.
+pub(crate) fn assert_close(what: &str, results: &[f32], twins: &[f64], scales: &[f64], tolerance: f64) {
+    assert_eq!(results.len(), twins.len(), "{what}");
+    for (index, ((&result, &twin), &scale)) in results.iter().zip(twins).zip(scales).enumerate() {
+        let error = (f64::from(result) - twin).abs();
+        assert!(
+            error <= tolerance * scale,
+            "{what}, {index}: {result}, not {twin}: {error:e} of {:e}",
+            tolerance * scale
+        );
+    }
+}

@@ -1,3 +1,0 @@
-netspec::netspec!(pub(crate) Classifier = "specs/linear_on_map.netspec");
-
-fn main() {}

@@ -1,9 +1,0 @@
-#[rustfmt::skip]
-netspec::netspec! {
-    model Net {
-        input x [8];
-        skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { skip { relu; } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } } }
-    }
-}
-
-fn main() {}

@@ -1,3 +1,0 @@
-netspec::netspec! {}
-
-fn main() {}

@@ -21,7 +21,7 @@
 //! | [`cifar100`] | `train.bin`, `test.bin`, and `fine_label_names.txt` if it is there |
 //! | [`mnist`] | `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`, each as it is or with `.gz` |
 //! | [`digits`] | none: 1,797 digits of 8 x 8 are a part of this crate |
-//! | [`safetensors`] | anyone's data in one file |
+//! | [`safetensors()`] | anyone's data in one file |
 
 mod cifar;
 mod digits;

@@ -175,7 +175,9 @@ pub struct Expr {
 /// The forms of an [`Expr`]. Sums and products are flat lists, so that a long chain is not a deep tree.
 #[derive(Clone, Debug)]
 pub enum ExprKind {
-    /// `42`: what does not fit 63 bits was reported by the reader.
+    /// What could not be read; it was reported.
+    Missing,
+    /// `42`.
     Int(i64),
     /// `3e-3`, `0.5`.
     Float(f64),

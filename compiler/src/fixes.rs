@@ -22,14 +22,36 @@ impl Fixes<'_> {
             Spelling::Netspec if lead.trim().is_empty() => (line_start, format!("{indent}{netspec};\n")),
             Spelling::Netspec => (before.len(), format!("{netspec}; ")),
             Spelling::Yaml if lead.trim() == "-" => (line_start, format!("{indent}- {yaml}\n")),
-            Spelling::Yaml if before.trim_end().ends_with('-') => {
+            Spelling::Yaml if lead.trim_end().ends_with('-') => {
                 let column = lead.trim_end().chars().count() - 1;
                 (before.len(), format!("{yaml}\n{}- ", " ".repeat(column)))
             }
+            // The item's `-` stands on a line before.
+            Spelling::Yaml if lead.trim().is_empty() && before.trim_end().ends_with('-') => return None,
             Spelling::Yaml => (before.len(), format!("{{ {yaml} }}, ")),
         };
         let at = Span::new(statement.file, at..at);
         Some(Fix { title: title.to_owned(), edits: vec![Edit { span: at, text }] })
+    }
+
+    /// Writes a value before the first of some values that stand by position.
+    pub fn value_before(&self, first: Span, title: &str, value: &str) -> Option<Fix> {
+        let file = self.sources.file(first.file);
+        let before = file.text.get(..first.start as usize)?;
+        let lead = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
+        let insert = |text: String| Edit { span: first.before(), text };
+        let edit = match (file.spelling, before.trim_end().chars().next_back()) {
+            // A value alone is no list in YAML, where an item may also have a line of its own.
+            (Spelling::Yaml, Some(':')) => {
+                Edit { span: first, text: format!("[{value}, {}]", self.sources.text(first)) }
+            }
+            (Spelling::Yaml, Some('-')) => {
+                let column = lead.trim_end().chars().count().checked_sub(1)?;
+                insert(format!("{value}\n{}- ", " ".repeat(column)))
+            }
+            _ => insert(format!("{value}, ")),
+        };
+        Some(Fix { title: title.to_owned(), edits: vec![edit] })
     }
 
     /// The text of a span, its white space made single spaces.

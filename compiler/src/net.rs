@@ -44,8 +44,10 @@ pub struct Net {
     pub body: Vec<LayerId>,
     /// The values that `output` names; empty: the last value.
     pub outputs: Vec<Output>,
-    /// How it is trained.
+    /// How it is trained; None when something of it was reported.
     pub train: Option<Train>,
+    /// What could be read of a training, complete or not; the checks look at it.
+    pub settings: Option<Settings>,
 }
 
 /// An input: the shape of one sample.
@@ -125,6 +127,8 @@ pub enum LayerKind {
     Group {
         /// How a trace names it: ``in `ResBlock(n = 32)` ``.
         trace: String,
+        /// Whether it is a block use.
+        is_use: bool,
         /// Its layers.
         body: Vec<LayerId>,
     },
@@ -154,6 +158,17 @@ pub struct Shared {
     pub name: String,
     /// Its layers.
     pub body: Vec<LayerId>,
+}
+
+/// The settings of a training that say something of shapes, as far as they could be read.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The data set; an argument of it that was reported is [`crate::ops::Value::Missing`].
+    pub data: Option<Choice>,
+    /// The loss.
+    pub loss: Option<Choice>,
+    /// Samples of a step, when written.
+    pub batch: Option<Int>,
 }
 
 /// How a model is trained.
@@ -225,7 +240,7 @@ impl Net {
                 write!(f, "repeat {count}{}", if *tied { " tied" } else { "" })?;
                 bodies.push(body);
             }
-            LayerKind::Group { trace, body } => {
+            LayerKind::Group { trace, body, .. } => {
                 write!(f, "{trace}")?;
                 bodies.push(body);
             }

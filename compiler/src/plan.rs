@@ -567,26 +567,67 @@ fn over(kernel: &Kernel) -> &'static [usize] {
     }
 }
 
-/// Places the blocks of a region, the largest first, each as low as it fits; gives the region's floats.
+/// Places the blocks of a region, in the best of several orders; gives the region's floats.
 fn lay_out(blocks: &mut [(usize, Block)], region: Region) -> u64 {
-    let mut order: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(blocks[index].1.len), blocks[index].1.live));
-    let mut placed: Vec<usize> = Vec::new();
-    let mut total = 0;
-    for index in order {
-        let (live, len) = (blocks[index].1.live, blocks[index].1.len);
-        let mut taken: Vec<(u64, u64)> = placed
-            .iter()
-            .map(|&other| &blocks[other].1)
-            .filter(|other| other.live.0 <= live.1 && live.0 <= other.live.1)
-            .map(|other| (other.offset, other.offset + other.len))
-            .collect();
-        taken.sort_unstable();
-        blocks[index].1.offset = lowest_gap(&taken, len);
-        total = total.max(blocks[index].1.offset + len);
-        placed.push(index);
+    let of_region: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
+    // What must go first differs: large ones, long-lived ones, those that are both, or those that come first.
+    let orders: [fn(&Block) -> (std::cmp::Reverse<u64>, usize); 4] = [
+        |block| (std::cmp::Reverse(block.len), block.live.0),
+        |block| (std::cmp::Reverse((block.live.1 - block.live.0) as u64), block.live.0),
+        |block| (std::cmp::Reverse(block.len * (block.live.1 - block.live.0 + 1) as u64), block.live.0),
+        |block| (std::cmp::Reverse(0), block.live.0),
+    ];
+    let layouts = orders.iter().map(|order| {
+        let mut indices = of_region.clone();
+        indices.sort_by_key(|&index| order(&blocks[index].1));
+        improved(blocks, indices)
+    });
+    let Some((total, offsets)) = layouts.min_by_key(|(total, _)| *total) else {
+        return 0;
+    };
+    for (index, offset) in offsets {
+        blocks[index].1.offset = offset;
     }
     total
+}
+
+/// Places blocks in an order, then in that order with what reached highest put first, a few times; gives the best.
+fn improved(blocks: &[(usize, Block)], mut order: Vec<usize>) -> (u64, Vec<(usize, u64)>) {
+    const TRIES: usize = 16;
+    let mut best = in_order(blocks, &order);
+    let mut last = best.clone();
+    for _ in 0..TRIES {
+        let highest = last.1.iter().position(|&(index, offset)| offset + blocks[index].1.len == last.0);
+        let Some(highest) = highest.filter(|&place| place > 0) else {
+            break;
+        };
+        order[..=highest].rotate_right(1);
+        last = in_order(blocks, &order);
+        if last.0 < best.0 {
+            best.clone_from(&last);
+        }
+    }
+    best
+}
+
+/// Places blocks one by one, each as low as it fits; gives the floats of all, and their offsets.
+fn in_order(blocks: &[(usize, Block)], order: &[usize]) -> (u64, Vec<(usize, u64)>) {
+    let mut placed: Vec<(usize, u64)> = Vec::with_capacity(order.len());
+    let mut total = 0;
+    for &index in order {
+        let block = &blocks[index].1;
+        let mut taken: Vec<(u64, u64)> = placed
+            .iter()
+            .map(|&(other, offset)| (&blocks[other].1, offset))
+            .filter(|(other, _)| other.live.0 <= block.live.1 && block.live.0 <= other.live.1)
+            .map(|(other, offset)| (offset, offset + other.len))
+            .collect();
+        taken.sort_unstable();
+        let offset = lowest_gap(&taken, block.len);
+        total = total.max(offset + block.len);
+        placed.push((index, offset));
+    }
+    (total, placed)
 }
 
 /// The lowest offset where `len` floats fit between ranges that are sorted.

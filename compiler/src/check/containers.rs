@@ -1,7 +1,7 @@
 //! Skips, branches, repeats, block uses, uses of shared instances.
 
-use super::{Around, Checker, FirstUse, Inside, Node, Value};
-use crate::diag::{Code, Diagnostic};
+use super::{Checker, FirstUse, Inside, Node, Value};
+use crate::diag::{Code, Diagnostic, Frame};
 use crate::net::{LayerId, NetLayer, SharedId};
 use crate::ops::{self, Args, Shape, Weight, given, sizes};
 use crate::source::Span;
@@ -25,10 +25,12 @@ impl<'a> Checker<'a> {
             bodies.push(nodes);
             other = projected;
         }
-        value.made_at = layer.call;
-        value.field = super::joined(&[other.clone(), residual.clone()]);
-        // Were it mended, the sum would most likely have the body's shape.
-        value.shape = residual.shape.clone().filter(|_| other.shape.is_some());
+        *value = Value {
+            shape: residual.shape.clone().filter(|_| residual.shape == other.shape),
+            flat_of: None,
+            made_at: layer.call,
+            field: super::joined(&[other.clone(), residual.clone()]),
+        };
         if let (Some(of_body), Some(of_other)) = (&residual.shape, &other.shape)
             && of_body != of_other
         {
@@ -68,7 +70,7 @@ impl<'a> Checker<'a> {
         }
         *value = match self.facts(layer, join, None, &Args::default(), &ends) {
             Ok(facts) => self.made(layer, &facts, &ends),
-            Err(likely) => Value { shape: likely, made_at: layer.call, field: None },
+            Err(likely) => Value::blamed(likely, layer.call),
         };
         Node { bodies, ..self.node(id, value, &[before]) }
     }
@@ -85,21 +87,27 @@ impl<'a> Checker<'a> {
         let before = value.clone();
         let times = self.times;
         self.times = times.saturating_mul(count);
-        self.trace.push(Around::Repeat { head: layer.head, times: count });
+        let text = format!("in the body of `{}`", layer.name);
+        self.trace.push(Frame { text, used_at: layer.head, is_use: false, times: count });
+        let faults = self.faults;
         let (mut nodes, after) = self.body(body, before.clone());
         self.trace.pop();
         self.times = times;
-        if let (Some(taken), Some(given_back)) = (&before.shape, &after.shape)
-            && taken != given_back
+        if let (Some(shape_taken), Some(shape_given)) = (&before.shape, &after.shape)
+            && shape_taken != shape_given
+            && self.faults == faults
         {
-            let title = format!("the body of `repeat` takes {} but gives back {}", sizes(taken), sizes(given_back));
+            let (taken, given_back) = (sizes(shape_taken), sizes(shape_given));
+            let title = format!("the body of `{}` takes {taken} but gives back {given_back}", layer.name);
             let label = "each iteration takes what the one before gives";
             self.report(
                 Diagnostic::new(Code::N0305, title, layer.head, label)
-                    .label(before.made_at, format!("this makes {}", given(taken)))
-                    .label(after.made_at, format!("the body ends here, with {}", given(given_back)))
+                    .label(before.made_at, format!("this makes {}", given(shape_taken)))
+                    .label(after.made_at, format!("the body ends here, with {}", given(shape_given)))
                     .note("`unrolled` checks each iteration alone, for bodies that change the shape"),
             );
+            *value = Value::blamed(None, layer.call);
+            return Node { bodies: vec![nodes], ..self.node(id, value, &[before]) };
         }
         // Rows show the last iteration; each one before it adds the same to the field.
         let mut field = after.field.clone();
@@ -118,13 +126,13 @@ impl<'a> Checker<'a> {
         &mut self,
         id: LayerId,
         layer: &'a NetLayer,
-        trace: &str,
+        (trace, is_use): (&str, bool),
         body: &'a [LayerId],
         value: &mut Value,
     ) -> Node {
         let before = value.clone();
         if !trace.is_empty() {
-            self.trace.push(Around::Part { text: trace.to_owned(), used_at: layer.head });
+            self.trace.push(Frame { text: trace.to_owned(), used_at: layer.head, is_use, times: 1 });
         }
         let (nodes, after) = self.body(body, before.clone());
         if !trace.is_empty() {
@@ -144,7 +152,8 @@ impl<'a> Checker<'a> {
             self.shared.insert(shared, FirstUse { at: layer.head, weights: std::collections::HashMap::new() });
         }
         self.inside.push(Inside { shared, at: layer.head, is_later });
-        self.trace.push(Around::Part { text: format!("in the shared `{}`", declared.name), used_at: layer.head });
+        let text = format!("in the shared `{}`", declared.name);
+        self.trace.push(Frame { text, used_at: layer.head, is_use: true, times: 1 });
         let (nodes, after) = self.body(&declared.body, before.clone());
         self.trace.pop();
         self.inside.pop();
@@ -167,7 +176,7 @@ impl<'a> Checker<'a> {
         let title = format!("the shared `{name}` is used with other sizes");
         let problem = Diagnostic::new(Code::N0401, title, at, "used here with other sizes")
             .label(first, "its first use, which fixes its weights")
-            .label(layer.head, format!("the weight of `{}` is {there} there, would be {here} here", layer.name))
+            .label(layer.head, format!("its weight: {there} at the first use, {here} at this one"))
             .note("a shared instance has one set of weights; a `block` has new ones at each use");
         self.report(problem);
     }
@@ -199,8 +208,6 @@ fn projection(from: &Shape, to: &Shape, yaml: bool) -> Option<String> {
         (true, _, false) => format!("conv({channels}, kernel = 1, stride = {stride});"),
         (true, _, true) => format!("conv: {{ out: {channels}, kernel: 1, stride: {stride} }}"),
     };
-    Some(match yaml {
-        false => format!("`project {{ {conv} }}` behind the body would give the other branch this shape"),
-        true => format!("`project: [ {{ {conv} }} ]` beside the skip would give the other branch this shape"),
-    })
+    let project = if yaml { format!("project: [ {{ {conv} }} ]") } else { format!("project {{ {conv} }}") };
+    Some(format!("`{project}` would bring what comes in to this shape"))
 }

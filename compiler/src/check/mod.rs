@@ -10,11 +10,11 @@ mod warnings;
 
 use std::collections::HashMap;
 
-use crate::diag::{Code, Diagnostic, Findings, Frame};
+use crate::diag::{Code, Diagnostic, Findings, Frame, Severity};
 use crate::fixes::Fixes;
 use crate::limits;
 use crate::net::{LayerId, LayerKind, Net, NetLayer, Op, SharedId, ValueId};
-use crate::ops::{self, Facts, Incoming, Shape, Site, Weight, elements, given, sizes, thousands};
+use crate::ops::{self, Facts, Incoming, Shape, Site, Weight, Window, elements, given, sizes, thousands};
 use crate::receptive::Field;
 use crate::source::{Sources, Span};
 
@@ -62,11 +62,13 @@ pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Che
         shared: HashMap::new(),
         inside: Vec::new(),
         trace: Vec::new(),
+        faults: 0,
         times: 1,
         nodes: 0,
         depth: 0,
         over_limit: false,
         parameters: 0,
+        largest: None,
     };
     let (body, outputs) = checker.model();
     let parameters = checker.parameters;
@@ -79,16 +81,25 @@ pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Che
 struct Value {
     /// None when what makes it was blamed.
     shape: Option<Shape>,
+    /// The map that it was made flat from.
+    flat_of: Option<Shape>,
     /// Where the layer stands that made it.
     made_at: Span,
     field: Option<Field>,
 }
 
-/// A part of the net around the layer being checked.
-#[derive(Clone)]
-enum Around {
-    Repeat { head: Span, times: u64 },
-    Part { text: String, used_at: Span },
+impl Value {
+    /// A value whose shape is not known, or only likely, since what makes it was blamed.
+    fn blamed(likely: Option<Shape>, made_at: Span) -> Value {
+        Value { shape: likely, flat_of: None, made_at, field: None }
+    }
+}
+
+/// The layer with the most parameters.
+struct Largest {
+    name: String,
+    head: Span,
+    parameters: u64,
 }
 
 /// The first use of a shared instance, which fixes its weights' shapes.
@@ -111,41 +122,25 @@ struct Checker<'a> {
     values: HashMap<ValueId, Value>,
     shared: HashMap<SharedId, FirstUse>,
     inside: Vec<Inside>,
-    trace: Vec<Around>,
+    /// Parts of the net around the layer being checked, outermost first.
+    trace: Vec<Frame>,
+    /// Errors so far, and values of unknown shape: a part in which there is one is not blamed as a whole.
+    faults: usize,
     /// Product of the counts of the loops around.
     times: u64,
     nodes: usize,
     depth: usize,
     over_limit: bool,
     parameters: u64,
+    largest: Option<Largest>,
 }
 
 impl<'a> Checker<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
-        diagnostic.trace = self.frames();
+        self.faults += usize::from(diagnostic.severity() == Severity::Error);
+        diagnostic.trace = Frame::told(&self.trace, diagnostic.primary());
         self.findings.report(diagnostic);
         self.over_limit |= self.findings.is_full();
-    }
-
-    /// The parts around, innermost first. A repeat whose body is a block use is told with it: "used at line 20, repeated 10 times".
-    fn frames(&self) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        let mut around = self.trace.iter().peekable();
-        while let Some(part) = around.next() {
-            frames.push(match (part, around.peek()) {
-                (Around::Repeat { times, .. }, Some(Around::Part { text, used_at })) => {
-                    let frame = Frame { text: text.clone(), used_at: *used_at, times: *times };
-                    around.next();
-                    frame
-                }
-                (Around::Repeat { head, times }, _) => {
-                    Frame { text: "in the body of `repeat`".to_owned(), used_at: *head, times: *times }
-                }
-                (Around::Part { text, used_at }, _) => Frame { text: text.clone(), used_at: *used_at, times: 1 },
-            });
-        }
-        frames.reverse();
-        frames
     }
 
     fn model(&mut self) -> (Vec<Node>, Vec<Value>) {
@@ -154,10 +149,10 @@ impl<'a> Checker<'a> {
                 self.check_elements(shape, input.span, &format!("the input `{}`", input.name));
             }
             let field = input.shape.as_deref().and_then(Field::of_input);
-            let value = Value { shape: input.shape.clone(), made_at: input.span, field };
+            let value = Value { shape: input.shape.clone(), flat_of: None, made_at: input.span, field };
             self.values.insert(ValueId::Input(index as u32), value);
         }
-        let unknown = Value { shape: None, made_at: self.net.name_span, field: None };
+        let unknown = Value::blamed(None, self.net.name_span);
         let first = self.values.get(&ValueId::Input(0)).cloned().unwrap_or(unknown.clone());
         let net = self.net;
         let (body, last) = self.body(&net.body, first);
@@ -170,10 +165,14 @@ impl<'a> Checker<'a> {
         if self.parameters > limits::PARAMETERS {
             let title = format!("`{}` has {} parameters", net.name, thousands(self.parameters));
             let label = format!("a model may have {}", thousands(limits::PARAMETERS));
-            self.report(Diagnostic::new(Code::N0108, title, net.name_span, label));
+            let mut problem = Diagnostic::new(Code::N0108, title, net.name_span, label);
+            if let Some(Largest { name, head, parameters }) = &self.largest {
+                problem = problem.label(*head, format!("`{name}` alone has {}", thousands(*parameters)));
+            }
+            self.report(problem);
         }
-        if let Some(train) = &net.train {
-            self.train(train, &outputs);
+        if let Some(settings) = &net.settings {
+            self.train(settings, &outputs, &body);
         }
         (body, outputs)
     }
@@ -204,7 +203,7 @@ impl<'a> Checker<'a> {
             }
             let mut node = self.layer(id, layer, &mut value);
             node.field.clone_from(&value.field);
-            self.check_asserted(layer, &value);
+            self.check_asserted(layer, &mut value);
             self.values.insert(ValueId::Layer(id), value.clone());
             nodes.push(node);
             before = Some(layer);
@@ -225,17 +224,18 @@ impl<'a> Checker<'a> {
         match &layer.kind {
             LayerKind::Op(op) => self.op(id, layer, op, value),
             LayerKind::From(from) => {
-                let unknown = Value { shape: None, made_at: layer.call, field: None };
+                let unknown = Value::blamed(None, layer.call);
                 *value = self.values.get(from).cloned().unwrap_or(unknown);
                 self.node(id, value, &[])
             }
             LayerKind::Skip { body, project } => self.skip(id, layer, body, project.as_deref(), value),
             LayerKind::Branch { join, arms } => self.branch(id, layer, *join, arms, value),
             LayerKind::Repeat { count, body, .. } => self.repeat(id, layer, *count, body, value),
-            LayerKind::Group { trace, body } => self.group(id, layer, trace, body, value),
+            LayerKind::Group { trace, is_use, body } => self.group(id, layer, (trace, *is_use), body, value),
             LayerKind::Shared(shared) => self.shared_use(id, layer, *shared, value),
             LayerKind::Missing => {
-                *value = Value { shape: None, made_at: layer.call, field: None };
+                self.faults += 1;
+                *value = Value::blamed(None, layer.call);
                 self.node(id, value, &[])
             }
         }
@@ -256,7 +256,7 @@ impl<'a> Checker<'a> {
     }
 
     fn op(&mut self, id: LayerId, layer: &'a NetLayer, op: &'a Op, value: &mut Value) -> Node {
-        let unknown = Value { shape: None, made_at: layer.call, field: None };
+        let unknown = Value::blamed(None, layer.call);
         let inputs: Vec<Value> = match op.values.as_slice() {
             [] => vec![value.clone()],
             names => names
@@ -267,7 +267,7 @@ impl<'a> Checker<'a> {
         let facts = self.facts(layer, op.layer, op.rank, &op.args, &inputs);
         let facts = facts.unwrap_or_else(|likely| {
             let known = inputs.iter().all(|input| input.shape.is_some());
-            *value = Value { shape: likely, made_at: layer.call, field: None };
+            *value = Value::blamed(likely, layer.call);
             if !known {
                 value.shape = op.layer.output_of_unknown(&op.args);
             }
@@ -290,9 +290,14 @@ impl<'a> Checker<'a> {
         args: &ops::Args,
         inputs: &[Value],
     ) -> Result<Facts, Option<Shape>> {
-        let incoming: Option<Vec<Incoming>> =
-            inputs.iter().map(|input| Some(Incoming { shape: input.shape.clone()?, made_at: input.made_at })).collect();
-        let incoming = incoming.ok_or(None)?;
+        let incoming = inputs.iter().map(|input| {
+            let Value { shape, flat_of, made_at, .. } = input;
+            Some(Incoming { shape: shape.clone()?, flat_of: flat_of.clone(), made_at: *made_at })
+        });
+        let Some(incoming) = incoming.collect::<Option<Vec<Incoming>>>() else {
+            self.faults += 1;
+            return Err(None);
+        };
         let site = Site {
             name: &layer.name,
             head: layer.head,
@@ -322,8 +327,17 @@ impl<'a> Checker<'a> {
 
     /// The value that a layer makes.
     fn made(&self, layer: &NetLayer, facts: &Facts, inputs: &[Value]) -> Value {
+        let flat_of = match (&facts.window, inputs) {
+            (_, [_, _, ..]) => None,
+            (Window::Reshapes, [input]) => {
+                input.shape.clone().filter(|shape| shape.len() > 1 && facts.output.len() == 1)
+            }
+            (Window::Point, [input]) => input.flat_of.clone(),
+            _ => None,
+        };
         Value {
             shape: Some(facts.output.clone()),
+            flat_of,
             made_at: layer.call,
             field: joined(inputs).map(|field| field.through(&facts.window)),
         }
@@ -344,7 +358,11 @@ impl<'a> Checker<'a> {
         }
         let trainable = weights.iter().filter(|weight| weight.trainable);
         let count = trainable.fold(0, |sum: u64, weight| sum.saturating_add(elements(&weight.shape)));
-        self.parameters = self.parameters.saturating_add(count.saturating_mul(layer.sets));
+        let parameters = count.saturating_mul(layer.sets);
+        self.parameters = self.parameters.saturating_add(parameters);
+        if self.largest.as_ref().is_none_or(|largest| largest.parameters < parameters) {
+            self.largest = Some(Largest { name: layer.name.clone(), head: layer.head, parameters });
+        }
         weights
     }
 
@@ -358,7 +376,8 @@ impl<'a> Checker<'a> {
         count <= limits::VALUE_ELEMENTS
     }
 
-    fn check_asserted(&mut self, layer: &NetLayer, value: &Value) {
+    /// What stands behind a wrong assertion may agree with it, so the shape is not known from there on.
+    fn check_asserted(&mut self, layer: &NetLayer, value: &mut Value) {
         let (Some((asserted, span)), Some(shape)) = (&layer.asserted, &value.shape) else {
             return;
         };
@@ -372,6 +391,7 @@ impl<'a> Checker<'a> {
                     .notes(asserted.iter().filter_map(|size| size.how.clone()))
                     .fix("assert what it makes", *span, format!("[{}]", list.join(", "))),
             );
+            *value = Value::blamed(None, value.made_at);
         }
     }
 }

@@ -1,14 +1,24 @@
 //! Whether the training fits the model.
 
-use super::{Checker, Value};
+use super::{Checker, Node, Value};
 use crate::diag::{Code, Diagnostic};
-use crate::net::{LayerId, LayerKind, Train};
-use crate::ops::datasets::DATASETS;
-use crate::ops::{self, Choice, given, losses, plural, sizes};
+use crate::net::{LayerId, LayerKind, NetLayer, Settings};
+use crate::ops::datasets::{DATASETS, Dataset};
+use crate::ops::{self, Choice, Shape, given, losses, plural, sizes};
 
 impl Checker<'_> {
-    pub(super) fn train(&mut self, train: &Train, outputs: &[Value]) {
-        let loss = &train.loss;
+    pub(super) fn train(&mut self, settings: &Settings, outputs: &[Value], body: &[Node]) {
+        let dataset = |data: &Choice| DATASETS.iter().find(|dataset| dataset.decl.name == data.decl.name);
+        let data = settings.data.as_ref().and_then(|data| Some((data, dataset(data)?)));
+        if let Some((data, dataset)) = data {
+            self.records(data, dataset);
+        }
+        if let Some(batch) = settings.batch.as_ref().filter(|batch| batch.value == 1) {
+            self.batch_of_one(batch, body);
+        }
+        let Some(loss) = &settings.loss else {
+            return;
+        };
         let [output] = outputs else {
             let title = format!("`{}` takes one output, but the model has {}", loss.decl.name, outputs.len());
             let named = self.net.outputs.first().map(|output| output.span);
@@ -40,8 +50,8 @@ impl Checker<'_> {
                 .note("leave the layer out, or take the loss `nll`");
             self.report(problem);
         }
-        if let Some(data) = &train.data {
-            self.data(data, loss, shape, output);
+        if let Some((data, dataset)) = data {
+            self.classes(data, dataset, loss, shape, output);
         }
     }
 
@@ -55,10 +65,35 @@ impl Checker<'_> {
         }
     }
 
-    fn data(&mut self, data: &Choice, loss: &Choice, output_shape: &[u64], output: &Value) {
-        let Some(dataset) = DATASETS.iter().find(|dataset| dataset.decl.name == data.decl.name) else {
+    /// A batch of one sample has one value a channel where a layer that normalises over the batch reads no map: PyTorch's
+    /// error in training. Blamed once, for the first such layer.
+    fn batch_of_one(&mut self, batch: &ops::Int, body: &[Node]) {
+        let Some((layer, shape)) = self.normalises_one(body) else {
             return;
         };
+        let title = format!("`{}` needs more than 1 value a channel in training", layer.name);
+        let problem = Diagnostic::new(Code::N0502, title, batch.span, "1 sample a step")
+            .label(layer.head, format!("normalises {}, of 1 value each", given(&shape)))
+            .note("the mean of one value is that value, so that nothing but 0 would be left of it");
+        self.report(problem.notes(batch.how.clone()));
+    }
+
+    /// The first layer that normalises over the batch and has one value a channel in a sample.
+    fn normalises_one(&self, nodes: &[Node]) -> Option<(&NetLayer, Shape)> {
+        nodes.iter().find_map(|node| {
+            let layer = self.net.layer(node.layer);
+            match (&layer.kind, node.inputs.as_slice()) {
+                (LayerKind::Op(op), [shape]) if op.layer.decl().name == "batch_norm" => {
+                    let values = shape.get(1..).map_or(1, ops::elements);
+                    (values == 1).then(|| (layer, shape.clone()))
+                }
+                _ => node.bodies.iter().find_map(|body| self.normalises_one(body)),
+            }
+        })
+    }
+
+    /// Whether the records of a data set fit the input.
+    fn records(&mut self, data: &Choice, dataset: &Dataset) {
         let name = data.decl.name;
         let [input] = self.net.inputs.as_slice() else {
             let title = format!("`{name}` feeds one input, but the model has {}", self.net.inputs.len());
@@ -84,9 +119,15 @@ impl Checker<'_> {
                 self.report(Diagnostic::new(Code::N0503, title, span, label));
             }
         }
+    }
+
+    /// Whether its classes fit the output.
+    fn classes(&mut self, data: &Choice, dataset: &Dataset, loss: &Choice, output_shape: &[u64], output: &Value) {
+        let name = data.decl.name;
         let classes = match data.args.get("classes") {
             Some(ops::Value::Words(words)) => Some(words.len()),
-            _ => dataset.classes.map(<[_]>::len),
+            Some(_) => None,
+            None => dataset.classes.map(<[_]>::len),
         };
         if let (Some(classes), [outputs]) = (classes, output_shape)
             && losses::takes_label(loss.decl)

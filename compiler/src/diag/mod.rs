@@ -55,10 +55,31 @@ pub struct Edit {
 pub struct Frame {
     /// ``in `ResBlock(n = 32)` ``
     pub text: String,
-    /// Where that block is used.
+    /// Where that block is used, or that repeat stands.
     pub used_at: Span,
+    /// Whether something is used there; a repeat just stands there.
+    pub is_use: bool,
     /// How often, when in a `repeat`.
     pub times: u64,
+}
+
+impl Frame {
+    /// What is told of the parts `around` a place, outermost first: innermost first, without what is blamed itself. A repeat
+    /// around a use is told with it: "used at line 20, repeated 10 times".
+    pub fn told(around: &[Frame], blamed: Span) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = Vec::new();
+        for frame in around {
+            match frames.last_mut() {
+                Some(last) if !last.is_use && last.times > 1 && frame.is_use => {
+                    *last = Frame { times: last.times, ..frame.clone() };
+                }
+                _ => frames.push(frame.clone()),
+            }
+        }
+        frames.retain(|frame| frame.used_at != blamed);
+        frames.reverse();
+        frames
+    }
 }
 
 /// One finding.
@@ -89,6 +110,29 @@ impl Diagnostic {
             fix: None,
             trace: Vec::new(),
         }
+    }
+
+    /// A finding blamed on a word: the name that was likely `meant`, as its label and its fix, or else a label.
+    pub fn meant(
+        code: Code,
+        title: impl Into<String>,
+        word: Span,
+        meant: Option<&str>,
+        otherwise: impl Into<String>,
+    ) -> Diagnostic {
+        match meant {
+            Some(meant) => Diagnostic::new(code, title, word, format!("did you mean `{meant}`?")).fix(
+                "write the name so",
+                word,
+                meant,
+            ),
+            None => Diagnostic::new(code, title, word, otherwise),
+        }
+    }
+
+    /// Adds a note that is of use only where there is no fix.
+    pub fn note_without_fix(self, text: impl FnOnce() -> String) -> Diagnostic {
+        if self.fix.is_none() { self.note(text()) } else { self }
     }
 
     /// Adds a secondary label.
@@ -129,5 +173,30 @@ impl Diagnostic {
     /// Error or warning, as the code says.
     pub fn severity(&self) -> Severity {
         self.code.severity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_tells_a_repeat_with_its_use_and_leaves_out_what_is_blamed() {
+        let frame = |text: &str, start: u32, is_use, times| Frame {
+            text: text.to_owned(),
+            used_at: Span { start, end: start + 1, ..Span::default() },
+            is_use,
+            times,
+        };
+        let around = [
+            frame("outer", 0, false, 4),
+            frame("Block", 1, true, 1),
+            frame("inner", 2, false, 3),
+            frame("iteration", 3, false, 1),
+            frame("shared", 4, true, 1),
+        ];
+        let told = Frame::told(&around, Span { start: 4, end: 5, ..Span::default() });
+        let expected = [frame("iteration", 3, false, 1), frame("inner", 2, false, 3), frame("Block", 1, true, 4)];
+        assert_eq!(told, expected);
     }
 }

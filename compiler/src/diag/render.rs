@@ -90,7 +90,8 @@ pub fn short(diagnostic: &Diagnostic, sources: &Sources) -> String {
 pub fn notes(diagnostic: &Diagnostic, sources: &Sources) -> Vec<String> {
     let home = diagnostic.primary().file;
     let trace = diagnostic.trace.iter().map(|frame| {
-        let mut line = format!("{}, used at line {}", frame.text.trim_end(), sources.line(frame.used_at));
+        let at = if frame.is_use { "used at" } else { "at" };
+        let mut line = format!("{}, {at} line {}", frame.text.trim_end(), sources.line(frame.used_at));
         if frame.used_at.file != home {
             line += &format!(" of {}", sources.file(frame.used_at.file).path);
         }

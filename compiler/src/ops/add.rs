@@ -45,7 +45,7 @@ impl Layer for Add {
             let diagnostic = Diagnostic::new(Code::N0303, title, site.head, "adds values of one shape")
                 .label(first.made_at, format!("this makes {}", given(&first.shape)))
                 .label(other.made_at, format!("this makes {}", given(&other.shape)));
-            return Err(Failure::with(diagnostic, first.shape.clone()));
+            return Err(diagnostic.into());
         }
         Ok(Facts::same(&first.shape))
     }

@@ -118,6 +118,8 @@ pub struct Int {
 /// A bound argument's value.
 #[derive(Clone, Debug)]
 pub enum Value {
+    /// What could not be bound; it was reported.
+    Missing,
     /// An integer.
     Int(Int),
     /// Several integers: one for each axis, or the sizes of a view.
@@ -222,6 +224,7 @@ impl std::fmt::Display for Value {
             format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(", "))
         }
         match self {
+            Value::Missing => f.write_str("?"),
             Value::Int(int) => write!(f, "{}", int.value),
             Value::Ints(ints) => f.write_str(&list(ints, |int| int.value.to_string())),
             Value::Number(number) => write!(f, "{number}"),

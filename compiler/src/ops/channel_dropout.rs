@@ -41,7 +41,10 @@ impl Layer for ChannelDropout {
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {
-        site.map()?;
-        Ok(Facts::same(&site.input().shape))
+        let shape = &site.input().shape;
+        match site.map() {
+            Ok(_) => Ok(Facts::same(shape)),
+            Err(failure) => Err(Failure::with(failure.diagnostic, shape.clone())),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! `linear`: a fully connected layer on the last dimension.
 
 use super::{
-    Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, Window, elements, given, plural, sizes,
+    Arg, Args, Decl, Default, Example, Facts, Failure, Kind, Layer, Shape, Site, Weight, Window, elements, given,
+    plural, sizes,
 };
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{self, Kind as Op, ValueId};
@@ -45,6 +46,11 @@ impl Layer for Linear {
         true
     }
 
+    fn output_of_unknown(&self, args: &Args) -> Option<Shape> {
+        // Without a stated size it takes nothing but a flat input.
+        args.int("in").is_none().then(|| vec![args.size("out")])
+    }
+
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
         let (&inputs, rows) = of.shapes[0].split_last().unwrap_or((&1, &[]));
         let linear = ir::Linear { rows: elements(rows), inputs, outputs: of.args.size("out") };
@@ -74,6 +80,7 @@ impl Layer for Linear {
                 let diagnostic = Diagnostic::new(Code::N0302, title, stated.span, "stated here")
                     .label(input.made_at, format!("this makes {}", given(shape)))
                     .notes(stated.how.clone())
+                    .notes(input.flat_of.as_ref().map(|map| format!("{} = {features}", sizes(map))))
                     .note(format!(
                         "at run time this would be a product of 1 x {features} by {} x {out} (one sample)",
                         stated.value

@@ -40,7 +40,10 @@ impl Layer for LogSoftmax {
         let dim = site.args.size("dim") as usize;
         if dim > shape.len() {
             let title = format!("`{}` sums over dimension {dim}, but is given {}", site.name, given(shape));
-            let label = format!("there are dimensions 1 to {}", shape.len());
+            let label = match shape.len() {
+                1 => "there is dimension 1 alone".to_owned(),
+                count => format!("there are dimensions 1 to {count}"),
+            };
             let span = site.args.span("dim").unwrap_or(site.head);
             let diagnostic = Diagnostic::new(Code::N0308, title, span, label)
                 .label(site.input().made_at, format!("this makes {}", given(shape)))

@@ -146,6 +146,8 @@ pub struct Example {
 pub struct Incoming {
     /// Its shape, per sample.
     pub shape: Shape,
+    /// The map that it was made flat from, if it was.
+    pub flat_of: Option<Shape>,
     /// Where the layer stands that made it.
     pub made_at: Span,
 }

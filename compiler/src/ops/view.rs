@@ -1,7 +1,8 @@
 //! `view`: the same elements in another shape.
 
 use super::{
-    Arg, Args, Decl, Default, Example, Facts, Failure, Kind, Layer, Shape, Site, Window, elements, given, plural, sizes,
+    Arg, Args, Decl, Default, Example, Facts, Failure, Int, Kind, Layer, Shape, Site, Window, elements, given, plural,
+    sizes,
 };
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{Kind as Op, ValueId};
@@ -32,8 +33,9 @@ impl Layer for View {
     }
 
     fn output_of_unknown(&self, args: &Args) -> Option<Shape> {
-        let sizes = args.axes("sizes")?.iter().map(|size| size.value);
-        sizes.skip(1).map(|size| u64::try_from(size).ok().filter(|&size| size > 0)).collect()
+        let [batch, sizes @ ..] = args.axes("sizes")? else { return None };
+        let sizes = sizes.iter().map(|size| size.value).filter(|_| batch.value == -1 && !sizes.is_empty());
+        sizes.map(|size| u64::try_from(size).ok().filter(|&size| size > 0)).collect()
     }
 
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
@@ -46,16 +48,7 @@ impl Layer for View {
         };
         let asked = || rest.iter().map(|size| size.value.max(0).unsigned_abs()).collect::<Vec<u64>>();
         if batch.value != -1 {
-            let title = format!("a view begins with -1, the batch, not with {}", batch.value);
-            let mut all = vec![batch.value.max(0).unsigned_abs()];
-            all.extend(asked());
-            let diagnostic =
-                Diagnostic::new(Code::N0309, title, batch.span, "the batch is implicit: shapes are of one sample").fix(
-                    "begin with the batch",
-                    batch.span.before(),
-                    "-1, ",
-                );
-            return Err(Failure::with(diagnostic, all));
+            return Err(self.without_batch(site, batch, asked()));
         }
         if let Some(negative) = rest.iter().find(|size| size.value < 1) {
             let title = format!("a view's sizes are at least 1, not {}", negative.value);
@@ -83,8 +76,7 @@ impl Layer for View {
         let input = site.input();
         let (has, wants) = (elements(&input.shape), elements(&output));
         if has != wants {
-            let title =
-                format!("a view of {} has {wants} value{}, but is given {has}", sizes(&output), plural(wants as usize));
+            let title = format!("a view of {wants} value{} is given {has}", plural(wants as usize));
             let diagnostic = Diagnostic::new(
                 Code::N0306,
                 title,
@@ -96,6 +88,7 @@ impl Layer for View {
                 [_] => format!("{} comes in", given(&input.shape)),
                 shape => format!("{} = {has}", sizes(shape)),
             })
+            .notes((rest.len() > 1).then(|| format!("{} = {wants}", sizes(&output))))
             .notes(rest.iter().filter_map(|size| size.how.clone()));
             let fix = (rest.len() == 1).then(|| rest[0].span);
             let diagnostic = match fix {
@@ -105,5 +98,24 @@ impl Layer for View {
             return Err(Failure::with(diagnostic, output));
         }
         Ok(Facts { output, window: Window::Reshapes, ..Facts::default() })
+    }
+}
+
+impl View {
+    /// A view whose first size is not -1: it names the batch, or forgets it.
+    fn without_batch(&self, site: &Site<'_>, batch: &Int, rest: Shape) -> Box<Failure> {
+        let title = format!("a view begins with -1, the batch, not with {}", batch.value);
+        let label = "the batch is implicit: shapes are of one sample";
+        let diagnostic = Diagnostic::new(Code::N0309, title, batch.span, label).notes(batch.how.clone());
+        let count = elements(&site.input().shape);
+        let all: Shape = std::iter::once(batch.value.max(0).unsigned_abs()).chain(rest.iter().copied()).collect();
+        if !rest.is_empty() && elements(&rest) == count {
+            return Failure::with(diagnostic.fix("write -1 for the batch", batch.span, "-1"), rest);
+        }
+        if elements(&all) == count {
+            let fix = site.fixes.value_before(batch.span, "begin with the batch", "-1");
+            return Failure::with(diagnostic.maybe_fix(fix), all);
+        }
+        diagnostic.into()
     }
 }

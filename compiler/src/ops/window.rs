@@ -61,8 +61,8 @@ impl Sliding {
     fn too_large(&self, site: &Site<'_>, spatial: &[u64], axis: usize) -> Box<Failure> {
         let (size, padding, reach) = (spatial[axis], self.padding[axis], self.reach(axis));
         let kernel = sizes(&self.kernel);
-        let title = format!("a window of {kernel} does not fit a map of {}", sizes(spatial));
-        let mut error = site.error(Code::N0304, title, format!("`{}` needs at least {reach} here", site.name));
+        let title = format!("`{}` has a window of {kernel}, but is given a map of {}", site.name, sizes(spatial));
+        let mut error = site.error(Code::N0304, title, format!("needs a map of at least {reach} here"));
         if self.dilation[axis] > 1 {
             error = error
                 .note(format!("a kernel of {} with dilation {} spans {reach}", self.kernel[axis], self.dilation[axis]));
@@ -113,11 +113,15 @@ impl Sliding {
         let lost: Vec<String> = drops
             .iter()
             .map(|&axis| {
-                format!("{} of {} {}", left_over(axis), spatial[axis], axis_name(axis, spatial.len(), spatial[axis]))
+                let name = |count| axis_name(axis, spatial.len(), count);
+                match left_over(axis) {
+                    1 => format!("the last {}", name(1)),
+                    count => format!("the last {count} of {} {}", spatial[axis], name(spatial[axis])),
+                }
             })
             .collect();
         let title = format!("`{}` drops the edge of a map of {}", site.name, sizes(spatial));
-        let label = format!("leaves out the last {}", lost.join(" and "));
+        let label = format!("leaves out {}", lost.join(" and "));
         Some(site.error(Code::N0905, title, label).note(format!(
             "{} window{} of {}, {} apart, cover {}",
             outputs[axis],

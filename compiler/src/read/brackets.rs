@@ -1,6 +1,8 @@
 //! The one look at DSL text that comes before the grammar: brackets are balanced and not nested too deep, there are not too
 //! many statements and words, and no name is too long. Iterative, so that nothing recurses on hostile text.
 
+use std::ops::Range;
+
 use crate::diag::{Code, Diagnostic};
 use crate::limits;
 use crate::ops::thousands;
@@ -74,7 +76,9 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
                     let title = format!("a `{}` is closed by `{}`", bytes[opened] as char, closing as char);
                     let label = format!("expected `{}`", partner(bytes[opened]));
                     return Err(Box::new(
-                        Diagnostic::new(Code::N0102, title, place(at), label).label(place(opened), "opened here"),
+                        Diagnostic::new(Code::N0102, title, place(at), label)
+                            .label(place(opened), "opened here")
+                            .notes(floor_division(&text[opened..])),
                     ));
                 }
                 Some(_) => {}
@@ -95,19 +99,51 @@ pub(super) fn check(text: &str, span: Span, limits: Limits) -> Result<(), Box<Di
         None => Ok(()),
         Some(opened) => {
             let title = format!("a `{}` is never closed", bytes[opened] as char);
-            Err(Box::new(Diagnostic::new(
-                Code::N0102,
-                title,
-                place(opened),
-                format!("its `{}` is missing", partner(bytes[opened])),
-            )))
+            let label = format!("its `{}` is missing", partner(bytes[opened]));
+            let problem = Diagnostic::new(Code::N0102, title, place(opened), label);
+            Err(Box::new(problem.notes(floor_division(&text[opened..]))))
         }
     }
+}
+
+/// When a bracket that is not closed has a `//` behind it on its line: what that does.
+fn floor_division(opened: &str) -> Option<String> {
+    let line = opened.lines().next().unwrap_or_default();
+    let is_value = line.starts_with(['(', '[']) && line.contains("//");
+    is_value.then(|| "`//` begins a comment, up to the end of its line; `/` divides, without remainder".to_owned())
 }
 
 /// The error for brackets or collections inside each other, more than the limit.
 pub(super) fn too_deep(span: Span) -> Diagnostic {
     Diagnostic::new(Code::N0108, format!("nested more than {} deep", limits::NESTING), span, "one level too many")
+}
+
+/// White space and comments of a text that [`check`] found right, each run of them one range.
+pub(super) fn blanks(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut blanks: Vec<Range<usize>> = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let length = match rest {
+            [b'/', b'/', ..] => rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()),
+            [b' ' | b'\t' | b'\r' | b'\n', ..] => 1,
+            [b'"', ..] => {
+                at += string_length(rest).unwrap_or(rest.len());
+                continue;
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        match blanks.last_mut().filter(|last| last.end == at) {
+            Some(last) => last.end += length,
+            None => blanks.push(at..at + length),
+        }
+        at += length;
+    }
+    blanks
 }
 
 /// Whether a byte can be in a name or number.
@@ -132,5 +168,17 @@ fn partner(open: u8) -> char {
         b'(' => ')',
         b'[' => ']',
         _ => '}',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_runs_of_white_space_and_comments_outside_of_texts() {
+        let blanks = |text: &str| blanks(text).into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>();
+        assert_eq!(blanks("a // b\n  c\"// d\" e//"), [" // b\n  ", " ", "//"]);
+        assert_eq!(blanks("a/b"), [""; 0]);
     }
 }

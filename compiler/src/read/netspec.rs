@@ -1,12 +1,14 @@
 //! `.netspec` text to AST, by the grammar in `netspec.pest`; also the values of YAML.
 
+use std::ops::Range;
+
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 use pest::iterators::{Pair, Pairs};
 
 use super::{brackets, limit_params};
 use crate::ast::*;
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, nearest};
 use crate::limits;
 use crate::source::{FileId, Span};
 
@@ -26,7 +28,7 @@ pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) 
         diagnostics.push(*problem);
         return Spec::default();
     }
-    let mut reader = Reader { file, base: 0, diagnostics };
+    let mut reader = Reader { file, base: 0, blanks: brackets::blanks(text), diagnostics };
     let mut spec = Spec::default();
     match Grammar::parse(Rule::file, text) {
         Ok(mut pairs) => reader.spec(pairs.next(), &mut spec),
@@ -54,7 +56,8 @@ pub(super) fn value(text: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) -
         diagnostics.push(*problem);
         return None;
     }
-    let mut reader = Reader { file: span.file, base: span.start as usize, diagnostics };
+    let blanks = brackets::blanks(text);
+    let mut reader = Reader { file: span.file, base: span.start as usize, blanks, diagnostics };
     let before = reader.diagnostics.len();
     match Grammar::parse(Rule::one_value, text) {
         Ok(mut pairs) => {
@@ -76,10 +79,17 @@ pub(crate) const RESERVED: &[&str] = &[
     "unrolled", "from", "as",
 ];
 
+/// The words that begin a statement, and what else a slip of the pen may have meant to stand behind one.
+const STATEMENT_WORDS: &[&str] = &["input", "output", "shared", "skip", "project", "branch", "repeat", "from"];
+/// The words that begin an item of the file.
+const ITEM_WORDS: &[&str] = &["block", "model", "train"];
+
 struct Reader<'a> {
     file: FileId,
     /// Where the parsed text begins in the file.
     base: usize,
+    /// White space and comments of the parsed text, in order.
+    blanks: Vec<Range<usize>>,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -97,9 +107,17 @@ impl Reader<'_> {
         }
     }
 
+    /// Where a pair stands, without the white space and the comments behind it: a rule that ends in something optional takes
+    /// them too.
     fn span(&self, pair: &Pair<'_, Rule>) -> Span {
-        let span = pair.as_span();
-        Span::new(self.file, self.base + span.start()..self.base + span.end())
+        let (start, mut end) = (pair.as_span().start(), pair.as_span().end());
+        let behind = self.blanks.partition_point(|blank| blank.start < end);
+        if let Some(blank) = behind.checked_sub(1).map(|last| &self.blanks[last])
+            && blank.end >= end
+        {
+            end = blank.start.max(start);
+        }
+        Span::new(self.file, self.base + start..self.base + end)
     }
 
     fn ident(&self, pair: &Pair<'_, Rule>) -> Ident {
@@ -194,7 +212,11 @@ impl Reader<'_> {
         let (name, params) = self.head(&mut parts);
         let mut shared = Vec::new();
         let mut place = Place { inputs: None, outputs: None, shared: Some(&mut shared) };
-        let body = self.body_of(parts, span, &mut place);
+        let mut body = self.body_of(parts, span, &mut place);
+        if body.statements.is_empty() {
+            let owner = format!("the block `{}`", name.text);
+            self.empty(&owner, &mut body);
+        }
         Block { name, params, shared, body }
     }
 
@@ -204,7 +226,13 @@ impl Reader<'_> {
         let (name, params) = self.head(&mut parts);
         let (mut inputs, mut outputs, mut shared) = (Vec::new(), Vec::new(), Vec::new());
         let mut place = Place { inputs: Some(&mut inputs), outputs: Some(&mut outputs), shared: Some(&mut shared) };
-        let body = self.body_of(parts, span, &mut place);
+        let mut body = self.body_of(parts, span, &mut place);
+        if body.statements.is_empty() {
+            let title = format!("`{}` has no layers", name.text);
+            let problem = Diagnostic::new(Code::N0114, title, name.span, "no layer stands in it");
+            self.report(problem.note("write some, as in `flatten; linear(10);`"));
+            body.statements.push(missing(span.after()));
+        }
         Model { name, params, inputs, shared, body, outputs }
     }
 
@@ -218,42 +246,65 @@ impl Reader<'_> {
         Body { statements: Vec::new(), span }
     }
 
-    fn inner_body(&mut self, pair: Pair<'_, Rule>) -> Body {
-        self.body(pair, &mut Place { inputs: None, outputs: None, shared: None })
+    /// The body of what `owner` names, in which only layers stand.
+    fn inner_body(&mut self, pair: Pair<'_, Rule>, owner: &str) -> Body {
+        let mut body = self.body(pair, &mut Place { inputs: None, outputs: None, shared: None });
+        if body.statements.is_empty() {
+            self.empty(owner, &mut body);
+        }
+        body
+    }
+
+    /// Reports a body without layers.
+    fn empty(&mut self, owner: &str, body: &mut Body) {
+        let problem = Diagnostic::new(Code::N0114, format!("{owner} has no layers"), body.span, "no layer stands here");
+        self.report(problem.fix("write `identity` where nothing shall change", body.span, "{ identity; }"));
+        body.statements.push(missing(body.span));
     }
 
     fn body(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) -> Body {
         let span = self.span(&pair);
         let mut statements = Vec::new();
-        for part in pair.into_inner() {
+        let mut parts = pair.into_inner().peekable();
+        while let Some(part) = parts.next() {
             let whole = self.span(&part);
             match part.as_rule() {
                 Rule::input => self.input(part, place),
                 Rule::output => self.output(part, place),
                 Rule::shared => self.shared(part, place),
+                Rule::layer if self.is_mistyped(&part, parts.peek()) => {
+                    // What stands behind the word belongs to it, and was not read.
+                    parts.next_if(|next| next.as_rule() == Rule::junk);
+                    statements.push(missing(whole));
+                }
                 Rule::skip | Rule::branch | Rule::repeat | Rule::from | Rule::layer => {
                     let statement = self.statement(part);
                     statements.push(statement);
                 }
                 Rule::junk => {
                     self.junk(part, Rule::one_statement);
-                    statements.push(Statement {
-                        kind: StatementKind::Missing,
-                        name: None,
-                        shape: None,
-                        head: whole,
-                        span: whole,
-                    });
+                    statements.push(missing(whole));
                 }
                 _ => {}
             }
         }
-        if statements.is_empty() {
-            let problem = Diagnostic::new(Code::N0114, "an empty body", span, "no layer stands here")
-                .note("write `identity;` for a branch that changes nothing");
-            self.report(problem);
-        }
         Body { statements, span }
+    }
+
+    /// Whether a bare word with more behind it on its line is a word that begins statements, mistyped; then it was reported.
+    fn is_mistyped(&mut self, layer: &Pair<'_, Rule>, next: Option<&Pair<'_, Rule>>) -> bool {
+        let parts: Vec<Rule> = layer.clone().into_inner().map(|part| part.as_rule()).collect();
+        let word = self.span(layer);
+        let next_is_on_its_line = next.is_some_and(|next| !layer.as_str().contains('\n') && next.as_str() != "}");
+        let is_bare = parts == [Rule::call, Rule::missing_semicolon] && !layer.as_str().contains('(');
+        if !is_bare || !next_is_on_its_line {
+            return false;
+        }
+        let text = layer.as_str().split_whitespace().next().unwrap_or_default();
+        let problem = mistyped(text, word, STATEMENT_WORDS);
+        let is_mistyped = problem.is_some();
+        problem.into_iter().for_each(|problem| self.report(problem));
+        is_mistyped
     }
 
     fn input(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {
@@ -298,7 +349,7 @@ impl Reader<'_> {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = self.ident(&part),
-                Rule::body => body = Some(self.inner_body(part)),
+                Rule::body => body = Some(self.inner_body(part, &format!("`{}`", name.text))),
                 _ => {}
             }
         }
@@ -327,7 +378,15 @@ impl Reader<'_> {
                 Rule::value => count = Some(self.value(part)),
                 Rule::tied_word => tied = Some(place),
                 Rule::unrolled_word => unrolled = Some(place),
-                Rule::body => bodies.push(self.inner_body(part)),
+                Rule::body => {
+                    let owner = match rule {
+                        Rule::branch => "an arm",
+                        Rule::repeat => "`repeat`",
+                        _ if bodies.is_empty() => "`skip`",
+                        _ => "`project`",
+                    };
+                    bodies.push(self.inner_body(part, owner));
+                }
                 Rule::label => {
                     statement.name =
                         part.into_inner().find(|part| part.as_rule() == Rule::name).map(|name| self.ident(&name));
@@ -337,21 +396,12 @@ impl Reader<'_> {
                         part.into_inner().find(|part| part.as_rule() == Rule::list).map(|list| self.list(list));
                 }
                 Rule::missing_semicolon => {
-                    // The empty place stands before the next statement; `;` belongs behind this one's last word.
-                    let end = statement.shape.as_ref().map(|shape| shape.span);
-                    let end = end.or(statement.name.as_ref().map(|name| name.span));
-                    let end = end.unwrap_or(match &statement.kind {
-                        StatementKind::Call(call) => call.span,
-                        _ => names.last().map_or(place, |name| name.span),
-                    });
-                    statement.span.end = end.end;
-                    self.report(
-                        Diagnostic::new(Code::N0101, "a `;` is missing", end.after(), "expected `;` here").fix(
-                            "end the statement",
-                            end.after(),
-                            ";",
-                        ),
-                    );
+                    let end = span.after();
+                    self.report(Diagnostic::new(Code::N0101, "a `;` is missing", end, "expected `;` here").fix(
+                        "end the statement",
+                        end,
+                        ";",
+                    ));
                 }
                 _ => {}
             }
@@ -531,28 +581,20 @@ impl Reader<'_> {
     }
 
     fn number(&mut self, text: &str, span: Span) -> ExprKind {
-        if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return ExprKind::Int(text.parse().unwrap_or_else(|_| {
-                let digits = text.len();
-                self.report(
-                    Diagnostic::new(
-                        Code::N0109,
-                        "a number that does not fit 64 bits",
-                        span,
-                        format!("has {digits} digits"),
-                    )
-                    .note(format!("the largest is {}", i64::MAX)),
-                );
-                0
-            }));
-        }
-        match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => ExprKind::Float(number),
-            _ => {
-                self.report(Diagnostic::new(Code::N0109, "a number that does not fit 64 bits", span, "too large"));
-                ExprKind::Float(0.0)
-            }
-        }
+        let is_integer = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = match is_integer {
+            true => text.parse().ok().map(ExprKind::Int),
+            false => text.parse().ok().filter(|number: &f64| number.is_finite()).map(ExprKind::Float),
+        };
+        number.unwrap_or_else(|| {
+            let label = if is_integer { format!("has {} digits", text.len()) } else { "too large".to_owned() };
+            let problem = Diagnostic::new(Code::N0109, "a number that does not fit 64 bits", span, label);
+            self.report(match is_integer {
+                true => problem.note(format!("the largest is {}", i64::MAX)),
+                false => problem,
+            });
+            ExprKind::Missing
+        })
     }
 
     /// Says what is wrong with a text that no rule fitted, by reading it once more as what it should have been.
@@ -561,6 +603,18 @@ impl Reader<'_> {
             return;
         }
         let (text, start) = (pair.as_str(), pair.as_span().start());
+        let words = match wanted {
+            Rule::one_statement => STATEMENT_WORDS,
+            Rule::one_item => ITEM_WORDS,
+            _ => &[],
+        };
+        let word = &text[..word_length(text)];
+        let place = self.base + start..self.base + start + word.len();
+        let is_call = text[word.len()..].trim_start().starts_with('(');
+        if let Some(problem) = mistyped(word, Span::new(self.file, place), words).filter(|_| !is_call) {
+            self.report(problem);
+            return;
+        }
         let problem = match Grammar::parse(wanted, text) {
             Err(error) => self.expected(text, start, error),
             // Only a text that is right where it is not allowed comes here.
@@ -580,24 +634,109 @@ impl Reader<'_> {
             }
             ErrorVariant::CustomError { .. } => Vec::new(),
         };
-        wanted.sort_by_key(|word| (word.starts_with('`'), *word));
+        let is_closing = |word: &str| matches!(word, "`)`" | "`]`" | "`}`");
+        wanted.sort_by_key(|word| (word.starts_with('`'), is_closing(word), *word));
         wanted.dedup();
-        let rest = &text[at..];
-        let length = match rest.chars().next() {
-            None => 0,
-            Some(first) if first.is_alphanumeric() || first == '_' => {
-                rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len())
+        // An operator could stand behind every value, and says nothing of what is wrong.
+        if wanted.iter().any(|word| *word != OPERATOR) {
+            wanted.retain(|word| *word != OPERATOR);
+        }
+        let is_part_of_word = |c: char| c.is_alphanumeric() || c == '_';
+        // A word is shown whole, also when only a letter in it is wrong.
+        let from = match text[at..].starts_with(is_part_of_word) {
+            true => {
+                at - text[..at].chars().rev().take_while(|&c| is_part_of_word(c)).map(char::len_utf8).sum::<usize>()
             }
-            Some(first) => first.len_utf8(),
+            false => at,
         };
-        let found = if length == 0 { "the end".to_owned() } else { format!("`{}`", shorten(&rest[..length])) };
-        let title = match wanted.as_slice() {
-            [] => format!("unexpected {}", if length == 0 { "end" } else { &found }),
-            wanted => format!("expected {}, found {found}", join_or(wanted)),
+        let found = &text[from..from + token_length(&text[from..])];
+        let place = self.base + start + from;
+        let place = Span::new(self.file, place..place + found.len());
+        let quoted = format!("`{}`", shorten(found));
+        if found.starts_with(is_part_of_word) && word_length(found) < found.len() {
+            let is_number = found.starts_with(|c: char| c.is_ascii_digit());
+            return match (is_number, found.parse::<f64>().is_ok(), wanted == [NAME]) {
+                (true, true, _) => Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, ""),
+                (true, _, false) => {
+                    let title = format!("{quoted} is neither a number nor a name");
+                    Diagnostic::new(Code::N0101, title, place, "digits and letters in one word")
+                }
+                _ => Diagnostic::new(Code::N0101, format!("{quoted} is no name"), place, NAME_RULE),
+            };
+        }
+        if found == "==" && wanted.contains(&"`=`") {
+            let problem = Diagnostic::new(Code::N0101, "expected `=`, found `==`", place, "");
+            return problem.fix("give the argument with `=`", place, "=");
+        }
+        if found == "as" && wanted == ["`;`"] {
+            return Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, "a name stands before the `:`");
+        }
+        if found == "#" || found == "/*" {
+            return Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, "a comment begins with `//`");
+        }
+        let near = nearest(found, wanted.iter().map(|word| word.trim_matches('`')).filter(|word| word.len() > 2));
+        let problem = match found {
+            "" => Diagnostic::new(Code::N0101, unexpected(&wanted, "the end"), place, ""),
+            _ => Diagnostic::new(Code::N0101, unexpected(&wanted, &quoted), place, ""),
         };
-        let place = self.base + start + at;
-        Diagnostic::new(Code::N0101, title, Span::new(self.file, place..place + length), "")
+        match near {
+            Some(near) => {
+                let mut problem = problem.fix("write the word so", place, near);
+                problem.labels[0].text = format!("did you mean `{near}`?");
+                problem
+            }
+            None => problem,
+        }
     }
+}
+
+/// What can be a name.
+pub(super) const NAME_RULE: &str = "letters, digits and `_`, and no digit first";
+const NAME: &str = "a name";
+const OPERATOR: &str = "an operator";
+
+/// `expected …, found …`.
+fn unexpected(wanted: &[&str], found: &str) -> String {
+    match wanted {
+        [] => format!("unexpected {}", found.strip_prefix("the ").unwrap_or(found)),
+        wanted => format!("expected {}, found {found}", join_or(wanted)),
+    }
+}
+
+/// Bytes of the name that a text begins with.
+fn word_length(text: &str) -> usize {
+    match text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        true => text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len()),
+        false => 0,
+    }
+}
+
+/// Bytes of what a reader sees as one thing at the beginning of a text: a word, an operator, or a character.
+fn token_length(text: &str) -> usize {
+    const OPERATORS: &[&str] = &["->", "/*", "=>", "==", "!=", "<=", ">=", "**", "::", "&&", "||"];
+    match text.chars().next() {
+        None => 0,
+        Some(first) if first.is_alphanumeric() || first == '_' => {
+            let is_inside = |c: char| c.is_alphanumeric() || c == '_' || (c == '.' && first.is_ascii_digit());
+            text.find(|c| !is_inside(c)).unwrap_or(text.len())
+        }
+        Some(first) => {
+            OPERATORS.iter().find(|&&operator| text.starts_with(operator)).map_or(first.len_utf8(), |found| found.len())
+        }
+    }
+}
+
+/// The error for a word that is nearly one of `words`.
+fn mistyped(word: &str, place: Span, words: &[&'static str]) -> Option<Diagnostic> {
+    let near = nearest(word, words.iter().copied()).filter(|near| *near != word)?;
+    let problem =
+        Diagnostic::new(Code::N0101, format!("unknown word `{word}`"), place, format!("did you mean `{near}`?"));
+    Some(problem.fix("write the word so", place, near))
+}
+
+/// A statement that was reported.
+fn missing(span: Span) -> Statement {
+    Statement { kind: StatementKind::Missing, name: None, shape: None, head: span, span }
 }
 
 fn misplaced(what: &str, where_it_belongs: &str, span: Span) -> Diagnostic {
@@ -607,7 +746,7 @@ fn misplaced(what: &str, where_it_belongs: &str, span: Span) -> Diagnostic {
 /// What a user calls what the grammar looked for; never a rule's name.
 fn word_for(rule: Rule) -> Option<&'static str> {
     Some(match rule {
-        Rule::name | Rule::param => "a name",
+        Rule::name | Rule::param => NAME,
         Rule::value | Rule::product | Rule::unary | Rule::number | Rule::text | Rule::positional | Rule::tuple => {
             "a value"
         }
@@ -624,14 +763,17 @@ fn word_for(rule: Rule) -> Option<&'static str> {
         Rule::semicolon | Rule::missing_semicolon => "`;`",
         Rule::equals => "`=`",
         Rule::comma => "`,`",
-        Rule::plus | Rule::minus | Rule::times | Rule::over => "an operator",
-        Rule::setting => "a setting",
+        Rule::plus | Rule::minus | Rule::times | Rule::over => OPERATOR,
+        Rule::setting | Rule::one_setting => "a setting",
+        Rule::one_statement => "a layer",
+        Rule::one_value => "a value",
         Rule::block | Rule::block_word => "`block`",
         Rule::model | Rule::model_word => "`model`",
         Rule::train | Rule::train_word => "`train`",
         Rule::project_word => "`project`",
         Rule::tied_word => "`tied`",
         Rule::unrolled_word => "`unrolled`",
+        Rule::one_item => "`block`, `model` or `train`",
         Rule::EOI => "the end",
         _ => return None,
     })
@@ -647,7 +789,7 @@ fn join_or(words: &[&str]) -> String {
 
 /// At most 40 characters of a word.
 fn shorten(word: &str) -> String {
-    if word.chars().count() <= 40 { word.to_owned() } else { word.chars().take(37).chain("...".chars()).collect() }
+    if word.chars().count() <= 40 { word.to_owned() } else { word.chars().take(39).chain(['…']).collect() }
 }
 
 /// The text between quotes, with `\n`, `\t`, `\\` and `\"` read.

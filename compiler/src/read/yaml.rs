@@ -83,7 +83,7 @@ impl<'a> Page<'a> {
         let line = self.slice(self.first_line(span));
         match line.char_indices().nth(40) {
             None => format!("`{line}`"),
-            Some(_) => format!("`{}...`", line.chars().take(37).collect::<String>()),
+            Some(_) => format!("`{}…`", line.chars().take(39).collect::<String>()),
         }
     }
 
@@ -103,7 +103,7 @@ impl<'a> Page<'a> {
         let limit = limits::NESTING;
         Diagnostic::new(
             Code::N0108,
-            format!("lists and maps are nested more than {limit} deep"),
+            format!("lists and mappings are nested more than {limit} deep"),
             self.character(at),
             format!("level {} begins here", limit + 1),
         )

@@ -2,7 +2,7 @@
 
 use super::{Resolver, Scope};
 use crate::ast::{Arg, Expr, ExprKind, Ident};
-use crate::diag::{Code, Diagnostic, did_you_mean};
+use crate::diag::{Code, Diagnostic, Edit, Fix, nearest};
 use crate::ops::initialisers::{self, INITIALISERS};
 use crate::ops::{self, Args, Bound, Choice, Decl, Default, Int, Kind, NumberRange, Value, plural};
 use crate::source::Span;
@@ -27,37 +27,63 @@ impl<'a> Resolver<'a> {
         scope: &mut Scope<'a>,
         range: Code,
     ) -> Option<Args> {
+        let (args, complete) = self.bind_all(decl, name, args, scope, range);
+        complete.then_some(args)
+    }
+
+    /// As [`Resolver::bind`], with what could be bound and whether that is all of it.
+    fn bind_all(
+        &mut self,
+        decl: &'static Decl,
+        name: &Ident,
+        args: &'a [Arg],
+        scope: &mut Scope<'a>,
+        range: Code,
+    ) -> (Args, bool) {
         if let [ops::Arg { kind: Kind::Sizes, .. }] = decl.args {
-            return self.bind_sizes(decl, name, args, scope);
+            let args = self.bind_sizes(decl, name, args, scope);
+            return (args.clone().unwrap_or_default(), args.is_some());
         }
         let mut given: Vec<Option<(&'a Expr, Span)>> = vec![None; decl.args.len()];
         let mut complete = true;
+        let names: Vec<&str> = decl.args.iter().map(|arg| arg.name).collect();
         // `3 -> 8` is `in` and the first argument; so `in` does not count as a position.
         let first_by_position = args.iter().position(|arg| arg.name.is_none());
         for (place, arg) in args.iter().enumerate() {
-            self.count_argument(arg.value.span)?;
+            if self.count_argument(arg.value.span).is_none() {
+                return (Args::default(), false);
+            }
             let index = match &arg.name {
-                Some(arg_name) => decl.args.iter().position(|declared| declared.name == arg_name.text),
-                None if first_by_position == Some(place) && !decl.args.is_empty() => Some(0),
+                Some(arg_name) => names.iter().position(|declared| *declared == arg_name.text),
+                None if first_by_position == Some(place) && !names.is_empty() => Some(0),
                 None => None,
             };
-            let Some(index) = index else {
-                complete = false;
-                let names: Vec<&str> = decl.args.iter().map(|arg| arg.name).collect();
-                self.report(no_such_argument(&name.text, arg, &names));
-                continue;
-            };
-            if let Some((_, first)) = given[index] {
-                complete = false;
-                self.report(given_twice(&name.text, decl.args[index].name, arg, first));
+            if let Some(index) = index {
+                if let Some((_, first)) = given[index] {
+                    complete = false;
+                    self.report(given_twice(&name.text, names[index], arg, first));
+                    continue;
+                }
+                given[index] = Some((&arg.value, arg.value.span));
                 continue;
             }
-            given[index] = Some((&arg.value, arg.value.span));
+            complete = false;
+            let meant = arg.name.as_ref().and_then(|arg_name| meant(&arg_name.text, &names));
+            if let Some(index) = meant.and_then(|meant| names.iter().position(|name| *name == meant)) {
+                given[index].get_or_insert((&arg.value, arg.value.span));
+            }
+            if let Some(arg_name) = &arg.name {
+                self.report(no_such_argument(&name.text, arg_name, &names));
+            }
+        }
+        if let Some(problem) = surplus(&name.text, args, &names, range != Code::N0502, &self.fixes) {
+            self.report(problem);
         }
         let all_known = complete;
         let mut bound = Vec::new();
         for (arg, given) in decl.args.iter().zip(given) {
             let wanted = Wanted { arg, of: &name.text, range };
+            let before = self.findings.errors();
             let value = match (given, arg.default) {
                 (Some((expr, _)), _) => self.bind_value(&wanted, expr, scope),
                 (None, Default::Required) => {
@@ -75,12 +101,11 @@ impl<'a> Resolver<'a> {
                 (None, Default::Bool(value)) => Some(Value::Bool(value)),
                 (None, Default::Word(word)) => Some(Value::Word(word.to_owned())),
             };
-            match value {
-                Some(value) => bound.push(Bound { name: arg.name, value, span: given.map(|(_, span)| span) }),
-                None => complete = false,
-            }
+            complete &= value.is_some() && self.findings.errors() == before;
+            let value = value.unwrap_or(Value::Missing);
+            bound.push(Bound { name: arg.name, value, span: given.map(|(_, span)| span) });
         }
-        complete.then_some(Args(bound))
+        (Args(bound), complete)
     }
 
     /// The arguments of a view: all by position, integers that its shape rule looks at.
@@ -91,8 +116,8 @@ impl<'a> Resolver<'a> {
         args: &'a [Arg],
         scope: &mut Scope<'a>,
     ) -> Option<Args> {
-        for arg in args.iter().filter(|arg| arg.name.is_some()) {
-            self.report(no_such_argument(&name.text, arg, &[]));
+        for arg_name in args.iter().filter_map(|arg| arg.name.as_ref()) {
+            self.report(no_such_argument(&name.text, arg_name, &[]));
         }
         let exprs: Vec<&Expr> = unpacked(args).collect();
         for expr in &exprs {
@@ -129,6 +154,13 @@ impl<'a> Resolver<'a> {
                     self.wrong_kind(wanted, expr, words);
                     return None;
                 }
+                if let ExprKind::Word(word) = kind
+                    && !scope.ints.contains_key(word.as_str())
+                    && nearest(word, scope.ints.keys().copied()).is_none()
+                {
+                    self.no_integer(wanted, expr, word);
+                    return None;
+                }
                 self.int_of_at_least(expr, *least, scope, &what).map(Value::Int)
             }
             (Kind::Number(range), _) => self.number(wanted, range, expr, scope).map(Value::Number),
@@ -159,7 +191,21 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// A word for an integer that is no parameter, nor nearly one.
+    fn no_integer(&mut self, wanted: &Wanted<'_>, expr: &Expr, word: &str) {
+        let title = format!("`{}` of `{}` is a number, not `{word}`", wanted.arg.name, wanted.of);
+        let problem = Diagnostic::new(Code::N0204, title, expr.span, "no parameter has this name");
+        self.report(match (wanted.arg.name, word) {
+            ("padding", "same") => problem.note("a padding of `(kernel - 1) / 2` keeps the size of a map at stride 1"),
+            ("padding", "valid") => problem.note("no padding is `0`, which is also what it is when not given"),
+            _ => problem,
+        });
+    }
+
     fn wrong_kind(&mut self, wanted: &Wanted<'_>, expr: &Expr, words: &str) {
+        if matches!(expr.kind, ExprKind::Missing) {
+            return;
+        }
         let title = format!("`{}` of `{}` takes {words}, not {}", wanted.arg.name, wanted.of, described(expr));
         self.report(Diagnostic::new(Code::N0204, title, expr.span, format!("wanted: {words}")));
     }
@@ -193,10 +239,10 @@ impl<'a> Resolver<'a> {
             return Some(word.to_owned());
         }
         let title = format!("`{}` of `{}` cannot be `{word}`", wanted.arg.name, wanted.of);
-        let label = did_you_mean(word, words.iter().copied(), "not one of its words");
-        let problem = Diagnostic::new(Code::N0204, title, span, label);
+        let near = nearest(word, words.iter().copied());
+        let problem = Diagnostic::meant(Code::N0204, title, span, near, "not one of its words");
         self.report(match words.len() {
-            0..=12 => problem.note(format!("its words: {}", words.join(", "))),
+            0..=12 => problem.note_without_fix(|| format!("its words: {}", words.join(", "))),
             _ => problem,
         });
         None
@@ -205,7 +251,6 @@ impl<'a> Resolver<'a> {
     /// A list of words of a fixed set, none twice.
     fn words(&mut self, wanted: &Wanted<'_>, words: &[&'static str], list: &Expr, items: &[Expr]) -> Option<Value> {
         let mut idents: Vec<Ident> = Vec::new();
-        let mut complete = true;
         for item in items {
             self.count_argument(item.span)?;
             let ExprKind::Word(word) = &item.kind else {
@@ -217,18 +262,17 @@ impl<'a> Resolver<'a> {
                 let problem =
                     Diagnostic::new(Code::N0206, title, item.span, "the second").label(first.span, "the first");
                 self.report(problem);
-                complete = false;
-            } else if self.word(wanted, words, word, item.span).is_some() {
-                idents.push(Ident { text: word.clone(), span: item.span });
             } else {
-                complete = false;
+                // One that is reported is still counted.
+                self.word(wanted, words, word, item.span);
+                idents.push(Ident { text: word.clone(), span: item.span });
             }
         }
         if items.is_empty() {
             self.wrong_kind(wanted, list, "a list of at least one word");
             return None;
         }
-        complete.then_some(Value::Words(idents))
+        Some(Value::Words(idents))
     }
 
     fn initialiser(&mut self, wanted: &Wanted<'_>, expr: &'a Expr, scope: &mut Scope<'a>) -> Option<Choice> {
@@ -241,46 +285,48 @@ impl<'a> Resolver<'a> {
             let value = Bound { name: "value", value: Value::Number(number), span: Some(expr.span) };
             return Some(Choice { decl: initialisers::constant(), args: Args(vec![value]), span: expr.span });
         }
-        let choice = self.choice("initialiser", INITIALISERS.iter(), Code::N0402, Code::N0211, expr, scope)?;
+        let code = [Code::N0402, Code::N0211];
+        let (choice, complete) = self.choice("initialiser", INITIALISERS.iter(), code, expr, scope);
+        let choice = choice.filter(|_| complete)?;
         if matches!(wanted.arg.kind, Kind::VectorInit) && initialisers::needs_fans(choice.decl) {
             let title = format!("`{}` cannot fill `{}` of `{}`", choice.decl.name, wanted.arg.name, wanted.of);
-            let label = "needs a weight's fan in and fan out, which a vector does not have";
+            let label = "needs fan in and fan out, which a vector does not have";
             self.report(Diagnostic::new(Code::N0402, title, expr.span, label));
             return None;
         }
         Some(choice)
     }
 
-    /// A word or call that names one of a table: a loss, an optimizer, a data set, an initialiser.
+    /// A word or call that names one of a table: a loss, an optimizer, a data set, an initialiser; and whether all of it is right.
+    /// The codes are that of an unknown name and that of a value out of range.
     pub(super) fn choice(
         &mut self,
         noun: &str,
         table: impl Iterator<Item = &'static Decl> + Clone,
-        unknown: Code,
-        range: Code,
+        [unknown, range]: [Code; 2],
         expr: &'a Expr,
         scope: &mut Scope<'a>,
-    ) -> Option<Choice> {
+    ) -> (Option<Choice>, bool) {
         let (name, args): (Ident, &'a [Arg]) = match &expr.kind {
+            ExprKind::Missing => return (None, false),
             ExprKind::Word(word) => (Ident { text: word.clone(), span: expr.span }, &[]),
             ExprKind::Call(call) => (call.name.clone(), &call.args),
             _ => {
                 let title = format!("{} names no {noun}", described(expr));
                 self.report(Diagnostic::new(Code::N0204, title, expr.span, format!("the name of a {noun} is wanted")));
-                return None;
+                return (None, false);
             }
         };
         let Some(decl) = table.clone().find(|decl| decl.name == name.text) else {
             let names: Vec<&str> = table.map(|decl| decl.name).collect();
-            let label = did_you_mean(&name.text, names.iter().copied(), &format!("no {noun} has this name"));
+            let near = nearest(&name.text, names.iter().copied());
             let title = format!("unknown {noun} `{}`", name.text);
-            self.report(
-                Diagnostic::new(unknown, title, name.span, label).note(format!("there are: {}", names.join(", "))),
-            );
-            return None;
+            let problem = Diagnostic::meant(unknown, title, name.span, near, format!("no {noun} has this name"));
+            self.report(problem.note_without_fix(|| format!("there are: {}", names.join(", "))));
+            return (None, false);
         };
-        let args = self.bind(decl, &name, args, scope, range)?;
-        Some(Choice { decl, args, span: expr.span })
+        let (args, complete) = self.bind_all(decl, &name, args, scope, range);
+        (Some(Choice { decl, args, span: expr.span }), complete)
     }
 }
 
@@ -298,7 +344,7 @@ pub(super) fn unpacked(args: &[Arg]) -> impl Iterator<Item = &Expr> {
 /// Whether an expression can have an integer value.
 fn is_arithmetic(kind: &ExprKind) -> bool {
     match kind {
-        ExprKind::Int(_) | ExprKind::Word(_) | ExprKind::Sum(..) | ExprKind::Product(..) => true,
+        ExprKind::Missing | ExprKind::Int(_) | ExprKind::Word(_) | ExprKind::Sum(..) | ExprKind::Product(..) => true,
         ExprKind::Negative(inner) => is_arithmetic(&inner.kind),
         _ => false,
     }
@@ -307,36 +353,101 @@ fn is_arithmetic(kind: &ExprKind) -> bool {
 /// What a value is, for an error.
 pub(super) fn described(expr: &Expr) -> String {
     match &expr.kind {
+        ExprKind::Missing => "what cannot be read".to_owned(),
         ExprKind::Int(value) => value.to_string(),
-        ExprKind::Float(number) => format!("the number {number}"),
+        ExprKind::Float(number) => format!("the number {number:?}"),
         ExprKind::Text(text) => format!("the text {text:?}"),
         ExprKind::Word(word) => format!("`{word}`"),
         ExprKind::Negative(_) | ExprKind::Sum(..) | ExprKind::Product(..) => "arithmetic".to_owned(),
+        ExprKind::List(items) if items.is_empty() => "an empty list".to_owned(),
         ExprKind::List(_) => "a list".to_owned(),
         ExprKind::Call(call) => format!("`{}(…)`", call.name.text),
     }
 }
 
-/// An argument that `of` does not have, by name or by position.
-pub(super) fn no_such_argument(of: &str, arg: &Arg, names: &[&str]) -> Diagnostic {
-    let all = match names {
+/// PyTorch's names of arguments that have others here.
+const PYTORCH: &[(&str, &str)] = &[
+    ("kernel_size", "kernel"),
+    ("in_channels", "in"),
+    ("in_features", "in"),
+    ("out_channels", "out"),
+    ("out_features", "out"),
+    ("learning_rate", "lr"),
+];
+
+/// The one of `names` that was likely meant.
+fn meant<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
+    let ours = |name: &str| {
+        let translated = PYTORCH.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours);
+        names.iter().copied().find(|name| *name == translated)
+    };
+    ours(nearest(word, names.iter().copied().chain(PYTORCH.iter().map(|(theirs, _)| *theirs)))?)
+}
+
+/// What `of` takes, for a note.
+fn takes(of: &str, names: &[&str]) -> String {
+    match names {
         [] => format!("`{of}` takes no named arguments"),
         names => format!("its argument{}: {}", plural(names.len()), names.join(", ")),
-    };
-    match &arg.name {
-        Some(name) => {
-            let label = did_you_mean(&name.text, names.iter().copied(), "no such argument");
-            Diagnostic::new(Code::N0202, format!("`{of}` has no argument `{}`", name.text), name.span, label).note(all)
-        }
-        None if names.is_empty() => {
-            let title = format!("`{of}` takes no arguments");
-            Diagnostic::new(Code::N0210, title, arg.value.span, "one argument too many")
-        }
-        None => {
-            let title = format!("only the first argument of `{of}` is given by position");
-            Diagnostic::new(Code::N0210, title, arg.value.span, "name this one: `name = value`").note(all)
-        }
     }
+}
+
+/// An argument that `of` does not have.
+pub(super) fn no_such_argument(of: &str, arg: &Ident, names: &[&str]) -> Diagnostic {
+    let title = format!("`{of}` has no argument `{}`", arg.text);
+    Diagnostic::meant(Code::N0202, title, arg.span, meant(&arg.text, names), "no such argument")
+        .note_without_fix(|| takes(of, names))
+}
+
+/// The error for more arguments by position than the first, once for all of them. When they stand in the order of `names`, or in
+/// PyTorch's, the fix names them.
+pub(super) fn surplus(
+    of: &str,
+    args: &[Arg],
+    names: &[&str],
+    in_order: bool,
+    fixes: &crate::fixes::Fixes<'_>,
+) -> Option<Diagnostic> {
+    let by_position: Vec<&Expr> = args.iter().filter(|arg| arg.name.is_none()).map(|arg| &arg.value).collect();
+    let (more, first) = match (names, by_position.as_slice()) {
+        (_, []) | ([_, ..], [_]) => return None,
+        ([], more) => (more, None),
+        (_, [first, more @ ..]) => (more, Some(first)),
+    };
+    let span = more[0].span;
+    let Some(first) = first else {
+        return Some(Diagnostic::new(Code::N0210, format!("`{of}` takes no arguments"), span, "too many"));
+    };
+    let title = format!("only the first argument of `{of}` is given by position");
+    let label = match more.len() {
+        1 => "name this one: `name = value`".to_owned(),
+        count => format!("name these {count}: `name = value`"),
+    };
+    let problem = Diagnostic::new(Code::N0210, title, span, label);
+    let named: Vec<&str> = args.iter().filter_map(|arg| Some(arg.name.as_ref()?.text.as_str())).collect();
+    let mut order = names.to_vec();
+    // PyTorch's `Conv2d(3, 16, 5)` and `Linear(512, 32)` begin with what comes in; no `Conv2d(16, 5)` does.
+    let least = if names.contains(&"kernel") { 3 } else { 2 };
+    let is_mapped = names.starts_with(&["out", "in"]) && !named.contains(&"in") && by_position.len() >= least;
+    match is_mapped {
+        true => order.swap(0, 1),
+        false => order.retain(|name| *name != "in"),
+    }
+    let fits = by_position.len() <= order.len() && order[..by_position.len()].iter().all(|name| !named.contains(name));
+    // In YAML only one value can be without a name.
+    if !in_order || !fits || fixes.is_yaml(span) {
+        return Some(problem.note(takes(of, names)));
+    }
+    let mut edits: Vec<Edit> = Vec::new();
+    for (place, (value, name)) in more.iter().zip(&order[1..]).enumerate() {
+        edits.push(match is_mapped && place == 0 {
+            true => Edit { span: first.span.after().to(value.span.before()), text: " -> ".to_owned() },
+            false => Edit { span: value.span.before(), text: format!("{name} = ") },
+        });
+    }
+    let title = if is_mapped { "name them, in PyTorch's order" } else { "name them, in the order of the declaration" };
+    let fix = Fix { title: title.to_owned(), edits };
+    Some(problem.maybe_fix(Some(fix)))
 }
 
 /// An argument that is given twice.

@@ -48,14 +48,14 @@ impl<'a> Resolver<'a> {
     ) -> Option<Int> {
         let int = self.int(expr, scope)?;
         if int.value < least {
-            let title = format!("{what} of {}", int.value);
-            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("at least {least}"));
+            let title = format!("{what} is {}", int.value);
+            let problem = Diagnostic::new(Code::N0211, title, int.span, format!("must be at least {least}"));
             self.report(problem.notes(int.how));
             return None;
         }
         if int.value > 0 && int.value.unsigned_abs() > limits::VALUE_ELEMENTS {
-            let title = format!("{what} of {}", thousands(int.value.unsigned_abs()));
-            let label = format!("at most {}", thousands(limits::VALUE_ELEMENTS));
+            let title = format!("{what} is {}", thousands(int.value.unsigned_abs()));
+            let label = format!("must be at most {}", thousands(limits::VALUE_ELEMENTS));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
             return None;
         }
@@ -66,6 +66,7 @@ impl<'a> Resolver<'a> {
     fn eval(&mut self, expr: &Expr, scope: &Scope<'a>, used: &mut Vec<(String, i64)>) -> Option<i64> {
         self.count_argument(expr.span)?;
         match &expr.kind {
+            ExprKind::Missing => None,
             ExprKind::Int(value) => Some(*value),
             ExprKind::Word(word) => match scope.ints.get(word.as_str()) {
                 Some(&(value, declared)) => {
@@ -83,7 +84,7 @@ impl<'a> Resolver<'a> {
             },
             ExprKind::Negative(inner) => {
                 let value = self.eval(inner, scope, used)?;
-                self.checked(value.checked_neg(), expr)
+                self.checked(value.checked_neg(), expr, used)
             }
             ExprKind::Sum(first, rest) => rest.iter().fold(self.eval(first, scope, used), |sum, (operator, term)| {
                 let term = self.eval(term, scope, used);
@@ -92,14 +93,14 @@ impl<'a> Resolver<'a> {
                     Add::Plus => sum.checked_add(term),
                     Add::Minus => sum.checked_sub(term),
                 };
-                self.checked(sum, expr)
+                self.checked(sum, expr, used)
             }),
             ExprKind::Product(first, rest) => {
                 rest.iter().fold(self.eval(first, scope, used), |product, (operator, factor)| {
                     let value = self.eval(factor, scope, used);
                     let (product, value) = (product?, value?);
                     match operator {
-                        Mul::Times => self.checked(product.checked_mul(value), expr),
+                        Mul::Times => self.checked(product.checked_mul(value), expr, used),
                         Mul::Over => self.divided(product, value, expr, used),
                     }
                 })
@@ -112,17 +113,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn checked(&mut self, value: Option<i64>, expr: &Expr) -> Option<i64> {
+    fn checked(&mut self, value: Option<i64>, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {
         if value.is_none() {
             let title = "this arithmetic does not fit 64 bits";
-            self.report(Diagnostic::new(Code::N0208, title, expr.span, "too large"));
+            self.report(Diagnostic::new(Code::N0208, title, expr.span, "too large").notes(with(used)));
         }
         value
     }
 
     fn divided(&mut self, value: i64, by: i64, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {
-        let with: Vec<String> = used.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        let with = (!with.is_empty()).then(|| format!("with {}", with.join(", ")));
+        let with = with(used);
         if by == 0 {
             self.report(Diagnostic::new(Code::N0208, "a division by 0", expr.span, "has no answer").notes(with));
             return None;
@@ -140,15 +140,21 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// `with n = 32`: the parameters that were read, for a note.
+fn with(used: &[(String, i64)]) -> Option<String> {
+    let with: Vec<String> = used.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    (!with.is_empty()).then(|| format!("with {}", with.join(", ")))
+}
+
 fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
     let mut names: Vec<&str> = scope.ints.keys().copied().collect();
     names.sort_unstable();
     let near = nearest(word, names.iter().copied());
-    let label = near.map_or("no parameter has this name".to_owned(), |near| format!("did you mean `{near}`?"));
-    let problem = Diagnostic::new(Code::N0205, format!("unknown parameter `{word}`"), expr.span, label);
+    let title = format!("unknown parameter `{word}`");
+    let problem = Diagnostic::meant(Code::N0205, title, expr.span, near, "no parameter has this name");
     match names.as_slice() {
         [] => problem.note("there are no parameters here"),
-        [_, .., _] if names.len() > 12 => problem,
-        names => problem.note(format!("parameters that can be read here: {}", names.join(", "))),
+        names if names.len() > 12 => problem,
+        names => problem.note_without_fix(|| format!("parameters that can be read here: {}", names.join(", "))),
     }
 }

@@ -11,7 +11,7 @@ mod train;
 use std::collections::{HashMap, HashSet};
 
 use crate::ast::{self, Body, Spec, Statement, StatementKind};
-use crate::diag::{Code, Diagnostic, Findings, Frame, did_you_mean};
+use crate::diag::{Code, Diagnostic, Findings, Frame, did_you_mean, nearest};
 use crate::fixes::Fixes;
 use crate::net::{Input, LayerId, LayerKind, Net, NetLayer, Op, Output, Shared, SharedId, ValueId};
 use crate::ops::{self, Int, Kind};
@@ -47,6 +47,7 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut
             body: Vec::new(),
             outputs: Vec::new(),
             train: None,
+            settings: None,
         },
     };
     resolver.declare_blocks(spec);
@@ -67,7 +68,7 @@ struct Resolver<'a> {
     used_params: HashSet<Span>,
     /// The model's parameters, which its train section can read too.
     model_ints: HashMap<&'a str, (i64, Span)>,
-    /// The block uses around what is being resolved, outermost first.
+    /// The block uses and repeats around what is being resolved, outermost first.
     trace: Vec<Frame>,
     /// Bodies inside each other, with block and shared uses written out.
     depth: usize,
@@ -99,7 +100,7 @@ struct SharedState<'a> {
 
 impl<'a> Resolver<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
-        diagnostic.trace.extend(self.trace.iter().rev().cloned());
+        diagnostic.trace = Frame::told(&self.trace, diagnostic.primary());
         self.findings.report(diagnostic);
         self.over_limit |= self.findings.is_full();
     }
@@ -133,26 +134,35 @@ impl<'a> Resolver<'a> {
     fn declare_blocks(&mut self, spec: &'a Spec) {
         for block in &spec.blocks {
             let name = &block.name;
-            self.check_name_is_free(name, "block");
+            if !self.check_name_is_free(name, "block") {
+                continue;
+            }
             if let Some(first) = self.blocks.get(name.text.as_str()) {
                 let problem = twice(name, first.name.span, "block");
                 self.report(problem);
                 continue;
             }
             self.blocks.insert(&name.text, block);
+            for (place, param) in block.params.iter().enumerate() {
+                if let Some(first) = block.params[..place].iter().find(|first| first.name.text == param.name.text) {
+                    let problem = twice(&param.name, first.name.span, "parameter");
+                    self.report(problem);
+                }
+            }
         }
     }
 
     /// Reports a block or shared instance that is named like a layer or a statement.
-    fn check_name_is_free(&mut self, name: &ast::Ident, what: &str) {
+    fn check_name_is_free(&mut self, name: &ast::Ident, what: &str) -> bool {
         let word = &name.text;
-        if RESERVED.contains(&word.as_str()) {
-            let title = format!("`{word}` cannot name a {what}");
-            self.report(Diagnostic::new(Code::N0215, title, name.span, "begins a statement"));
-        } else if ops::layer(word).is_some() {
-            let title = format!("`{word}` cannot name a {what}");
-            self.report(Diagnostic::new(Code::N0215, title, name.span, "is a layer's name"));
-        }
+        let label = match RESERVED.contains(&word.as_str()) {
+            true => "begins a statement",
+            false if ops::layer(word).is_some() => "is a layer's name",
+            false => return true,
+        };
+        let title = format!("`{word}` cannot name a {what}");
+        self.report(Diagnostic::new(Code::N0215, title, name.span, label));
+        false
     }
 
     fn model(&mut self, model: &'a ast::Model, options: &Options) {
@@ -267,7 +277,9 @@ impl<'a> Resolver<'a> {
     fn declare_shared(&mut self, shared: &'a [ast::Shared], scope: &mut Scope<'a>, level: &mut Level) {
         for declared in shared {
             let name = &declared.name;
-            self.check_name_is_free(name, "shared instance");
+            if !self.check_name_is_free(name, "shared instance") {
+                continue;
+            }
             if let Some(block) = self.blocks.get(name.text.as_str()) {
                 let problem = twice(name, block.name.span, "name");
                 self.report(problem);
@@ -290,12 +302,13 @@ impl<'a> Resolver<'a> {
 
     fn report_unused_declarations(&mut self, spec: &'a Spec, model: &'a ast::Model) {
         for block in &spec.blocks {
-            if !self.used_blocks.contains(block.name.text.as_str()) {
-                let what = format!("the block `{}`", block.name.text);
+            let name = block.name.text.as_str();
+            if !self.used_blocks.contains(name) {
+                let what = format!("the block `{name}`");
                 self.report_unused(Code::N0902, what, block.name.span, "no statement uses it");
                 continue;
             }
-            self.report_unused_params(&block.params, &block.name.text);
+            self.report_unused_params(&block.params, name);
         }
         self.report_unused_params(&model.params, &model.name.text);
     }
@@ -454,7 +467,7 @@ impl<'a> Resolver<'a> {
             let title = format!("a branch cannot be joined by `{}`", join.text);
             let label = did_you_mean(&join.text, names.iter().copied(), "not a layer that joins values");
             self.report(
-                Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write {}", names.join(" or "))),
+                Diagnostic::new(Code::N0201, title, join.span, label).note(format!("write `{}`", names.join("` or `"))),
             );
         }
         if arms.len() < 2 {
@@ -476,7 +489,9 @@ impl<'a> Resolver<'a> {
     fn repeat(&mut self, repeat: Repeat<'a>, scope: &mut Scope<'a>, level: &mut Level) -> (LayerKind, String) {
         let Repeat { count, tied, unrolled, body, statement } = repeat;
         // A body whose count is wrong is looked at once, so that its own mistakes are found too.
-        let times = self.repeat_count(count, unrolled.is_some(), scope).unwrap_or(1);
+        let times = self.repeat_count(count, unrolled.is_some(), scope);
+        let is_counted = times.is_some();
+        let times = times.unwrap_or(1);
         if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
             let problem = Diagnostic::new(
                 Code::N0216,
@@ -488,10 +503,12 @@ impl<'a> Resolver<'a> {
             self.report(problem);
         }
         let path = self.place("repeat", statement, level);
+        let label = statement.name.as_ref().map_or("repeat", |label| label.text.as_str());
+        let around = |text: String, times| Frame { text, used_at: statement.head, is_use: false, times };
         if unrolled.is_none() {
             let (index, sets) =
                 if tied.is_some() { ("0", level.sets) } else { ("*", level.sets.saturating_mul(times)) };
-            self.trace.push(Frame { text: "in `repeat`".to_owned(), used_at: statement.head, times });
+            self.trace.push(around(format!("in the body of `{label}`"), times));
             let body = self.iteration(body, format!("{path}.{index}"), sets, scope);
             self.trace.pop();
             return (LayerKind::Repeat { count: times, tied: tied.is_some(), body }, path);
@@ -501,15 +518,18 @@ impl<'a> Resolver<'a> {
             if self.over_limit {
                 break;
             }
-            let trace = format!("in iteration {} of {times} of `repeat`", index + 1);
-            self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
-            let id = self.add(statement, "repeat".to_owned(), format!("{path}.{index}"), level.sets);
+            let trace = format!("in iteration {} of {times} of `{label}`", index + 1);
+            self.trace.push(around(trace.clone(), 1));
+            let id = self.add(statement, label.to_owned(), format!("{path}.{index}"), level.sets);
             let body = self.iteration(body, format!("{path}.{index}"), level.sets, scope);
-            self.net.layers[id.0 as usize].kind = LayerKind::Group { trace, body };
+            self.net.layers[id.0 as usize].kind = LayerKind::Group { trace, is_use: false, body };
             self.trace.pop();
             iterations.push(id);
         }
-        (LayerKind::Group { trace: String::new(), body: iterations }, path)
+        match is_counted {
+            true => (LayerKind::Group { trace: String::new(), is_use: false, body: iterations }, path),
+            false => (LayerKind::Missing, path),
+        }
     }
 
     /// The body of a repeat, whose names stand below `prefix`. A body of one unnamed block use adds no level of its own.
@@ -529,12 +549,13 @@ impl<'a> Resolver<'a> {
         let limit = if unrolled { limits::UNROLLED } else { limits::REPEAT };
         let times = int.value;
         if times < 1 {
-            let problem = Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "at least 1");
+            let problem =
+                Diagnostic::new(Code::N0211, format!("a repeat of {times} times"), int.span, "must be at least 1");
             self.report(problem.notes(int.how));
             return None;
         }
         if times > limit {
-            let title = format!("a repeat of {times} times");
+            let title = format!("a repeat of {} times", ops::thousands(times.unsigned_abs()));
             let what = if unrolled { "an unrolled repeat" } else { "a repeat" };
             let label = format!("{what} may have {}", ops::thousands(limit.unsigned_abs()));
             self.report(Diagnostic::new(Code::N0108, title, int.span, label).notes(int.how));
@@ -555,8 +576,11 @@ impl<'a> Resolver<'a> {
         if let Err(first) = level.take(&ident) {
             let title = format!("the name `{name}` of this unnamed `{kind}` is taken");
             let label = format!("is called `{name}`, by its place among all of its kind");
+            let advice = if self.fixes.is_yaml(statement.head) { "`as: name`" } else { "`as name`" };
             self.report(
-                Diagnostic::new(Code::N0206, title, statement.head, label).label(first, "the name is given here"),
+                Diagnostic::new(Code::N0206, title, statement.head, label)
+                    .label(first, "the name is given here")
+                    .note(format!("name it with {advice}")),
             );
         }
         level.path(&name)
@@ -598,17 +622,12 @@ impl<'a> Resolver<'a> {
         names.sort_unstable();
         names.extend(scope.shared.iter().map(|shared| -> &str { &shared.declared.name.text }));
         ops::layer_names().for_each(|name| names.push(name));
-        let nearest = crate::diag::nearest(word, names);
-        let label = match nearest {
-            Some(name) => format!("did you mean `{name}`?"),
-            None if scope.values.knows(word) => format!("a value's name: write `from {word}`"),
-            None => "no layer, block or shared instance has this name".to_owned(),
+        let otherwise = match scope.values.knows(word) {
+            true => format!("a value's name: write `from {word}`"),
+            false => "no layer, block or shared instance has this name".to_owned(),
         };
-        let problem = Diagnostic::new(Code::N0201, format!("unknown layer `{word}`"), call.name.span, label);
-        match nearest {
-            Some(name) => problem.fix("write the name so", call.name.span, name),
-            None => problem,
-        }
+        let title = format!("unknown layer `{word}`");
+        Diagnostic::meant(Code::N0201, title, call.name.span, nearest(word, names), otherwise)
     }
 
     fn layer(
@@ -640,8 +659,8 @@ impl<'a> Resolver<'a> {
 
     /// The arguments of `add` and `concat`: names of values, at least two.
     fn named_values(&mut self, call: &'a ast::Call, scope: &mut Scope<'a>) -> Option<Vec<Option<ValueId>>> {
-        for arg in call.args.iter().filter(|arg| arg.name.is_some()) {
-            self.report(bind::no_such_argument(&call.name.text, arg, &[]));
+        for arg_name in call.args.iter().filter_map(|arg| arg.name.as_ref()) {
+            self.report(bind::no_such_argument(&call.name.text, arg_name, &[]));
         }
         let mut values = Vec::new();
         for expr in bind::unpacked(&call.args) {
@@ -651,6 +670,7 @@ impl<'a> Resolver<'a> {
                     let ident = ast::Ident { text: word.clone(), span: expr.span };
                     values.push(self.value(&ident, scope));
                 }
+                ast::ExprKind::Missing => values.push(None),
                 _ => {
                     let title = format!("`{}` takes names of values", call.name.text);
                     let label = format!("not {}", bind::described(expr));
@@ -662,9 +682,14 @@ impl<'a> Resolver<'a> {
         if values.len() < 2 {
             let title = format!("`{}` needs two values or more", call.name.text);
             let label = format!("{} given", values.len());
+            let name = &call.name.text;
+            let example = match self.fixes.is_yaml(call.span) {
+                true => format!("{name}: [a, b]"),
+                false => format!("{name}(a, b)"),
+            };
             self.report(
                 Diagnostic::new(Code::N0203, title, call.name.span, label)
-                    .note(format!("name values with `as`, then write `{}(a, b)`", call.name.text)),
+                    .note(format!("name values with `as`, then write `{example}`")),
             );
             return None;
         }
@@ -737,13 +762,13 @@ impl<'a> Resolver<'a> {
         around.push(block.name.span);
         let mut inner = Scope { ints, shared: Vec::new(), values: Values::default(), around };
         let mut inner_level = Level::new(path.clone(), level.sets);
-        self.trace.push(Frame { text: trace.clone(), used_at: statement.head, times: 1 });
+        self.trace.push(Frame { text: trace.clone(), used_at: statement.head, is_use: true, times: 1 });
         self.declare_shared(&block.shared, &mut inner, &mut inner_level);
         inner.values.announce(&block.body);
         let body = self.body(&block.body, &mut inner, &mut inner_level);
         self.report_unused_shared(&inner);
         self.trace.pop();
-        (LayerKind::Group { trace, body }, path)
+        (LayerKind::Group { trace, is_use: true, body }, path)
     }
 
     /// Binds the arguments of a block use to the block's parameters.
@@ -756,18 +781,21 @@ impl<'a> Resolver<'a> {
         let name = &block.name.text;
         let mut given: HashMap<&str, (i64, Span)> = HashMap::new();
         let mut complete = true;
+        let names: Vec<&str> = block.params.iter().map(|param| param.name.text.as_str()).collect();
+        let first_by_position = call.args.iter().position(|arg| arg.name.is_none());
         for (place, arg) in call.args.iter().enumerate() {
             self.count_argument(arg.value.span)?;
             let param = match &arg.name {
                 Some(arg_name) => block.params.iter().find(|param| param.name.text == arg_name.text),
-                None if place == 0 => block.params.first(),
+                None if first_by_position == Some(place) => block.params.first(),
                 None => None,
             };
             let Some(param) = param else {
                 complete = false;
-                let names: Vec<&str> = block.params.iter().map(|param| param.name.text.as_str()).collect();
-                let problem = bind::no_such_argument(name, arg, &names);
-                self.report(problem.label(block.name.span, "the block"));
+                if let Some(arg_name) = &arg.name {
+                    let problem = bind::no_such_argument(name, arg_name, &names);
+                    self.report(problem.label(block.name.span, "the block"));
+                }
                 continue;
             };
             if let Some((_, first)) = given.get(param.name.text.as_str()) {
@@ -783,14 +811,14 @@ impl<'a> Resolver<'a> {
                 None => complete = false,
             }
         }
+        if let Some(problem) = bind::surplus(name, &call.args, &names, true, &self.fixes) {
+            self.report(problem.label(block.name.span, "the block"));
+        }
         let mut inner =
             Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         for param in &block.params {
             let param_name = param.name.text.as_str();
-            if let Some((_, first)) = inner.ints.get(param_name) {
-                let problem = twice(&param.name, *first, "parameter");
-                self.report(problem);
-                complete = false;
+            if inner.ints.contains_key(param_name) {
                 continue;
             }
             let value = match (given.get(param_name), &param.default) {

@@ -133,11 +133,13 @@ impl Values {
         let mut names: Vec<&str> = names.map(String::as_str).collect();
         names.sort_unstable();
         let near = nearest(word, names.iter().copied());
-        let label = near.map_or("no value has this name".to_owned(), |near| format!("did you mean `{near}`?"));
-        let problem = Diagnostic::new(Code::N0205, format!("unknown value `{word}`"), name.span, label);
+        let title = format!("unknown value `{word}`");
+        let problem = Diagnostic::meant(Code::N0205, title, name.span, near, "no value has this name");
         Err(Box::new(match names.as_slice() {
             [] => problem.note("`as name` behind a layer names its value"),
-            names if names.len() <= 12 => problem.note(format!("values that can be read here: {}", names.join(", "))),
+            names if names.len() <= 12 => {
+                problem.note_without_fix(|| format!("values that can be read here: {}", names.join(", ")))
+            }
             _ => problem,
         }))
     }

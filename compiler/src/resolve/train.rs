@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use super::names::Values;
 use super::{Resolver, Scope, bind};
 use crate::ast::{self, ExprKind, Setting};
-use crate::diag::{Code, Diagnostic, did_you_mean};
-use crate::net::Train;
-use crate::ops::Choice;
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::net::{Settings, Train};
 use crate::ops::datasets::DATASETS;
 use crate::ops::losses::LOSSES;
 use crate::ops::optimizers::OPTIMIZERS;
+use crate::ops::{Choice, Int};
 
 /// Every setting of a train section, with what it is.
 const SETTINGS: &[(&str, &str)] = &[
@@ -44,9 +44,10 @@ impl<'a> Resolver<'a> {
             if !SETTINGS.iter().any(|(name, _)| *name == key.text) {
                 let names = SETTINGS.iter().map(|(name, _)| *name);
                 let title = format!("unknown setting `{}`", key.text);
-                let label = did_you_mean(&key.text, names.clone(), "a train section has no such setting");
+                let near = nearest(&key.text, names.clone());
                 let all = names.collect::<Vec<_>>().join(", ");
-                self.report(Diagnostic::new(Code::N0504, title, key.span, label).note(format!("its settings: {all}")));
+                let problem = Diagnostic::meant(Code::N0504, title, key.span, near, "no such setting");
+                self.report(problem.note_without_fix(|| format!("its settings: {all}")));
             } else if let Some(first) = settings.get(key.text.as_str()) {
                 let title = format!("the setting `{}` is given twice", key.text);
                 let first = first.key.span;
@@ -77,29 +78,26 @@ impl<'a> Resolver<'a> {
             }
         }
         let datasets = DATASETS.iter().map(|dataset| &dataset.decl);
-        let data =
-            value("data").and_then(|expr| self.choice("data set", datasets, Code::N0504, Code::N0502, expr, scope));
-        let loss =
-            value("loss").and_then(|expr| self.choice("loss", LOSSES.iter(), Code::N0504, Code::N0502, expr, scope));
-        let optimizer = value("optimizer")
-            .and_then(|expr| self.choice("optimizer", OPTIMIZERS.iter(), Code::N0504, Code::N0502, expr, scope));
-        let mut count = |name: &str, least: i64, otherwise: u64| match value(name) {
-            Some(expr) => self.int(expr, scope).map_or(otherwise, |int| {
-                if int.value < least {
-                    let title = format!("`{name}` is {}", int.value);
-                    let problem = Diagnostic::new(Code::N0502, title, int.span, format!("must be at least {least}"));
-                    self.report(problem.notes(int.how));
-                }
-                int.value.unsigned_abs()
-            }),
-            None => otherwise,
+        let code = [Code::N0504, Code::N0502];
+        let data = value("data").and_then(|expr| self.choice("data set", datasets, code, expr, scope).0);
+        let loss = value("loss").and_then(|expr| self.choice("loss", LOSSES.iter(), code, expr, scope).0);
+        let optimizer =
+            value("optimizer").and_then(|expr| self.choice("optimizer", OPTIMIZERS.iter(), code, expr, scope).0);
+        let mut count = |name: &str, least: i64| {
+            let int = self.int(value(name)?, scope)?;
+            if int.value < least {
+                let title = format!("`{name}` is {}", int.value);
+                let problem = Diagnostic::new(Code::N0502, title, int.span, format!("must be at least {least}"));
+                self.report(problem.notes(int.how));
+                return None;
+            }
+            Some(int)
         };
-        let batch = count("batch", 1, 64);
-        let epochs = count("epochs", 1, 100);
-        let seed = count("seed", 0, 0);
+        let [batch, epochs, seed] = [("batch", 1), ("epochs", 1), ("seed", 0)].map(|(name, least)| count(name, least));
         let mut word = |name: &str, words: [&str; 2]| match value(name) {
             None => None,
             Some(expr) => match &expr.kind {
+                ExprKind::Missing => None,
                 ExprKind::Word(word) if words.contains(&word.as_str()) => Some(word == words[1]),
                 _ => {
                     let title = format!("`{name}` is {} or {}, not {}", words[0], words[1], bind::described(expr));
@@ -114,10 +112,13 @@ impl<'a> Resolver<'a> {
         if let Some(optimizer) = &optimizer {
             self.check_nesterov(optimizer);
         }
+        self.net.settings = Some(Settings { data: data.clone(), loss: loss.clone(), batch: batch.clone() });
         if self.findings.errors() == before
             && let (Some(loss), Some(optimizer)) = (loss, optimizer)
         {
             let head = train.head;
+            let or = |int: Option<Int>, otherwise| int.map_or(otherwise, |int| int.value.unsigned_abs());
+            let (batch, epochs, seed) = (or(batch, 64), or(epochs, 100), or(seed, 0));
             self.net.train =
                 Some(Train { head, data, loss, optimizer, batch, epochs, shuffle, seed, batch_statistics, exact });
         }

@@ -83,8 +83,8 @@ pub fn statistics(t: &mut Tile<'_>, norm: &Norm, x: View, sums: View) {
 }
 
 /// Mean and variance of the batch from those of the samples, merged in their order (Chan's formula). At `state`: `mean[channels]`, then
-/// `1 / sqrt(var + eps)[channels]`, of the biased variance. At `running` of the statistics, when they are to change: `running_mean[channels]`
-/// and `running_var[channels]` move by `momentum` to the mean and the unbiased variance.
+/// `1 / sqrt(var + eps)[channels]`, of the biased variance. At `running` of the statistics, when they are to change:
+/// `running_mean[channels]` and `running_var[channels]` move by `momentum` to the mean and the unbiased variance.
 pub fn merge(run: &mut Run<'_>, norm: &Norm, sums: View, state: usize, running: Option<usize>) {
     norm.check_sums(sums);
     let mut whole = run.whole();
@@ -276,9 +276,9 @@ pub fn infer(
     }
 }
 
-/// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of `per_out`
-/// floats at `weight` by `gamma / sqrt(var + eps)`, and writes at `bias_to` the bias that gives the same, from the layer's own at
-/// `bias_from`, or from none. The two may be the same place.
+/// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of
+/// `per_out` floats at `weight` by `gamma / sqrt(var + eps)`, and writes at `bias_to` the bias that gives the same, from the layer's own
+/// at `bias_from`, or from none. The two may be the same place.
 #[allow(clippy::too_many_arguments)]
 pub fn fold(
     packed: &mut [f32],

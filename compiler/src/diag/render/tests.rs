@@ -109,7 +109,12 @@ fn the_short_form_is_one_line() {
 fn json_is_one_line_with_its_fields_in_order() {
     let sources = one("layers:\n  - é: 1\n");
     let diagnostic = Diagnostic {
-        trace: vec![Frame { text: "in `B(n = 2)`".to_owned(), used_at: at(&sources, "layers", 0), times: 10 }],
+        trace: vec![Frame {
+            text: "in `B(n = 2)`".to_owned(),
+            used_at: at(&sources, "layers", 0),
+            is_use: true,
+            times: 10,
+        }],
         ..Diagnostic::new(Code::N0201, "unknown layer `é`", at(&sources, "é", 0), "not a layer")
             .label(at(&sources, "1", 0), "its argument")
             .note("a note")
@@ -136,8 +141,8 @@ fn a_trace_is_a_note_for_each_step() {
     let mut sources = one("- relu\n- ResBlock: 32\n");
     let other = sources.add(source("blocks.yaml", "\n\n- Inner\n"));
     let (relu, used_at) = (at(&sources, "relu", 0), at(&sources, "ResBlock", 0));
-    let inner = Frame { text: "in `Inner` ".to_owned(), used_at: Span::new(other, 4..9), times: 1 };
-    let outer = Frame { text: "in `ResBlock(n = 32)`".to_owned(), used_at, times: 10 };
+    let inner = Frame { text: "in `Inner` ".to_owned(), used_at: Span::new(other, 4..9), is_use: true, times: 1 };
+    let outer = Frame { text: "in `ResBlock(n = 32)`".to_owned(), used_at, is_use: true, times: 10 };
     let diagnostic = Diagnostic {
         trace: vec![inner, outer],
         ..Diagnostic::new(Code::N0303, "shapes differ", relu, "").note("3 is not 4")

@@ -67,10 +67,11 @@ impl Page<'_> {
         let mut body = match of("layers") {
             Some((key, value)) => self.body(value, &quote(key)),
             None => {
-                let place = name.as_ref().map_or(root.span, |name| name.span);
-                let problem =
-                    Diagnostic::new(Code::N0111, "this model has no `layers`", self.first_line(place), "the model");
-                self.report(problem.note("add `layers:` and a list of layers"));
+                if let Some(name) = &name {
+                    let title = format!("`{}` has no layers", name.text);
+                    let problem = Diagnostic::new(Code::N0114, title, name.span, "no layer stands in it");
+                    self.report(problem.note("write some, as in `layers: [ flatten, { linear: 10 } ]`"));
+                }
                 self.missing_body(root.span.after())
             }
         };
@@ -109,8 +110,8 @@ impl Page<'_> {
         let body = match field(&fields, "layers") {
             Some((key, value)) => self.body(value, &quote(key)),
             None => {
-                let problem = Diagnostic::new(Code::N0114, format!("{owner} has no `layers`"), name.span, "")
-                    .note("add `layers:` and a list of layers; `identity` is one that changes nothing");
+                let problem = Diagnostic::new(Code::N0114, format!("{owner} has no layers"), name.span, "")
+                    .note("write some, as in `layers: [ { linear: 10 }, relu ]`");
                 self.report(problem);
                 self.missing_body(value.span)
             }
@@ -163,7 +164,7 @@ impl Page<'_> {
         if !matches!(node.kind, Kind::Map(_)) {
             let is_shape = matches!(node.kind, Kind::List(_));
             let fix = is_shape.then(|| self.wrap("name the input", "{ image: ", node, " }")).flatten();
-            self.report_wrong("`input`", "a map of names to shapes", node, fix);
+            self.report_wrong("`input`", "a mapping of names to shapes", node, fix);
             return (Vec::new(), false);
         }
         let inputs = self.named(node, "`input`", |page, name, value| {
@@ -206,8 +207,13 @@ impl Page<'_> {
                 let text = if matches!(node.kind, Kind::Empty) { " [identity]" } else { "[identity]" };
                 let place = self.place_of_nothing(node);
                 let problem =
-                    Diagnostic::new(Code::N0114, format!("{owner} has no layers"), place, "nothing stands here");
+                    Diagnostic::new(Code::N0114, format!("{owner} has no layers"), place, "no layer stands here");
                 self.report(problem.fix("write `identity` where nothing shall change", node.span, text));
+            }
+            Kind::Map(_) => {
+                let title = format!("{owner} is a list of layers, found a mapping");
+                let label = "begin each layer with `- `";
+                self.report(Diagnostic::new(Code::N0112, title, self.first_line(node.span), label));
             }
             _ => {
                 let fix = self.wrap("put it into a list", "[", node, "]");
@@ -229,7 +235,7 @@ impl Page<'_> {
                 }
             }
             Kind::Plain => self.no_layer(item),
-            _ => self.report_wrong("an item of a list of layers", "a word or a map", item, None),
+            _ => self.report_wrong("an item of a list of layers", "a word or a mapping", item, None),
         }
         statement
     }
@@ -237,9 +243,9 @@ impl Page<'_> {
     /// Whether a word alone can be a layer: one that begins a statement cannot.
     fn is_bare_layer(&mut self, name: &Ident) -> bool {
         let (title, note) = match name.text.as_str() {
-            "skip" => ("`skip` has no layers", "write `- skip: [ ... ]`"),
-            "branch" => ("`branch` has no arms", "write `- branch: add` and beside it `arms: [ [ ... ], [ ... ] ]`"),
-            "repeat" => ("`repeat` has no count", "write `- repeat: 10` and beside it `body: [ ... ]`"),
+            "skip" => ("`skip` has no layers", "write `- skip: [ … ]`"),
+            "branch" => ("`branch` has no arms", "write `- branch: add` and beside it `arms: [ [ … ], [ … ] ]`"),
+            "repeat" => ("`repeat` has no count", "write `- repeat: 10` and beside it `body: [ … ]`"),
             "from" => ("`from` has no name", "write `- from: name`"),
             _ => return self.is_layer_name(name),
         };
@@ -262,17 +268,17 @@ impl Page<'_> {
         let text = self.slice(item.span);
         let mut problem = Diagnostic::new(
             Code::N0112,
-            format!("{} is no layer as YAML has them", self.quoted(item.span)),
+            format!("{} is no layer", self.quoted(item.span)),
             self.first_line(item.span),
-            "a layer here is a word or a map",
+            "a layer is a word or a mapping",
         );
         match text.split_once('(') {
             Some((name, args)) if is_name(name) => {
                 let arg = args.strip_suffix(')').filter(|arg| !arg.contains(['(', ')', '=', '\n']));
                 problem = match arg {
                     Some("") => problem.fix("write the word alone", item.span, name),
-                    Some(arg) => problem.fix("write a map", item.span, format!("{{ {name}: {arg} }}")),
-                    None => problem.note(format!("write `{name}: {{ argument: value, ... }}`")),
+                    Some(arg) => problem.fix("write a mapping", item.span, format!("{{ {name}: {arg} }}")),
+                    None => problem.note(format!("write `{name}: {{ argument: value, … }}`")),
                 };
             }
             _ => problem = problem.note("write `- relu`, `- linear: 32` or `- conv: { out: 8, kernel: 3 }`"),
@@ -360,7 +366,7 @@ impl Page<'_> {
     fn part<'f, 'n>(&mut self, fields: &'f Fields<'n>, key: &str, head: &Ident) -> Option<(&'f Ident, &'n Node)> {
         let part = field(fields, key);
         if part.is_none() {
-            let layers = if key == "arms" { "[ [ ... ], [ ... ] ]" } else { "[ ... ]" };
+            let layers = if key == "arms" { "[ [ … ], [ … ] ]" } else { "[ … ]" };
             let problem = Diagnostic::new(Code::N0114, format!("`{}` has no `{key}`", head.text), head.span, "")
                 .note(format!("write `{key}: {layers}` beside it, in the same item"));
             self.report(problem);
@@ -374,7 +380,7 @@ impl Page<'_> {
             Kind::List(_) | Kind::Empty => {
                 let problem = Diagnostic::new(Code::N0114, "`branch` has no arms", key.span, "nothing is listed here");
                 self.report(
-                    problem.note("write `arms: [ [ ... ], [ ... ] ]`; `[identity]` is an arm that changes nothing"),
+                    problem.note("write `arms: [ [ … ], [ … ] ]`; `[identity]` is an arm that changes nothing"),
                 );
                 None
             }
@@ -403,9 +409,9 @@ impl Page<'_> {
     pub(super) fn fields<'n>(&mut self, node: &'n Node, owner: &str, known: Option<&[&str]>) -> Option<Fields<'n>> {
         let Kind::Map(entries) = &node.kind else {
             let wanted = match known {
-                None => "a map".to_owned(),
-                Some(TOP) => "a map with the keys `model` and `layers`".to_owned(),
-                Some(_) => "a map with the key `layers`".to_owned(),
+                None => "a mapping".to_owned(),
+                Some(TOP) => "a mapping with the keys `model` and `layers`".to_owned(),
+                Some(_) => "a mapping with the key `layers`".to_owned(),
             };
             self.report_wrong(owner, &wanted, node, None);
             return None;
@@ -421,7 +427,7 @@ impl Page<'_> {
             {
                 let meant = nearest(&name.text, known.iter().copied());
                 let problem = unknown_key(name, meant);
-                self.report(problem.note(format!("the keys of {owner} are `{}`", known.join("`, `"))));
+                self.report(problem.note_without_fix(|| format!("the keys of {owner} are `{}`", known.join("`, `"))));
                 if let Some(meant) = meant {
                     meant.clone_into(&mut name.text);
                 }

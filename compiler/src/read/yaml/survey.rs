@@ -38,12 +38,14 @@ pub(super) fn survey(page: &mut Page<'_>) -> Survey {
     let mut survey = Survey::default();
     let mut open: Vec<Open> = Vec::new();
     let (mut documents, mut values, mut model_is_next) = (0, 0, false);
+    // Whether what an anchor names is a scalar, by the anchor's number; an anchor's event follows that of its node.
+    let (mut scalars, mut is_scalar) = (HashMap::new(), false);
     let mut last = page.span(0, 0);
     for event in Parser::new_from_str_with_options(page.text, options()) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
-                let problem = not_yaml(page, &error, last, open.iter().rfind(|open| open.is_flow));
+                let problem = not_yaml(page, &error, last, &open);
                 page.report(problem);
                 break;
             }
@@ -66,6 +68,7 @@ pub(super) fn survey(page: &mut Page<'_>) -> Survey {
                 | Event::MappingStart(..)
         );
         if is_value {
+            is_scalar = matches!(event, Event::Scalar(..));
             values += 1;
             if let Some(parent) = open.last_mut() {
                 parent.children += 1;
@@ -114,9 +117,20 @@ pub(super) fn survey(page: &mut Page<'_>) -> Survey {
                 }
             }
             Event::Anchor(..) | Event::Alias(..) | Event::UnresolvedAlias(..) => {
-                let what = if matches!(event, Event::Anchor(..)) { "an anchor" } else { "an alias" };
+                let (what, names_scalar) = match event {
+                    Event::Anchor(id, _) => {
+                        scalars.insert(id, is_scalar);
+                        ("an anchor", is_scalar)
+                    }
+                    Event::Alias(id) => ("an alias", scalars.get(&id).copied().unwrap_or_default()),
+                    _ => ("an alias", false),
+                };
+                let instead = match names_scalar {
+                    true => "a parameter does that job: write it once under `params`",
+                    false => "a block does that job: write it once under `blocks`",
+                };
                 let span = page.span(range.start, range.end);
-                let problem = foreign(page, span, what, "a block does that job: write it once under `blocks`");
+                let problem = foreign(page, span, what, instead);
                 page.report(problem);
             }
             _ => {}
@@ -138,8 +152,8 @@ fn options() -> granit_parser::Options {
 }
 
 fn too_many(value: Span) -> Diagnostic {
-    let title =
-        format!("a spec in YAML has at most {} words, lists and maps", crate::ops::thousands(limits::WORDS as u64));
+    let count = crate::ops::thousands(limits::WORDS as u64);
+    let title = format!("a spec in YAML has at most {count} words, lists and mappings");
     Diagnostic::new(Code::N0108, title, value, "this is one more")
 }
 
@@ -159,12 +173,13 @@ pub(super) fn foreign(page: &Page<'_>, span: Span, what: &str, instead: &str) ->
     Diagnostic::new(Code::N0104, title, span, "").note(instead)
 }
 
-/// Says in our words why the parser stopped. What it read last is `last`, and `bracket` is the innermost one that is open.
-fn not_yaml(page: &Page<'_>, error: &ScanError, last: Span, bracket: Option<&Open>) -> Diagnostic {
+/// Says in our words why the parser stopped. What it read last is `last`, and `open` is what has not ended yet.
+fn not_yaml(page: &Page<'_>, error: &ScanError, last: Span, open: &[Open]) -> Diagnostic {
     use ErrorKind::*;
     let at = error.marker().byte_offset().unwrap_or(page.text.len());
     let place = page.character(at);
     let new = |code, title: &str, label: &str| Diagnostic::new(code, title, place, label);
+    let bracket = open.iter().rfind(|open| open.is_flow);
     let indentation = "this does not line up with anything above it";
     let problem = match error.kind() {
         RecursionLimitExceeded => return page.too_deep(at),
@@ -172,7 +187,13 @@ fn not_yaml(page: &Page<'_>, error: &ScanError, last: Span, bracket: Option<&Ope
             return new(Code::N0102, &format!("a `{open}` is never closed"), "opened here");
         }
         MismatchedFlowCollectionEnd { open, close } => {
-            return new(Code::N0102, &format!("a `{open}` is closed by `{close}`"), "opened here");
+            // The parser tells where the bracket was opened.
+            let from = last.end as usize;
+            let closing = page.text[from..].find(*close).map_or(place, |closing| page.character(from + closing));
+            let partner = if *open == '[' { ']' } else { '}' };
+            let title = format!("a `{open}` is closed by `{close}`");
+            return Diagnostic::new(Code::N0102, title, closing, format!("expected `{partner}`"))
+                .label(place, "opened here");
         }
         MisplacedFlowCollectionEnd => {
             return new(Code::N0102, &format!("a {} that closes nothing", page.quoted(place)), "nothing is open here");
@@ -224,9 +245,13 @@ fn not_yaml(page: &Page<'_>, error: &ScanError, last: Span, bracket: Option<&Ope
             new(Code::N0103, "a `:` is missing", "a key is wanted here: `key: value`")
         }
         ExpectedBlockMappingKey => new(Code::N0103, "a key is wanted here", indentation),
-        ExpectedBlockSequenceEntry => {
-            new(Code::N0103, "an item is wanted here", "begin it with `- `, under the others")
-        }
+        ExpectedBlockSequenceEntry => match open.last().map(|list| (column(page, at), column(page, list.start))) {
+            Some((here, before)) if here != before => {
+                let label = format!("indented by {here}, the items before it by {before}");
+                new(Code::N0103, "this does not line up with the items before it", &label)
+            }
+            _ => new(Code::N0103, "an item is wanted here", "begin it with `- `, under the others"),
+        },
         InvalidIndentation | InvalidFlowScalarIndent => new(Code::N0103, "wrong indentation", indentation),
         BlockSequenceEntryNotAllowed | BlockEntryInFlowCollection | PlainScalarStartsWithDashFlowIndicator => {
             new(Code::N0103, "a list item cannot begin here", "begin a list with `- ` on a line of its own")
@@ -259,6 +284,12 @@ fn not_yaml(page: &Page<'_>, error: &ScanError, last: Span, bracket: Option<&Ope
         }
         None => problem,
     }
+}
+
+/// Characters before a byte on its line.
+fn column(page: &Page<'_>, at: usize) -> usize {
+    let before = &page.text[..page.text.floor_char_boundary(at)];
+    before.chars().rev().take_while(|&c| c != '\n').count()
 }
 
 /// A `:` in a plain scalar that goes on over lines: what looks like a key of its own is read as more of the text above.

@@ -333,7 +333,7 @@ fn what_is_no_yaml_is_said_in_our_words() {
     wrong("a: b\0\n", &[(N0103, "\0", "the control character U+0000 cannot stand in a spec")]);
     wrong("model: M\n---\nmodel: N\n", &[(N0103, "-", "a second document begins here")]);
     wrong("model: M\n...\nfoo\n", &[(N0103, "f", "a second document begins here")]);
-    wrong("a: [1}\n", &[(N0102, "[", "a `[` is closed by `}`")]);
+    wrong("a: [1}\n", &[(N0102, "}", "a `[` is closed by `}`")]);
     wrong("a: ]\n", &[(N0102, "]", "a `]` that closes nothing")]);
     wrong("a: {b: 1\n", &[(N0102, "{", "a `{` is never closed")]);
     let (_, diagnostics) = spec("a: [1, 2\nb: 3\n");
@@ -409,26 +409,29 @@ fn a_page_without_a_model_is_reported() {
         assert_eq!(diagnostics.len(), 1, "{text:?} {diagnostics:?}");
     }
     wrong("# only\n", &[(N0111, "", "there is no model here")]);
-    wrong("model: M\n", &[(N0111, "M", "this model has no `layers`")]);
+    wrong("model: M\n", &[(N0114, "M", "`M` has no layers")]);
     mended("layers: [relu]\n", N0111, "model: Net\nlayers: [relu]\n");
-    wrong("{}", &[(N0111, "{}", "there is no `model` here"), (N0111, "{}", "this model has no `layers`")]);
+    wrong("{}", &[(N0111, "{}", "there is no `model` here")]);
 }
 
 #[test]
 fn values_of_the_wrong_form_are_reported() {
-    wrong("[relu]\n", &[(N0112, "[relu]", "a spec is a map with the keys `model` and `layers`, found a list")]);
+    wrong("[relu]\n", &[(N0112, "[relu]", "a spec is a mapping with the keys `model` and `layers`, found a list")]);
     wrong("model: Res-Deep\nlayers: [relu]\n", &[(N0112, "Res-Deep", "`Res-Deep` is no name")]);
     wrong("model: M\ninput: { a: }\nlayers: [relu]\n", &[(N0112, ":", "`a` is a list of sizes, found nothing")]);
-    wrong("model: M\nlayers: { relu: }\n", &[(N0112, "{ relu: }", "`layers` is a list of layers, found a map")]);
-    wrong("model: M\nlayers: [relu]\ntrain: [a]\n", &[(N0112, "[a]", "`train` is a map, found a list")]);
-    wrong(&page("  - [relu]\n"), &[(N0112, "[relu]", "an item of a list of layers is a word or a map, found a list")]);
-    wrong(&page("  -\n"), &[(N0112, "-", "an item of a list of layers is a word or a map, found nothing")]);
+    wrong("model: M\nlayers: { relu: }\n", &[(N0112, "{ relu: }", "`layers` is a list of layers, found a mapping")]);
+    wrong("model: M\nlayers: [relu]\ntrain: [a]\n", &[(N0112, "[a]", "`train` is a mapping, found a list")]);
+    wrong(
+        &page("  - [relu]\n"),
+        &[(N0112, "[relu]", "an item of a list of layers is a word or a mapping, found a list")],
+    );
+    wrong(&page("  -\n"), &[(N0112, "-", "an item of a list of layers is a word or a mapping, found nothing")]);
     wrong(&page("  - as: x\n"), &[(N0112, "as: x", "this item has no layer")]);
     wrong(&page("  - skip\n"), &[(N0112, "skip", "`skip` has no layers")]);
     wrong(&page("  - use: 3\n"), &[(N0215, "use", "`use` is a word of the language and cannot name a layer")]);
-    wrong(&page("  - conv 8\n"), &[(N0112, "conv 8", "`conv 8` is no layer as YAML has them")]);
+    wrong(&page("  - conv 8\n"), &[(N0112, "conv 8", "`conv 8` is no layer")]);
     wrong(&page("  - conv: { out: }\n"), &[(N0112, ":", "`out` has no value")]);
-    wrong(&page("  - conv: { a: { b: 1, c: 2 } }\n"), &[(N0112, "c", "`a` is given a map of 2 keys")]);
+    wrong(&page("  - conv: { a: { b: 1, c: 2 } }\n"), &[(N0112, "c", "`a` is given a mapping of 2 keys")]);
     wrong(&page("  - conv: { out: 3 -> 8 }\n"), &[(N0112, "3 -> 8", "`->` cannot stand in the value of `out`")]);
     wrong(&page("  - conv: { 1x: 8 }\n"), &[(N0112, "1x", "`1x` is no name")]);
     wrong(&page("  - ? [a]\n    : b\n"), &[(N0112, "[a]", "a key is one word, found a list")]);
@@ -438,12 +441,12 @@ fn values_of_the_wrong_form_are_reported() {
     );
     wrong(
         &page("  - conv:\n      init: kaiming(relu, mode = fan_out)\n"),
-        &[(N0112, "kaiming(relu, mode = fan_out)", "several arguments of `kaiming` are a map in YAML")],
+        &[(N0112, "kaiming(relu, mode = fan_out)", "several arguments of `kaiming` are a mapping in YAML")],
     );
     wrong(
         &page("  - conv: { init: kaiming(relu, mode = fan_out), out: 8 }\n  - relu: f(\n"),
         &[
-            (N0112, "kaiming(relu, mode = fan_out)", "several arguments of `kaiming` are a map in YAML"),
+            (N0112, "kaiming(relu, mode = fan_out)", "several arguments of `kaiming` are a mapping in YAML"),
             (N0102, "(", "a `(` is never closed"),
         ],
     );
@@ -476,7 +479,7 @@ fn empty_bodies_are_reported() {
     wrong(&page("  - repeat: 3\n"), &[(N0114, "repeat", "`repeat` has no `body`")]);
     wrong(&page("  - branch: add\n"), &[(N0114, "branch", "`branch` has no `arms`")]);
     wrong(&page("  - branch: add\n    arms: [[]]\n"), &[(N0114, "[]", "an arm has no layers")]);
-    wrong("model: M\nblocks: { B: { params: [n] } }\nlayers: [B]\n", &[(N0114, "B", "the block `B` has no `layers`")]);
+    wrong("model: M\nblocks: { B: { params: [n] } }\nlayers: [B]\n", &[(N0114, "B", "the block `B` has no layers")]);
 }
 
 #[test]

@@ -309,11 +309,11 @@ fn cut_call(span: Span, page: &Page<'_>) -> Diagnostic {
         }
         (Some((name, _)), _) => Diagnostic::new(
             Code::N0112,
-            format!("several arguments of `{}` are a map in YAML", name.trim()),
+            format!("several arguments of `{}` are a mapping in YAML", name.trim()),
             span,
             "YAML cuts this at its commas",
         )
-        .note(format!("write `{{ {}: {{ argument: value, ... }} }}`", name.trim())),
+        .note(format!("write `{{ {}: {{ argument: value, … }} }}`", name.trim())),
         _ => Diagnostic::new(Code::N0112, "YAML cuts this value at its commas", span, ""),
     }
 }

@@ -61,9 +61,9 @@ impl Page<'_> {
                 }),
                 _ => {
                     let place = entries.get(1).map_or(node.span, |second| second.key.span);
-                    let title = format!("`{owner}` is given a map of {} keys", entries.len());
+                    let title = format!("`{owner}` is given a mapping of {} keys", entries.len());
                     let problem = Diagnostic::new(Code::N0112, title, self.first_line(place), "")
-                        .note("as a value, a map has one key: `{ kaiming_normal: { mode: fan_out } }`");
+                        .note("as a value, a mapping has one key: `{ kaiming_normal: { mode: fan_out } }`");
                     self.report(problem);
                     return None;
                 }
@@ -74,8 +74,9 @@ impl Page<'_> {
                     (Some(Arg { name: None, value }), None) => Some(value),
                     _ => {
                         let title = format!("`->` cannot stand in the value of `{owner}`");
-                        let problem = Diagnostic::new(Code::N0112, title, node.span, "one value is wanted here")
-                            .note("it stands behind a layer, `linear: 512 -> 32`; in a map write `in: 512, out: 32`");
+                        let problem = Diagnostic::new(Code::N0112, title, node.span, "one value is wanted here").note(
+                            "it stands behind a layer, `linear: 512 -> 32`; in a mapping write `in: 512, out: 32`",
+                        );
                         self.report(problem);
                         None
                     }
@@ -125,9 +126,9 @@ impl Page<'_> {
             }
             ExprKind::Call(call) if call.args.len() > 1 => {
                 let name = &call.name.text;
-                let title = format!("several arguments of `{name}` are a map in YAML");
+                let title = format!("several arguments of `{name}` are a mapping in YAML");
                 let problem = Diagnostic::new(Code::N0112, title, expr.span, "one argument can be written like this")
-                    .note(format!("write `{{ {name}: {{ argument: value, ... }} }}`"));
+                    .note(format!("write `{{ {name}: {{ argument: value, … }} }}`"));
                 self.report(problem);
                 false
             }
@@ -139,7 +140,7 @@ impl Page<'_> {
             ExprKind::Product(first, rest) => {
                 self.check_scalar(first) && rest.iter().all(|(_, expr)| self.check_scalar(expr))
             }
-            ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) | ExprKind::Word(_) => true,
+            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) | ExprKind::Word(_) => true,
         }
     }
 
@@ -177,8 +178,8 @@ impl Page<'_> {
             }
             Kind::Plain => {
                 let title = format!("{} is no name", self.quoted(node.span));
-                let label = format!("{what} has letters, digits and `_`, and no digit first");
-                self.report(Diagnostic::new(Code::N0112, title, self.first_line(node.span), label));
+                let problem = Diagnostic::new(Code::N0112, title, self.first_line(node.span), netspec::NAME_RULE);
+                self.report(problem.note(format!("{what} is one word")));
                 None
             }
             _ => {
@@ -196,7 +197,7 @@ impl Page<'_> {
             Kind::Plain => self.quoted(node.span),
             Kind::Text(_) => "a text in quotes".to_owned(),
             Kind::List(_) => "a list".to_owned(),
-            Kind::Map(_) => "a map".to_owned(),
+            Kind::Map(_) => "a mapping".to_owned(),
         };
         let title = format!("{owner} is {wanted}, found {found}");
         self.report(Diagnostic::new(Code::N0112, title, self.place_of_nothing(node), "").maybe_fix(fix));

@@ -118,7 +118,24 @@ fn crate_in(folder: &Path) -> Option<PathBuf> {
 /// The text of `main.rs`: the model, what the spec says of its training, a `main`.
 fn main(checked: &Checked, sources: &Sources, origin: &str) -> String {
     let model = model(checked, sources, origin);
-    let (name, version) = (&checked.net.name, env!("CARGO_PKG_VERSION"));
+    let (name, version, defaults) = (&checked.net.name, env!("CARGO_PKG_VERSION"), defaults(checked, origin));
+    format!(
+        "\
+//! Made by netc {version}.
+
+{model}
+/// What the spec says of the training.
+const DEFAULTS: ::netspec::trainer::Defaults = {defaults};
+
+fn main() -> ::std::process::ExitCode {{
+    ::netspec::trainer::main::<{name}>(&DEFAULTS)
+}}
+"
+    )
+}
+
+/// What the spec says of the training, and what the program must know of the model.
+fn defaults(checked: &Checked, origin: &str) -> String {
     let shapes = |shapes: Vec<&Vec<u64>>| {
         let shapes: Vec<String> = shapes.iter().map(|shape| format!("&{shape:?}")).collect();
         format!("&[{}]", shapes.join(", "))
@@ -128,23 +145,13 @@ fn main(checked: &Checked, sources: &Sources, origin: &str) -> String {
     let summary = table(&summary(checked));
     let train = checked.net.train.as_ref().map_or("None".to_owned(), |it| format!("Some({})", train(it)));
     format!(
-        "\
-//! Made by netc {version}.
-
-{model}
-/// What the spec says of the training.
-const DEFAULTS: ::netspec::trainer::Defaults = ::netspec::trainer::Defaults {{
+        "::netspec::trainer::Defaults {{
     origin: {origin:?},
     summary: {summary:?},
     inputs: {inputs},
     outputs: {outputs},
     train: {train},
-}};
-
-fn main() -> ::std::process::ExitCode {{
-    ::netspec::trainer::main::<{name}>(&DEFAULTS)
-}}
-"
+}}"
     )
 }
 
@@ -211,4 +218,87 @@ fn data(choice: &Choice) -> String {
         numbers("mean"),
         numbers("std"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use netspec_compiler::source::Spelling;
+    use netspec_compiler::{Main, Options, compile};
+
+    use super::*;
+
+    fn defaults_of(text: &str) -> String {
+        let main = Main::Text { path: "x".to_owned(), text: text.to_owned(), spelling: Spelling::Netspec };
+        let outcome = compile(main, &Options::default(), &mut |_| Err(String::new()));
+        defaults(outcome.checked.as_ref().expect("a right spec"), "specs/\"net\".yaml")
+    }
+
+    #[test]
+    fn a_train_section_becomes_literals() {
+        let spec = "\
+model Net {
+    input image [3, 32, 32];
+    view(-1, 3072);
+    linear(2);
+}
+train Net {
+    data cifar10(classes = [bird, cat], mean = [0.5, 1e-9, 1e60], std = [1, 2, 3]);
+    loss nll;
+    optimizer sgd(lr = 1, momentum = 0.9, nesterov = true);
+    batch 8; epochs 3; shuffle false; seed 7; eval_mode batch_statistics; numerics exact;
+}";
+        let text = defaults_of(spec);
+        let (head, tail) = text.split_once("    summary: \"Net: 3 x 32 x 32 -> 2\\n\\nname").unwrap();
+        assert_eq!(head, "::netspec::trainer::Defaults {\n    origin: \"specs/\\\"net\\\".yaml\",\n");
+        let (_, tail) = tail.split_once('\n').unwrap();
+        let expected = "    inputs: &[&[3, 32, 32]],
+    outputs: &[&[2]],
+    train: Some(::netspec::trainer::Train {
+        data: Some(::netspec::trainer::Data { name: \"cifar10\", file: None, classes: &[\"bird\", \"cat\"], \
+                        mean: &[0.5, 1e-9, 3.4028235e38], std: &[1.0, 2.0, 3.0] }),
+        loss: ::netspec::trainer::Loss::Nll,
+        optimizer: ::netspec::trainer::Optimizer::Sgd { lr: 1.0, momentum: 0.9, dampening: 0.0, nesterov: true, weight_decay: 0.0 },
+        batch: 8,
+        epochs: 3,
+        shuffle: false,
+        seed: 7,
+        eval_mode: ::netspec::trainer::EvalMode::BatchStatistics,
+        numerics: ::netspec::trainer::Numerics::Exact,
+    }),
+}";
+        assert_eq!(tail, expected);
+    }
+
+    #[test]
+    fn other_specs_too() {
+        let model =
+            "model Two { input a [2]; input b [3]; concat(a, b); linear(1); } train Two { loss mse; optimizer adam; }";
+        let text = defaults_of(model);
+        assert!(text.contains("inputs: &[&[2], &[3]],") && text.contains("data: None,"), "{text}");
+        let adam = "Adam { lr: 0.001, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }";
+        assert!(text.contains(adam) && text.contains("Loss::Mse,"), "{text}");
+        let text = defaults_of(
+            "model M { input x [2]; linear(1); } train M { data safetensors(file = \"a \\\"b\\\"\"); loss mse; optimizer adam; }",
+        );
+        assert!(
+            text.contains(r#"Data { name: "safetensors", file: Some("a \"b\""), classes: &[], mean: &[], std: &[] }"#),
+            "{text}"
+        );
+        assert!(defaults_of("model M { input x [2]; linear(1); }").contains("train: None,"));
+    }
+
+    #[test]
+    fn the_crate_is_found_in_a_checkout_and_in_its_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let runtime = root.join("runtime").canonicalize().unwrap();
+        for folder in [&root, &root.join("runtime")] {
+            let Ok(Netspec::Folder(found)) = Netspec::find(Some(folder)) else { panic!("it is there") };
+            assert_eq!(found, runtime);
+        }
+        assert!(Netspec::find(None).unwrap().lock().unwrap().contains("name = \"netspec\""));
+        assert!(Netspec::find(Some(&root.join("compiler"))).is_err());
+        assert_eq!(Netspec::Registry.dependency().unwrap(), format!("version = \"={}\"", env!("CARGO_PKG_VERSION")));
+        let odd = Netspec::Folder(PathBuf::from("/a \"b\"\\c"));
+        assert_eq!(odd.dependency().unwrap(), r#"path = "/a \"b\"\\c""#);
+    }
 }

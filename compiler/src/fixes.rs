@@ -22,10 +22,12 @@ impl Fixes<'_> {
             Spelling::Netspec if lead.trim().is_empty() => (line_start, format!("{indent}{netspec};\n")),
             Spelling::Netspec => (before.len(), format!("{netspec}; ")),
             Spelling::Yaml if lead.trim() == "-" => (line_start, format!("{indent}- {yaml}\n")),
-            Spelling::Yaml if before.trim_end().ends_with('-') => {
+            Spelling::Yaml if lead.trim_end().ends_with('-') => {
                 let column = lead.trim_end().chars().count() - 1;
                 (before.len(), format!("{yaml}\n{}- ", " ".repeat(column)))
             }
+            // The item's `-` stands on a line before.
+            Spelling::Yaml if lead.trim().is_empty() && before.trim_end().ends_with('-') => return None,
             Spelling::Yaml => (before.len(), format!("{{ {yaml} }}, ")),
         };
         let at = Span::new(statement.file, at..at);
@@ -36,7 +38,7 @@ impl Fixes<'_> {
     pub fn value_before(&self, first: Span, title: &str, value: &str) -> Option<Fix> {
         let file = self.sources.file(first.file);
         let before = file.text.get(..first.start as usize)?;
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let lead = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
         let insert = |text: String| Edit { span: first.before(), text };
         let edit = match (file.spelling, before.trim_end().chars().next_back()) {
             // A value alone is no list in YAML, where an item may also have a line of its own.
@@ -44,7 +46,7 @@ impl Fixes<'_> {
                 Edit { span: first, text: format!("[{value}, {}]", self.sources.text(first)) }
             }
             (Spelling::Yaml, Some('-')) => {
-                let column = before[line_start..].trim_end().chars().count() - 1;
+                let column = lead.trim_end().chars().count().checked_sub(1)?;
                 insert(format!("{value}\n{}- ", " ".repeat(column)))
             }
             _ => insert(format!("{value}, ")),

@@ -5,10 +5,11 @@
 //! else: two slots are one when the second begins where the first ends.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::ir::{Kind, Program, Repeat, Store, TensorId};
 use crate::net::LayerId;
-use crate::ops::elements;
+use crate::ops::{elements, thousands};
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
 
 /// Floats of 64 bytes: slots begin at multiples of it.
@@ -566,26 +567,67 @@ fn over(kernel: &Kernel) -> &'static [usize] {
     }
 }
 
-/// Places the blocks of a region, the largest first, each as low as it fits; gives the region's floats.
+/// Places the blocks of a region, in the best of several orders; gives the region's floats.
 fn lay_out(blocks: &mut [(usize, Block)], region: Region) -> u64 {
-    let mut order: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(blocks[index].1.len), blocks[index].1.live));
-    let mut placed: Vec<usize> = Vec::new();
-    let mut total = 0;
-    for index in order {
-        let (live, len) = (blocks[index].1.live, blocks[index].1.len);
-        let mut taken: Vec<(u64, u64)> = placed
-            .iter()
-            .map(|&other| &blocks[other].1)
-            .filter(|other| other.live.0 <= live.1 && live.0 <= other.live.1)
-            .map(|other| (other.offset, other.offset + other.len))
-            .collect();
-        taken.sort_unstable();
-        blocks[index].1.offset = lowest_gap(&taken, len);
-        total = total.max(blocks[index].1.offset + len);
-        placed.push(index);
+    let of_region: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
+    // What must go first differs: large ones, long-lived ones, those that are both, or those that come first.
+    let orders: [fn(&Block) -> (std::cmp::Reverse<u64>, usize); 4] = [
+        |block| (std::cmp::Reverse(block.len), block.live.0),
+        |block| (std::cmp::Reverse((block.live.1 - block.live.0) as u64), block.live.0),
+        |block| (std::cmp::Reverse(block.len * (block.live.1 - block.live.0 + 1) as u64), block.live.0),
+        |block| (std::cmp::Reverse(0), block.live.0),
+    ];
+    let layouts = orders.iter().map(|order| {
+        let mut indices = of_region.clone();
+        indices.sort_by_key(|&index| order(&blocks[index].1));
+        improved(blocks, indices)
+    });
+    let Some((total, offsets)) = layouts.min_by_key(|(total, _)| *total) else {
+        return 0;
+    };
+    for (index, offset) in offsets {
+        blocks[index].1.offset = offset;
     }
     total
+}
+
+/// Places blocks in an order, then in that order with what reached highest put first, a few times; gives the best.
+fn improved(blocks: &[(usize, Block)], mut order: Vec<usize>) -> (u64, Vec<(usize, u64)>) {
+    const TRIES: usize = 16;
+    let mut best = in_order(blocks, &order);
+    let mut last = best.clone();
+    for _ in 0..TRIES {
+        let highest = last.1.iter().position(|&(index, offset)| offset + blocks[index].1.len == last.0);
+        let Some(highest) = highest.filter(|&place| place > 0) else {
+            break;
+        };
+        order[..=highest].rotate_right(1);
+        last = in_order(blocks, &order);
+        if last.0 < best.0 {
+            best.clone_from(&last);
+        }
+    }
+    best
+}
+
+/// Places blocks one by one, each as low as it fits; gives the floats of all, and their offsets.
+fn in_order(blocks: &[(usize, Block)], order: &[usize]) -> (u64, Vec<(usize, u64)>) {
+    let mut placed: Vec<(usize, u64)> = Vec::with_capacity(order.len());
+    let mut total = 0;
+    for &index in order {
+        let block = &blocks[index].1;
+        let mut taken: Vec<(u64, u64)> = placed
+            .iter()
+            .map(|&(other, offset)| (&blocks[other].1, offset))
+            .filter(|(other, _)| other.live.0 <= block.live.1 && block.live.0 <= other.live.1)
+            .map(|(other, offset)| (offset, offset + other.len))
+            .collect();
+        taken.sort_unstable();
+        let offset = lowest_gap(&taken, block.len);
+        total = total.max(offset + block.len);
+        placed.push((index, offset));
+    }
+    (total, placed)
 }
 
 /// The lowest offset where `len` floats fit between ranges that are sorted.
@@ -728,4 +770,31 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
         local += group.len.next_multiple_of(ALIGN);
     }
     groups
+}
+
+/// The memory of a plan as a table: what `netc plan` prints.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = |floats: u64| thousands(4 * floats);
+        let regions = [
+            (Region::Tile, "a worker's memory", self.tile, self.bound.0),
+            (Region::Batch, "the batch's memory", self.batch, self.bound.1),
+        ];
+        for (region, name, len, bound) in regions {
+            writeln!(f, "{name}: {} bytes a sample, of which at most {} live at once", bytes(len), bytes(bound))?;
+            let mut blocks: Vec<&Block> = self.blocks.iter().filter(|block| block.region == region).collect();
+            blocks.sort_by_key(|block| (block.live, block.offset));
+            if !blocks.is_empty() {
+                writeln!(f, "{:>13}  {:>13}  {:>11}  value", "offset", "bytes", "live")?;
+            }
+            for block in blocks {
+                let live = format!("{}-{}", block.live.0, block.live.1);
+                let names = block.names.join(" = ");
+                writeln!(f, "{:>13}  {:>13}  {live:>11}  {names}", bytes(block.offset), bytes(block.len))?;
+            }
+        }
+        writeln!(f, "numbers of the whole batch: {} bytes", bytes(self.state))?;
+        writeln!(f, "a stage's gradient: {} bytes a tile", bytes(self.gradients))?;
+        writeln!(f, "kernels' scratch: {} bytes a worker", bytes(self.scratch))
+    }
 }

@@ -10,6 +10,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::network::{Feed, SampleLoss};
 use crate::random::Draw;
 
 /// Which memory a value lives in.
@@ -32,17 +33,17 @@ pub struct View {
     pub len: usize,
 }
 
+/// A value in a worker's memory: `len` floats of one sample from `offset` on.
+pub const fn tile(offset: usize, len: usize) -> View {
+    View { region: Region::Tile, offset, len }
+}
+
+/// A value in the batch's memory: `len` floats of one sample from `offset` on.
+pub const fn batch(offset: usize, len: usize) -> View {
+    View { region: Region::Batch, offset, len }
+}
+
 impl View {
-    /// A value in a worker's memory.
-    pub const fn tile(offset: usize, len: usize) -> View {
-        View { region: Region::Tile, offset, len }
-    }
-
-    /// A value in the batch's memory.
-    pub const fn batch(offset: usize, len: usize) -> View {
-        View { region: Region::Batch, offset, len }
-    }
-
     /// A part of it.
     pub const fn part(self, offset: usize, len: usize) -> View {
         assert!(offset + len <= self.len, "a part of a value lies inside it");
@@ -179,9 +180,9 @@ pub struct Tile<'a> {
 /// Where inputs come from and what the loss is.
 pub(crate) struct Job<'a> {
     /// Writes an input (its number) of a sample (of the batch).
-    pub(crate) feed: &'a (dyn Fn(usize, usize, &mut [f32]) + Sync),
+    pub(crate) feed: &'a Feed<'a>,
     /// The loss of a sample of the batch; writes its derivative by the output.
-    pub(crate) loss: &'a (dyn Fn(usize, &[f32], &mut [f32]) -> f32 + Sync),
+    pub(crate) loss: &'a SampleLoss<'a>,
     /// Samples of the batch.
     pub(crate) samples: usize,
 }
@@ -234,7 +235,8 @@ impl Tile<'_> {
         ];
         let place = |view: View| {
             let (first, len, stride) = regions[view.region as usize];
-            assert!(view.offset + view.len <= stride && samples * stride <= len, "a value lies inside its region");
+            let inside = view.offset.checked_add(view.len).is_some_and(|end| end <= stride);
+            assert!(inside && samples * stride <= len, "a value lies inside its region");
             // SAFETY: the offset is inside the region, or one past its end when the value is empty.
             (unsafe { first.add(view.offset.min(len)) }, stride)
         };

@@ -199,6 +199,14 @@ fn no_text_is_left_of_a_spec_that_is_gone() {
     }
 }
 
+#[test]
+fn a_count_from_outside_that_is_wrong_is_one_mistake() {
+    for path in ["specs/res_deep.netspec", "specs/res_deep.yaml", "specs/res_deep_tied.yaml"] {
+        let outcome = compile_file(path, &[("n_blocks", -3)]);
+        assert_eq!(codes(&outcome), BTreeSet::from([Code::N0211]), "{}", rendered(&outcome));
+    }
+}
+
 /// The picture that the whole project is for.
 #[test]
 fn the_famous_error_is_told_in_full() {

@@ -21,11 +21,7 @@ pub struct Findings {
 impl Findings {
     /// What the reader could not read, and nothing more so far.
     pub fn of_reading(unread: Vec<Diagnostic>) -> Findings {
-        let mut findings = Findings::default();
-        findings.is_partly_read = !unread.is_empty();
-        findings.errors = unread.len();
-        findings.told = unread;
-        findings
+        Findings { is_partly_read: !unread.is_empty(), errors: unread.len(), told: unread, ..Findings::default() }
     }
 
     /// Adds a finding, unless it is known.

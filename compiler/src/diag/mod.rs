@@ -175,3 +175,28 @@ impl Diagnostic {
         self.code.severity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_tells_a_repeat_with_its_use_and_leaves_out_what_is_blamed() {
+        let frame = |text: &str, start: u32, is_use, times| Frame {
+            text: text.to_owned(),
+            used_at: Span { start, end: start + 1, ..Span::default() },
+            is_use,
+            times,
+        };
+        let around = [
+            frame("outer", 0, false, 4),
+            frame("Block", 1, true, 1),
+            frame("inner", 2, false, 3),
+            frame("iteration", 3, false, 1),
+            frame("shared", 4, true, 1),
+        ];
+        let told = Frame::told(&around, Span { start: 4, end: 5, ..Span::default() });
+        let expected = [frame("iteration", 3, false, 1), frame("inner", 2, false, 3), frame("Block", 1, true, 4)];
+        assert_eq!(told, expected);
+    }
+}

@@ -224,7 +224,7 @@ fn network(
     let positions =
         least_positions(&lowered.body).map_or("None".to_owned(), |least| format!("Some({})", grouped(least)));
     lines.line(format!("const BATCH_NORM_POSITIONS: Option<usize> = {positions};"));
-    for (name, planned) in [("TRAIN", train), ("EVALUATE", evaluate), ("INFER", Some(infer))] {
+    for (name, planned) in [("TRAIN", train), ("FORWARD", evaluate), ("INFER", Some(infer))] {
         let text = planned.map_or("Plan::NONE".to_owned(), plan_text);
         lines.line(format!("const {name}: Plan = {text};"));
     }
@@ -234,7 +234,7 @@ fn network(
         infer.program.params + infer.program.statistics
     };
     lines.line(format!("const PACKED: usize = {};", grouped(packed)));
-    for (name, planned) in [("EVALUATE_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))] {
+    for (name, planned) in [("FORWARD_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))] {
         let views = planned.map_or(Vec::new(), |planned| {
             let calls = Calls { program: &planned.program, plan: &planned.plan, geometries: &mut *geometries };
             planned.plan.schedule.outputs.iter().map(|output| calls.view(output, &Loops::new())).collect()
@@ -252,14 +252,16 @@ fn network(
         lines.line("}");
     }
     for (method, pass, planned) in
-        [("train", "train", train), ("evaluate", "evaluate", evaluate), ("infer", "infer", Some(infer))]
+        [("train", "train", train), ("forward", "evaluate", evaluate), ("infer", "infer", Some(infer))]
     {
-        let argument = if planned.is_some() { "run" } else { "_" };
-        lines.line(format!("fn {method}({argument}: &mut Run<'_>) {{"));
-        if planned.is_some() {
-            lines.line(format!("Self::pass_{pass}(run);"));
+        match planned {
+            None => lines.line(format!("fn {method}(_: &mut Run<'_>) {{}}")),
+            Some(_) => {
+                lines.line(format!("fn {method}(run: &mut Run<'_>) {{"));
+                lines.line(format!("Self::pass_{pass}(run);"));
+                lines.line("}");
+            }
         }
-        lines.line("}");
     }
     pack(infer, packed, lines);
     lines.line("}");

@@ -10,6 +10,14 @@ pub(super) fn list(numbers: &[u64]) -> String {
     format!("[{}]", numbers.iter().map(|&number| grouped(number)).collect::<Vec<_>>().join(", "))
 }
 
+/// `name(`, the arguments and `);` of a call; `Name {`, the fields and `}` with what follows of a struct.
+fn taken_apart(line: &str) -> Option<(&str, &str, &str)> {
+    let (open, end) = [("(", ");"), ("{ ", " };"), ("{ ", " },")].into_iter().find(|(_, end)| line.ends_with(end))?;
+    let from = line.find(open)? + open.len();
+    let inner = line.get(from..line.len() - end.len())?;
+    Some((line[..from].trim_end(), inner, end.trim_start()))
+}
+
 /// Columns of a line.
 const WIDTH: usize = 120;
 
@@ -21,21 +29,21 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Adds a line; one that closes a brace is a level out, one that opens one puts those behind it a level in. A call that is too long
-    /// has its arguments below it.
+    /// Adds a line; one that closes a brace is a level out, one that opens one puts those behind it a level in. A call or struct that is too
+    /// long has its arguments or fields below it.
     pub(super) fn line(&mut self, line: impl AsRef<str>) {
         let line = line.as_ref();
         if line.starts_with(['}', ']', ')']) {
             self.depth = self.depth.saturating_sub(1);
         }
         if 4 * self.depth + line.len() > WIDTH
-            && let Some((head, args)) = line.strip_suffix(");").and_then(|line| line.split_once('('))
+            && let Some((head, inner, end)) = taken_apart(line)
         {
-            self.plain(&format!("{head}("));
+            self.plain(head);
             self.depth += 1;
-            self.filled(args.split_inclusive(", "));
+            self.filled(inner.split_inclusive(", "));
             self.depth -= 1;
-            self.plain(");");
+            self.plain(end);
             return;
         }
         self.plain(line);

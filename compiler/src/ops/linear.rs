@@ -46,16 +46,16 @@ impl Layer for Linear {
         true
     }
 
+    fn output_of_unknown(&self, args: &Args) -> Option<Shape> {
+        // Without a stated size it takes nothing but a flat input.
+        args.int("in").is_none().then(|| vec![args.size("out")])
+    }
+
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
         let (&inputs, rows) = of.shapes[0].split_last().unwrap_or((&1, &[]));
         let linear = ir::Linear { rows: elements(rows), inputs, outputs: of.args.size("out") };
         let op = Op::Linear(linear, of.must("weight"), of.tensor("bias"), ir::Act::None);
         to.op(op, of.inputs, of.output.clone())
-    }
-
-    fn output_of_unknown(&self, args: &Args) -> Option<Shape> {
-        // Without a stated size it takes nothing but a flat input.
-        args.int("in").is_none().then(|| vec![args.size("out")])
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

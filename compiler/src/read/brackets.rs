@@ -118,11 +118,6 @@ pub(super) fn too_deep(span: Span) -> Diagnostic {
     Diagnostic::new(Code::N0108, format!("nested more than {} deep", limits::NESTING), span, "one level too many")
 }
 
-/// Whether a byte can be in a name or number.
-fn is_of_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
 /// White space and comments of a text that [`check`] found right, each run of them one range.
 pub(super) fn blanks(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
@@ -151,6 +146,11 @@ pub(super) fn blanks(text: &str) -> Vec<Range<usize>> {
     blanks
 }
 
+/// Whether a byte can be in a name or number.
+fn is_of_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
 /// Bytes of the string literal that `bytes` begin with, or None when it is not closed.
 fn string_length(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
@@ -168,5 +168,17 @@ fn partner(open: u8) -> char {
         b'(' => ')',
         b'[' => ']',
         _ => '}',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_runs_of_white_space_and_comments_outside_of_texts() {
+        let blanks = |text: &str| blanks(text).into_iter().map(|range| text[range].to_owned()).collect::<Vec<_>>();
+        assert_eq!(blanks("a // b\n  c\"// d\" e//"), [" // b\n  ", " ", "//"]);
+        assert_eq!(blanks("a/b"), [""; 0]);
     }
 }

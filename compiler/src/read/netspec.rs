@@ -297,14 +297,14 @@ impl Reader<'_> {
         let word = self.span(layer);
         let next_is_on_its_line = next.is_some_and(|next| !layer.as_str().contains('\n') && next.as_str() != "}");
         let is_bare = parts == [Rule::call, Rule::missing_semicolon] && !layer.as_str().contains('(');
-        let text = layer.as_str().split_whitespace().next().unwrap_or_default();
-        match mistyped(text, word, STATEMENT_WORDS) {
-            Some(problem) if is_bare && next_is_on_its_line => {
-                self.report(problem);
-                true
-            }
-            _ => false,
+        if !is_bare || !next_is_on_its_line {
+            return false;
         }
+        let text = layer.as_str().split_whitespace().next().unwrap_or_default();
+        let problem = mistyped(text, word, STATEMENT_WORDS);
+        let is_mistyped = problem.is_some();
+        problem.into_iter().for_each(|problem| self.report(problem));
+        is_mistyped
     }
 
     fn input(&mut self, pair: Pair<'_, Rule>, place: &mut Place<'_>) {

@@ -16,13 +16,18 @@ pub enum Act {
     Sigmoid,
 }
 
+/// `max(x, 0)`. A NaN is not below zero.
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    if 0.0 > x { 0.0 } else { x }
+}
+
 impl Act {
     /// Maps a row in place.
     pub(crate) fn apply(self, row: &mut [f32]) {
         match self {
             Act::None => {}
-            // A NaN is not below zero.
-            Act::Relu => row.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
+            Act::Relu => row.iter_mut().for_each(|x| *x = relu(*x)),
             Act::Tanh => row.iter_mut().for_each(|x| *x = math::tanh(*x)),
             Act::Sigmoid => row.iter_mut().for_each(|x| *x = math::sigmoid(*x)),
         }

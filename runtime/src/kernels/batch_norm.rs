@@ -83,8 +83,8 @@ pub fn statistics(t: &mut Tile<'_>, norm: &Norm, x: View, sums: View) {
 }
 
 /// Mean and variance of the batch from those of the samples, merged in their order (Chan's formula). At `state`: `mean[channels]`, then
-/// `1 / sqrt(var + eps)[channels]`, of the biased variance. At `running` of the statistics, when they are to change: `running_mean[channels]`
-/// and `running_var[channels]` move by `momentum` to the mean and the unbiased variance.
+/// `1 / sqrt(var + eps)[channels]`, of the biased variance. At `running` of the statistics, when they are to change:
+/// `running_mean[channels]` and `running_var[channels]` move by `momentum` to the mean and the unbiased variance.
 pub fn merge(run: &mut Run<'_>, norm: &Norm, sums: View, state: usize, running: Option<usize>) {
     norm.check_sums(sums);
     let mut whole = run.whole();
@@ -276,9 +276,9 @@ pub fn infer(
     }
 }
 
-/// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of `per_out`
-/// floats at `weight` by `gamma / sqrt(var + eps)`, and writes at `bias_to` the bias that gives the same, from the layer's own at
-/// `bias_from`, or from none. The two may be the same place.
+/// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of
+/// `per_out` floats at `weight` by `gamma / sqrt(var + eps)`, and writes at `bias_to` the bias that gives the same, from the layer's own
+/// at `bias_from`, or from none. The two may be the same place.
 #[allow(clippy::too_many_arguments)]
 pub fn fold(
     packed: &mut [f32],
@@ -332,8 +332,8 @@ mod tests {
         let samples = x.len() / len;
         let mut statistics = statistics.to_vec();
         let at = |index: usize| 1 + index * (len + 1);
-        let [x_at, y, dy_at, dx] = [0, 1, 2, 3].map(|index| View::batch(at(index), len));
-        let sums_at = View::batch(at(4), 2 * channels);
+        let [x_at, y, dy_at, dx] = [0, 1, 2, 3].map(|index| crate::arena::batch(at(index), len));
+        let sums_at = crate::arena::batch(at(4), 2 * channels);
         let plan = Plan { batch: at(4) + 2 * channels + 1, state: 1 + 5 * channels, ..Plan::default() };
         let (weight, bias) = (affine.then_some(1), affine.then_some(1 + channels));
         let (state, coefficients) = (1, 1 + 2 * channels);
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn running_statistics_may_stay() {
         let norm = Norm { channels: 1, positions: 2, eps: 1e-5, momentum: 0.1 };
-        let sums = View::batch(0, 2);
+        let sums = crate::arena::batch(0, 2);
         let plan = Plan { batch: 2, state: 2, ..Plan::default() };
         pass(1, plan, &[], None, 2, &[&[1.0, 0.0, 3.0, 0.0]], |run| {
             run.stage(&[], |t| t.load(0, sums));

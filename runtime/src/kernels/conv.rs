@@ -32,14 +32,40 @@ pub struct Conv {
     pub groups: usize,
 }
 
-/// Outputs `at..at + len` of a block, which lie in one line: of them, `reach` read inputs by one row of the columns, the first of them
-/// input `from`, the others a stride apart; the rest read zeros.
+/// Outputs `at..at + len` of a block: of them, `reach` read inputs by one row of the columns, the first of them input `from`, the others
+/// a stride apart; the rest read zeros, and so do those in `reach` that lie in gaps.
 struct Stretch {
     row: usize,
     at: usize,
     len: usize,
     reach: Range<usize>,
     from: usize,
+    gaps: Gaps,
+}
+
+/// Outputs of a stretch of several lines that read the padding beside a line: `len` of them from output `first` of the plane on, and again
+/// each `width`. The stretch begins at output `begin`.
+#[derive(Clone, Copy)]
+struct Gaps {
+    begin: usize,
+    first: usize,
+    len: usize,
+    width: usize,
+}
+
+impl Gaps {
+    const NONE: Gaps = Gaps { begin: 0, first: 0, len: 0, width: 1 };
+
+    /// Writes zeros into the gaps inside a stretch's `reach`.
+    #[inline(always)]
+    fn clear(self, reach: &Range<usize>, stretch: &mut [f32]) {
+        if self.len > 0 {
+            let (low, high) = (self.begin + reach.start, self.begin + reach.end);
+            for gap in (self.first..high).step_by(self.width) {
+                stretch[gap.max(low) - self.begin..(gap + self.len).min(high) - self.begin].fill(0.0);
+            }
+        }
+    }
 }
 
 impl Conv {
@@ -83,10 +109,10 @@ impl Conv {
         (input < self.size[axis]).then_some(input)
     }
 
-    /// The outputs that read an input, not padding, by `tap` along the last axis.
-    fn reach(&self, tap: usize) -> Range<usize> {
-        let [stride, padding, shift] = [self.stride[2], self.padding[2], tap * self.dilation[2]];
-        let end = (self.size[2] + padding).saturating_sub(shift).div_ceil(stride).min(self.out_size[2]);
+    /// The outputs that read an input, not padding, by `tap` along an axis.
+    fn reach(&self, axis: usize, tap: usize) -> Range<usize> {
+        let [stride, padding, shift] = [self.stride[axis], self.padding[axis], tap * self.dilation[axis]];
+        let end = (self.size[axis] + padding).saturating_sub(shift).div_ceil(stride).min(self.out_size[axis]);
         padding.saturating_sub(shift).div_ceil(stride).min(end)..end
     }
 
@@ -94,59 +120,121 @@ impl Conv {
     #[inline(always)]
     fn stretches(&self, first: usize, count: usize, mut each: impl FnMut(Stretch)) {
         let [_, kernel_lines, kernel_width] = self.kernel;
-        let [_, out_lines, out_width] = self.out_size;
-        let [size_depth, size_lines, size_width] = self.size;
         let taps = self.kernel[0] * kernel_lines * kernel_width;
         for row in 0..self.depth() {
             let (channel, tap) = (row / taps, row % taps);
             let tap = [tap / (kernel_lines * kernel_width), tap / kernel_width % kernel_lines, tap % kernel_width];
-            let reach = self.reach(tap[2]);
-            let mut column = first % out_width;
-            let mut line = first / out_width % out_lines;
-            let mut depth = first / out_width / out_lines;
-            let mut at = 0;
-            while at < count {
-                let len = (out_width - column).min(count - at);
-                let mut stretch = Stretch { row, at, len, reach: 0..0, from: 0 };
-                if let (Some(d), Some(h)) = (self.input(0, depth, tap[0]), self.input(1, line, tap[1])) {
-                    let clip = |out: usize| out.clamp(column, column + len);
-                    let (low, high) = (clip(reach.start), clip(reach.end));
-                    if low < high {
-                        let w = low * self.stride[2] + tap[2] * self.dilation[2] - self.padding[2];
-                        stretch.reach = low - column..high - column;
-                        stretch.from = ((channel * size_depth + d) * size_lines + h) * size_width + w;
-                    }
-                }
-                each(stretch);
-                at += len;
-                column = 0;
-                line += 1;
-                if line == out_lines {
-                    line = 0;
-                    depth += 1;
+            if self.stride == [1; 3] && self.out_size == self.size {
+                self.planes(row, channel, tap, first, count, &mut each);
+            } else {
+                self.lines(row, channel, tap, first, count, &mut each);
+            }
+        }
+    }
+
+    /// The stretches of one row, each in a line of the output.
+    #[inline(always)]
+    fn lines(
+        &self,
+        row: usize,
+        channel: usize,
+        tap: [usize; 3],
+        first: usize,
+        count: usize,
+        each: &mut impl FnMut(Stretch),
+    ) {
+        let [_, out_lines, out_width] = self.out_size;
+        let [size_depth, size_lines, size_width] = self.size;
+        let reach = self.reach(2, tap[2]);
+        let mut column = first % out_width;
+        let mut line = first / out_width % out_lines;
+        let mut depth = first / out_width / out_lines;
+        let mut at = 0;
+        while at < count {
+            let len = (out_width - column).min(count - at);
+            let mut stretch = Stretch { row, at, len, reach: 0..0, from: 0, gaps: Gaps::NONE };
+            if let (Some(d), Some(h)) = (self.input(0, depth, tap[0]), self.input(1, line, tap[1])) {
+                let clip = |out: usize| out.clamp(column, column + len);
+                let (low, high) = (clip(reach.start), clip(reach.end));
+                if low < high {
+                    let w = low * self.stride[2] + tap[2] * self.dilation[2] - self.padding[2];
+                    stretch.reach = low - column..high - column;
+                    stretch.from = ((channel * size_depth + d) * size_lines + h) * size_width + w;
                 }
             }
+            each(stretch);
+            at += len;
+            column = 0;
+            line += 1;
+            if line == out_lines {
+                line = 0;
+                depth += 1;
+            }
+        }
+    }
+
+    /// The stretches of one row when the output has the input's size: whole planes of lines, which a tap only shifts.
+    #[inline(always)]
+    fn planes(
+        &self,
+        row: usize,
+        channel: usize,
+        tap: [usize; 3],
+        first: usize,
+        count: usize,
+        each: &mut impl FnMut(Stretch),
+    ) {
+        let [depths, lines, width] = self.size;
+        let plane = lines * width;
+        let (reach_lines, reach) = (self.reach(1, tap[1]), self.reach(2, tap[2]));
+        let mut at = 0;
+        while at < count {
+            // Outputs `begin..begin + len` of the plane.
+            let (depth, begin) = ((first + at) / plane, (first + at) % plane);
+            let len = (plane - begin).min(count - at);
+            let mut stretch = Stretch { row, at, len, reach: 0..0, from: 0, gaps: Gaps::NONE };
+            if let Some(d) = self.input(0, depth, tap[0])
+                && !reach_lines.is_empty()
+                && !reach.is_empty()
+            {
+                let low = (reach_lines.start * width + reach.start).max(begin);
+                let high = ((reach_lines.end - 1) * width + reach.end).min(begin + len);
+                if low < high {
+                    let shift = |axis: usize| tap[axis] * self.dilation[axis];
+                    let source = low + shift(1) * width + shift(2) - self.padding[1] * width - self.padding[2];
+                    stretch.reach = low - begin..high - begin;
+                    stretch.from = (channel * depths + d) * plane + source;
+                    // What is behind one line's reach and before the next one's; the first gap that ends behind `low`.
+                    let first = (low - reach.start) / width * width + reach.end;
+                    stretch.gaps = Gaps { begin, first, len: width - reach.len(), width };
+                }
+            }
+            each(stretch);
+            at += len;
         }
     }
 
     /// Writes the columns of one group's input `x`: `[depth][count]`, what each output reads by each channel and tap.
     fn gather(&self, x: &[f32], first: usize, count: usize, columns: &mut [f32]) {
-        self.stretches(first, count, |Stretch { row, at, len, reach, from }| {
-            let to = &mut columns[row * count + at..][..len];
-            to[..reach.start].fill(0.0);
-            to[reach.end..].fill(0.0);
-            let to = &mut to[reach];
+        self.stretches(first, count, |Stretch { row, at, len, reach, from, gaps }| {
+            let stretch = &mut columns[row * count + at..][..len];
+            stretch[..reach.start].fill(0.0);
+            stretch[reach.end..].fill(0.0);
+            let to = &mut stretch[reach.clone()];
             match self.stride[2] {
                 1 => to.copy_from_slice(&x[from..][..to.len()]),
                 stride => to.iter_mut().zip(x[from..].iter().step_by(stride)).for_each(|(to, x)| *to = *x),
             }
+            gaps.clear(&reach, stretch);
         });
     }
 
     /// Adds columns back to where [`Conv::gather`] found them.
-    fn scatter(&self, columns: &[f32], first: usize, count: usize, x: &mut [f32]) {
-        self.stretches(first, count, |Stretch { row, at, reach, from, .. }| {
-            let columns = &columns[row * count + at..][reach];
+    fn scatter(&self, columns: &mut [f32], first: usize, count: usize, x: &mut [f32]) {
+        self.stretches(first, count, |Stretch { row, at, len, reach, from, gaps }| {
+            let stretch = &mut columns[row * count + at..][..len];
+            gaps.clear(&reach, stretch);
+            let columns = &stretch[reach];
             match self.stride[2] {
                 1 => x[from..].iter_mut().zip(columns).for_each(|(x, value)| *x += value),
                 stride => x[from..].iter_mut().step_by(stride).zip(columns).for_each(|(x, value)| *x += value),

@@ -15,10 +15,11 @@ pub struct Dropout {
     pub per_unit: usize,
 }
 
-/// `y[u] = x[u] / (1 - p)` with probability `1 - p`, else 0: forward of `x`, and backward of the gradient, with the same `key`. `x` and `y` may be
-/// the same value when `store` writes.
+/// `y[u] = x[u] / (1 - p)` with probability `1 - p`, else 0: forward of `x`, and backward of the gradient, with the same `key`. `x` and
+/// `y` may be the same value when `store` writes.
 ///
-/// The draw is a function of seed and step of the run, `key` (the use of the layer with its loop iteration), the sample of the batch, and u.
+/// The draw is a function of seed and step of the run, `key` (the use of the layer with its loop iteration), the sample of the batch,
+/// and u.
 pub fn apply(t: &mut Tile<'_>, dropout: &Dropout, key: u64, x: View, y: View, store: Store) {
     let Dropout { p, units, per_unit } = *dropout;
     assert!(x.len == units * per_unit && y.len == x.len, "a value is [units][per_unit]");

@@ -115,3 +115,37 @@ pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_by_hand() {
+        let (a, b) = ([1.0, 2.0, 0.0, 3.0, 4.0, 0.0], [1.0, 10.0, 100.0, 1000.0]);
+        let mut c = [1.0; 5];
+        multiply(Matrix::new(&a, 2, 2, 3), Matrix::new(&b, 2, 2, 2), Store::Write, MatrixMut::new(&mut c, 2, 2, 3));
+        assert_eq!(c, [201.0, 2010.0, 1.0, 403.0, 4030.0]);
+        let b = Matrix::new(&b, 2, 2, 2).transposed();
+        multiply(Matrix::new(&a, 2, 2, 3), b, Store::Add, MatrixMut::new(&mut c, 2, 2, 3));
+        assert_eq!(c, [201.0 + 21.0, 2010.0 + 2100.0, 1.0, 403.0 + 43.0, 4030.0 + 4300.0]);
+    }
+
+    #[test]
+    #[should_panic = "a matrix lies inside its memory"]
+    fn a_matrix_longer_than_its_memory_is_refused() {
+        Matrix::new(&[0.0; 7], 2, 4, 4);
+    }
+
+    #[test]
+    #[should_panic = "a matrix lies inside its memory"]
+    fn a_stride_that_overflows_is_refused() {
+        Matrix::new(&[0.0; 7], 3, 1, usize::MAX / 2 + 2);
+    }
+
+    #[test]
+    #[should_panic = "rows do not overlap"]
+    fn a_result_whose_rows_overlap_is_refused() {
+        MatrixMut::new(&mut [0.0; 7], 2, 4, 3);
+    }
+}

@@ -222,7 +222,7 @@ mod tests {
             let mut random = crate::kernels::testing::Random::new(rows as u64);
             let (inputs, outputs) = (rows * 11, rows * 150);
             let [x_of, dy_of] = [samples * inputs, samples * outputs].map(|len| random.numbers(len));
-            let (x, dy) = (View::batch(2, inputs), View::batch(3 + inputs, outputs));
+            let (x, dy) = (crate::arena::batch(2, inputs), crate::arena::batch(3 + inputs, outputs));
             let plan = Plan { batch: 5 + inputs + outputs, ..Plan::default() };
             let (weight, bias) = (1, 1 + 11 * 150 + 1);
             let params = vec![0.0; bias + 150 + 1];

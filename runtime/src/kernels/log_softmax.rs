@@ -3,9 +3,6 @@
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::{Store, math};
 
-/// Inner indices that are worked on side by side.
-const LANES: usize = 16;
-
 /// A log-softmax's geometry. A sample's value is `[outer][size][inner]`, and softmax is along the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSoftmax {
@@ -25,7 +22,7 @@ impl LogSoftmax {
 
 /// Folds `[size][inner]` along `size`, for `count` inner indices from `first` on.
 #[inline(always)]
-fn fold<T: Copy>(
+fn fold<const LANES: usize, T: Copy>(
     x: &[f32],
     inner: usize,
     first: usize,
@@ -44,6 +41,14 @@ fn fold<T: Copy>(
 
 /// `y[i] = (x[i] - m) - log(sum over j of e^(x[j] - m))` with m the maximum.
 pub fn forward(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
+    match softmax.inner {
+        1 => forward_lanes::<1>(t, softmax, x, y),
+        _ => forward_lanes::<16>(t, softmax, x, y),
+    }
+}
+
+/// [`forward`] with this many inner indices side by side.
+fn forward_lanes<const LANES: usize>(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
     softmax.check(x, y);
     let LogSoftmax { size, inner, .. } = *softmax;
     let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
@@ -52,10 +57,13 @@ pub fn forward(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
         for (x, y) in outer {
             for first in (0..inner).step_by(LANES) {
                 let count = LANES.min(inner - first);
-                let max = fold(x, inner, first, count, f32::NEG_INFINITY, |max, x, _| if x > max { x } else { max });
+                let max: [f32; LANES] =
+                    fold(x, inner, first, count, f32::NEG_INFINITY, |max, x, _| if x > max { x } else { max });
                 // A NaN is not in the maximum, but comes into the sum.
-                let sum = fold(x, inner, first, count, 0.0, |sum, x, lane| sum + f64::from(math::exp(x - max[lane])));
-                let log = sum.map(|sum| sum.ln() as f32);
+                let sum: [f64; LANES] =
+                    fold(x, inner, first, count, 0.0, |sum, x, lane| sum + f64::from(math::exp(x - max[lane])));
+                let mut log = [0.0; LANES];
+                log[..count].iter_mut().zip(sum).for_each(|(log, sum)| *log = sum.ln() as f32);
                 for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
                     for (lane, (x, y)) in x[first..][..count].iter().zip(&mut y[first..]).enumerate() {
                         *y = (x - max[lane]) - log[lane];
@@ -68,6 +76,21 @@ pub fn forward(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
 
 /// `dx[i] = dy[i] - e^y[i] (sum over j of dy[j])`.
 pub fn backward(t: &mut Tile<'_>, softmax: &LogSoftmax, y: View, dy: View, dx: View, store: Store) {
+    match softmax.inner {
+        1 => backward_lanes::<1>(t, softmax, y, dy, dx, store),
+        _ => backward_lanes::<16>(t, softmax, y, dy, dx, store),
+    }
+}
+
+/// [`backward`] with this many inner indices side by side.
+fn backward_lanes<const LANES: usize>(
+    t: &mut Tile<'_>,
+    softmax: &LogSoftmax,
+    y: View,
+    dy: View,
+    dx: View,
+    store: Store,
+) {
     softmax.check(dx, y);
     softmax.check(dx, dy);
     let LogSoftmax { size, inner, .. } = *softmax;
@@ -77,7 +100,7 @@ pub fn backward(t: &mut Tile<'_>, softmax: &LogSoftmax, y: View, dy: View, dx: V
         for ((y, dy), dx) in outer.zip(dx.row(sample).chunks_exact_mut(size * inner)) {
             for first in (0..inner).step_by(LANES) {
                 let count = LANES.min(inner - first);
-                let sum = fold(dy, inner, first, count, 0.0, |sum, dy, _| sum + f64::from(dy));
+                let sum: [f64; LANES] = fold(dy, inner, first, count, 0.0, |sum, dy, _| sum + f64::from(dy));
                 let sum = sum.map(|sum| sum as f32);
                 for ((y, dy), dx) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner)) {
                     let pairs = y[first..][..count].iter().zip(&dy[first..]).zip(&sum);

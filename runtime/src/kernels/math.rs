@@ -25,7 +25,8 @@ pub(crate) fn tanh(x: f32) -> f32 {
 
 /// The exponential function, at most 2 units in the last place from it; 0 and infinity where f32 ends, NaN stays NaN.
 ///
-/// `2^n e^r` with a polynomial for the second factor, as in Cephes' `expf`; `2^n` is two factors, so that no step leaves f32's range early.
+/// `2^n e^r` with a polynomial for the second factor, as in Cephes' `expf`; `2^n` is two factors, so that no step leaves f32's range
+/// early.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it rounds to a whole number, which is then in the low bits.
@@ -76,6 +77,9 @@ pub(crate) fn sums(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> [f32; 2]) -> [
 /// The sum of a slice.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f64 {
+    if values.len() < LANES {
+        return values.iter().map(|&value| f64::from(value)).sum();
+    }
     sums(values, values, |value, _| [value, 0.0])[0]
 }
 

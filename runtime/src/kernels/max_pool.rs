@@ -1,4 +1,4 @@
-//! Max-pooling. Padding is minus infinity, the first of equal maxima counts, NaN is larger than all.
+//! Max-pooling. Padding is minus infinity, the first of equal maxima counts, a NaN is larger than all before it.
 
 use std::iter::StepBy;
 use std::ops::Range;

@@ -110,7 +110,7 @@ pub(crate) fn act_derivative(act: Act, x: f64) -> f64 {
     }
 }
 
-/// Maxima of one sample's channels, and where in the plane they are. The first NaN that no later one follows is the maximum, as in PyTorch's loop.
+/// Maxima of one sample's channels, and where in the plane they are. Of several NaN the last is the maximum, as in PyTorch's loop.
 pub(crate) fn max_pool(pool: &Pool, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let plane: usize = pool.size.iter().product();
     let (mut maxima, mut at) = (Vec::new(), Vec::new());

@@ -1,0 +1,243 @@
+/// `Net`, from specs/net.yaml: 18,090 parameters.
+#[derive(Clone, Debug)]
+pub struct Net {
+    weights: ::netspec::weights::Weights,
+}
+
+impl ::netspec::Model for Net {
+    type Input = [[[f32; 32]; 32]; 3];
+    type Output = [f32; 2];
+    const NAME: &'static str = "Net";
+    const PARAMETERS: usize = 18_090;
+}
+
+#[allow(dead_code)]
+impl Net {
+    /// A model with the initial weights that `seed` draws.
+    pub fn new(seed: u64) -> Self {
+        ::netspec::network::new(seed)
+    }
+
+    /// The model with the weights of a safetensors file, by PyTorch's names.
+    pub fn load(path: impl ::core::convert::AsRef<::std::path::Path>) -> ::core::result::Result<Self, ::netspec::Error> {
+        ::netspec::network::load(path.as_ref())
+    }
+
+    /// Writes the weights to a safetensors file, beside it first and then renamed.
+    pub fn save(&self, path: impl ::core::convert::AsRef<::std::path::Path>) -> ::core::result::Result<(), ::netspec::Error> {
+        ::netspec::network::save(self, path.as_ref())
+    }
+
+    /// The parameters, one after the other in PyTorch's order.
+    pub fn params(&self) -> &[f32] {
+        self.weights.params()
+    }
+
+    /// The parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        self.weights.params_mut()
+    }
+
+    /// Gives the output of each input.
+    pub fn infer(
+        &self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        outputs: &mut [<Self as ::netspec::Model>::Output],
+    ) -> ::core::result::Result<(), ::netspec::Error> {
+        ::netspec::network::infer(self, workspace, inputs, outputs)
+    }
+
+    /// One step of training on a batch: gives the mean loss before it.
+    pub fn step<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>, O: ::netspec::Optimizer>(
+        &mut self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        targets: &[L::Target],
+        loss: &L,
+        optimizer: &mut O,
+    ) -> ::core::result::Result<f32, ::netspec::Error> {
+        ::netspec::network::step(self, workspace, inputs, targets, loss, optimizer)
+    }
+
+    /// The mean loss of a batch, and its gradient by each parameter.
+    pub fn gradients<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>>(
+        &self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        targets: &[L::Target],
+        loss: &L,
+        gradients: &mut [f32],
+    ) -> ::core::result::Result<f32, ::netspec::Error> {
+        ::netspec::network::gradients(self, workspace, inputs, targets, loss, gradients)
+    }
+}
+
+const _: () = {
+    #[allow(unused_imports)]
+    use ::netspec::{
+        arena::{Tile, View, batch, tile},
+        kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},
+        network::{Fill, Network, Repeat, Tensor},
+        run::{Fold, Plan, Run},
+        weights::Weights,
+    };
+
+    impl Network for Net {
+        const TENSORS: &'static [Tensor] = &[
+            Tensor {
+                name: "conv1.weight", shape: &[16, 3, 3, 3], offset: 0, repeats: &[], fill: Fill::Uniform(0.19245009),
+                trainable: true
+            },
+            Tensor {
+                name: "conv1.bias", shape: &[16], offset: 432, repeats: &[], fill: Fill::Uniform(0.19245009),
+                trainable: true
+            },
+            Tensor {
+                name: "conv2.weight", shape: &[8, 16, 3, 3], offset: 448, repeats: &[],
+                fill: Fill::Uniform(0.083333336), trainable: true
+            },
+            Tensor {
+                name: "conv2.bias", shape: &[8], offset: 1_600, repeats: &[], fill: Fill::Uniform(0.083333336),
+                trainable: true
+            },
+            Tensor {
+                name: "fc1.weight", shape: &[32, 512], offset: 1_608, repeats: &[], fill: Fill::Uniform(0.044194173),
+                trainable: true
+            },
+            Tensor {
+                name: "fc1.bias", shape: &[32], offset: 17_992, repeats: &[], fill: Fill::Uniform(0.044194173),
+                trainable: true
+            },
+            Tensor {
+                name: "fc2.weight", shape: &[2, 32], offset: 18_024, repeats: &[], fill: Fill::Uniform(0.17677669),
+                trainable: true
+            },
+            Tensor {
+                name: "fc2.bias", shape: &[2], offset: 18_088, repeats: &[], fill: Fill::Uniform(0.17677669),
+                trainable: true
+            },
+        ];
+        const STATISTICS: usize = 0;
+        const SPEC_HASH: u64 = 0x4d2e5f3d3b959501;
+        const BATCH_NORM_POSITIONS: Option<usize> = None;
+        const TRAIN: Plan = Plan { tile: 44_032, batch: 0, state: 0, scratch: 36_864, gradients: 18_090 };
+        const FORWARD: Plan = Plan::NONE;
+        const INFER: Plan = Plan { tile: 20_480, batch: 16, state: 0, scratch: 36_864, gradients: 0 };
+        const PACKED: usize = 0;
+        const FORWARD_OUTPUTS: &'static [View] = &[];
+        const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
+
+        fn weights(&self) -> &Weights {
+            &self.weights
+        }
+        fn weights_mut(&mut self) -> &mut Weights {
+            &mut self.weights
+        }
+        fn with_weights(weights: Weights) -> Self {
+            Self { weights }
+        }
+        fn train(run: &mut Run<'_>) {
+            Self::pass_train(run);
+        }
+        fn forward(_: &mut Run<'_>) {}
+        fn infer(run: &mut Run<'_>) {
+            Self::pass_infer(run);
+        }
+        fn pack(_: &[f32], _: &[f32], _: &mut [f32]) {}
+    }
+
+    #[allow(dead_code)]
+    impl Net {
+        const CONV1: conv::Conv = conv::Conv {
+            channels: 3, out_channels: 16, groups: 1, size: [1, 32, 32], out_size: [1, 32, 32], kernel: [1, 3, 3],
+            stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
+        };
+        const CONV2: conv::Conv = conv::Conv {
+            channels: 16, out_channels: 8, groups: 1, size: [1, 16, 16], out_size: [1, 16, 16], kernel: [1, 3, 3],
+            stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
+        };
+        const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 512, outputs: 32 };
+        const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
+        const MAX_POOL1: max_pool::Pool = max_pool::Pool {
+            channels: 16, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0,
+            0, 0], dilation: [1, 1, 1]
+        };
+        const MAX_POOL2: max_pool::Pool = max_pool::Pool {
+            channels: 8, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0, 0,
+            0], dilation: [1, 1, 1]
+        };
+
+        fn pass_train(run: &mut Run<'_>) {
+            run.stage(&[Fold { from: 0, to: 0, len: 18_090 }], |t| {
+                Self::forward(t);
+                // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
+                t.loss(tile(23_072, 2), tile(23_104, 2));
+                Self::backward(t);
+            });
+        }
+
+        fn forward(t: &mut Tile<'_>) {
+            // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
+            t.load(0, tile(40_960, 3_072));
+            conv::forward(t, &Self::CONV1, tile(40_960, 3_072), 0, Some(432), Act::Tanh, tile(0, 16_384));
+            // specs/net.yaml:9 `max_pool: 2`
+            max_pool::forward(t, &Self::MAX_POOL1, tile(0, 16_384), tile(16_384, 4_096), tile(32_768, 4_096));
+            // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
+            conv::forward(t, &Self::CONV2, tile(16_384, 4_096), 448, Some(1_600), Act::Tanh, tile(20_480, 2_048));
+            // specs/net.yaml:13 `max_pool: 2`
+            max_pool::forward(t, &Self::MAX_POOL2, tile(20_480, 2_048), tile(22_528, 512), tile(24_576, 512));
+            // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
+            linear::forward(t, &Self::FC1, tile(22_528, 512), 1_608, Some(17_992), Act::Tanh, tile(23_040, 32));
+            // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
+            linear::forward(t, &Self::FC2, tile(23_040, 32), 18_024, Some(18_088), Act::None, tile(23_072, 2));
+        }
+
+        fn backward(t: &mut Tile<'_>) {
+            // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
+            linear::grad_input(t, &Self::FC2, tile(23_104, 2), 18_024, tile(23_072, 32), Store::Write);
+            linear::grad_weight(t, &Self::FC2, tile(23_040, 32), tile(23_104, 2), 18_024, Some(18_088));
+            // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
+            activation::backward(t, Act::Tanh, tile(23_040, 32), tile(23_072, 32), tile(23_072, 32), Store::Write);
+            linear::grad_input(t, &Self::FC1, tile(23_072, 32), 1_608, tile(25_088, 512), Store::Write);
+            linear::grad_weight(t, &Self::FC1, tile(22_528, 512), tile(23_072, 32), 1_608, Some(17_992));
+            // specs/net.yaml:13 `max_pool: 2`
+            max_pool::backward(
+                t, &Self::MAX_POOL2, tile(25_088, 512), tile(24_576, 512), tile(22_528, 2_048), Store::Write
+            );
+            // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
+            activation::backward(
+                t, Act::Tanh, tile(20_480, 2_048), tile(22_528, 2_048), tile(22_528, 2_048), Store::Write
+            );
+            conv::grad_input(t, &Self::CONV2, tile(22_528, 2_048), 448, tile(36_864, 4_096), Store::Write);
+            conv::grad_weight(t, &Self::CONV2, tile(16_384, 4_096), tile(22_528, 2_048), 448, Some(1_600));
+            // specs/net.yaml:9 `max_pool: 2`
+            max_pool::backward(
+                t, &Self::MAX_POOL1, tile(36_864, 4_096), tile(32_768, 4_096), tile(16_384, 16_384), Store::Write
+            );
+            // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
+            activation::backward(
+                t, Act::Tanh, tile(0, 16_384), tile(16_384, 16_384), tile(16_384, 16_384), Store::Write
+            );
+            conv::grad_weight(t, &Self::CONV1, tile(40_960, 3_072), tile(16_384, 16_384), 0, Some(432));
+        }
+
+        fn pass_infer(run: &mut Run<'_>) {
+            run.stage(&[], |t| {
+                // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
+                t.load(0, tile(16_384, 3_072));
+                conv::forward(t, &Self::CONV1, tile(16_384, 3_072), 0, Some(432), Act::Tanh, tile(0, 16_384));
+                // specs/net.yaml:9 `max_pool: 2`
+                max_pool::infer(t, &Self::MAX_POOL1, tile(0, 16_384), tile(16_384, 4_096));
+                // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
+                conv::forward(t, &Self::CONV2, tile(16_384, 4_096), 448, Some(1_600), Act::Tanh, tile(0, 2_048));
+                // specs/net.yaml:13 `max_pool: 2`
+                max_pool::infer(t, &Self::MAX_POOL2, tile(0, 2_048), tile(2_048, 512));
+                // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
+                linear::forward(t, &Self::FC1, tile(2_048, 512), 1_608, Some(17_992), Act::Tanh, tile(0, 32));
+                // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
+                linear::forward(t, &Self::FC2, tile(0, 32), 18_024, Some(18_088), Act::None, batch(0, 2));
+            });
+        }
+    }
+};

@@ -1,0 +1,341 @@
+/// `ResDeep`, from specs/res_deep.yaml with n_blocks = 3: 94,370 parameters.
+#[derive(Clone, Debug)]
+pub struct ResDeep {
+    weights: ::netspec::weights::Weights,
+}
+
+impl ::netspec::Model for ResDeep {
+    type Input = [[[f32; 32]; 32]; 3];
+    type Output = [f32; 2];
+    const NAME: &'static str = "ResDeep";
+    const PARAMETERS: usize = 94_370;
+}
+
+#[allow(dead_code)]
+impl ResDeep {
+    /// A model with the initial weights that `seed` draws.
+    pub fn new(seed: u64) -> Self {
+        ::netspec::network::new(seed)
+    }
+
+    /// The model with the weights of a safetensors file, by PyTorch's names.
+    pub fn load(path: impl ::core::convert::AsRef<::std::path::Path>) -> ::core::result::Result<Self, ::netspec::Error> {
+        ::netspec::network::load(path.as_ref())
+    }
+
+    /// Writes the weights to a safetensors file, beside it first and then renamed.
+    pub fn save(&self, path: impl ::core::convert::AsRef<::std::path::Path>) -> ::core::result::Result<(), ::netspec::Error> {
+        ::netspec::network::save(self, path.as_ref())
+    }
+
+    /// The parameters, one after the other in PyTorch's order.
+    pub fn params(&self) -> &[f32] {
+        self.weights.params()
+    }
+
+    /// The parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        self.weights.params_mut()
+    }
+
+    /// Gives the output of each input.
+    pub fn infer(
+        &self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        outputs: &mut [<Self as ::netspec::Model>::Output],
+    ) -> ::core::result::Result<(), ::netspec::Error> {
+        ::netspec::network::infer(self, workspace, inputs, outputs)
+    }
+
+    /// One step of training on a batch: gives the mean loss before it.
+    pub fn step<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>, O: ::netspec::Optimizer>(
+        &mut self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        targets: &[L::Target],
+        loss: &L,
+        optimizer: &mut O,
+    ) -> ::core::result::Result<f32, ::netspec::Error> {
+        ::netspec::network::step(self, workspace, inputs, targets, loss, optimizer)
+    }
+
+    /// The mean loss of a batch, and its gradient by each parameter.
+    pub fn gradients<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>>(
+        &self,
+        workspace: &mut ::netspec::Workspace,
+        inputs: &[<Self as ::netspec::Model>::Input],
+        targets: &[L::Target],
+        loss: &L,
+        gradients: &mut [f32],
+    ) -> ::core::result::Result<f32, ::netspec::Error> {
+        ::netspec::network::gradients(self, workspace, inputs, targets, loss, gradients)
+    }
+}
+
+const _: () = {
+    #[allow(unused_imports)]
+    use ::netspec::{
+        arena::{Tile, View, batch, tile},
+        kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},
+        network::{Fill, Network, Repeat, Tensor},
+        run::{Fold, Plan, Run},
+        weights::Weights,
+    };
+
+    impl Network for ResDeep {
+        const TENSORS: &'static [Tensor] = &[
+            Tensor {
+                name: "conv1.weight", shape: &[32, 3, 3, 3], offset: 0, repeats: &[], fill: Fill::Uniform(0.19245009),
+                trainable: true
+            },
+            Tensor {
+                name: "conv1.bias", shape: &[32], offset: 864, repeats: &[], fill: Fill::Uniform(0.19245009),
+                trainable: true
+            },
+            Tensor {
+                name: "resblocks.*.conv.weight", shape: &[32, 32, 3, 3], offset: 896, repeats: &[Repeat { count: 3,
+                stride: 9_280 }], fill: Fill::Normal { mean: 0.0, std: 0.083333336 }, trainable: true
+            },
+            Tensor {
+                name: "resblocks.*.batch_norm.weight", shape: &[32], offset: 10_112, repeats: &[Repeat { count: 3,
+                stride: 9_280 }], fill: Fill::Constant(0.5), trainable: true
+            },
+            Tensor {
+                name: "resblocks.*.batch_norm.bias", shape: &[32], offset: 10_144, repeats: &[Repeat { count: 3,
+                stride: 9_280 }], fill: Fill::Constant(0.0), trainable: true
+            },
+            Tensor {
+                name: "resblocks.*.batch_norm.running_mean", shape: &[32], offset: 0, repeats: &[Repeat { count: 3,
+                stride: 64 }], fill: Fill::Constant(0.0), trainable: false
+            },
+            Tensor {
+                name: "resblocks.*.batch_norm.running_var", shape: &[32], offset: 32, repeats: &[Repeat { count: 3,
+                stride: 64 }], fill: Fill::Constant(1.0), trainable: false
+            },
+            Tensor {
+                name: "fc1.weight", shape: &[32, 2_048], offset: 28_736, repeats: &[], fill: Fill::Uniform(0.022097087),
+                trainable: true
+            },
+            Tensor {
+                name: "fc1.bias", shape: &[32], offset: 94_272, repeats: &[], fill: Fill::Uniform(0.022097087),
+                trainable: true
+            },
+            Tensor {
+                name: "fc2.weight", shape: &[2, 32], offset: 94_304, repeats: &[], fill: Fill::Uniform(0.17677669),
+                trainable: true
+            },
+            Tensor {
+                name: "fc2.bias", shape: &[2], offset: 94_368, repeats: &[], fill: Fill::Uniform(0.17677669),
+                trainable: true
+            },
+        ];
+        const STATISTICS: usize = 192;
+        const SPEC_HASH: u64 = 0xce1472cc77913c70;
+        const BATCH_NORM_POSITIONS: Option<usize> = Some(256);
+        const TRAIN: Plan = Plan { tile: 32_768, batch: 144_480, state: 480, scratch: 73_728, gradients: 9_216 };
+        const FORWARD: Plan = Plan::NONE;
+        const INFER: Plan = Plan { tile: 40_960, batch: 16, state: 0, scratch: 73_728, gradients: 0 };
+        const PACKED: usize = 94_658;
+        const FORWARD_OUTPUTS: &'static [View] = &[];
+        const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
+
+        fn weights(&self) -> &Weights {
+            &self.weights
+        }
+        fn weights_mut(&mut self) -> &mut Weights {
+            &mut self.weights
+        }
+        fn with_weights(weights: Weights) -> Self {
+            Self { weights }
+        }
+        fn train(run: &mut Run<'_>) {
+            Self::pass_train(run);
+        }
+        fn forward(_: &mut Run<'_>) {}
+        fn infer(run: &mut Run<'_>) {
+            Self::pass_infer(run);
+        }
+        fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]) {
+            packed[..94_370].copy_from_slice(params);
+            packed[94_370..94_562].copy_from_slice(statistics);
+            for l in 0..3 {
+                batch_norm::fold(
+                    packed,
+                    32,
+                    288,
+                    896 + l * 9_280,
+                    None,
+                    94_562 + l * 32,
+                    Some(&params[10_112 + l * 9_280..][..32]),
+                    Some(&params[10_144 + l * 9_280..][..32]),
+                    &statistics[l * 64..][..32],
+                    &statistics[32 + l * 64..][..32],
+                    1e-5,
+                );
+            }
+        }
+    }
+
+    #[allow(dead_code)]
+    impl ResDeep {
+        const CONV1: conv::Conv = conv::Conv {
+            channels: 3, out_channels: 32, groups: 1, size: [1, 32, 32], out_size: [1, 32, 32], kernel: [1, 3, 3],
+            stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
+        };
+        const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 2_048, outputs: 32 };
+        const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
+        const MAX_POOL1: max_pool::Pool = max_pool::Pool {
+            channels: 32, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0,
+            0, 0], dilation: [1, 1, 1]
+        };
+        const MAX_POOL2: max_pool::Pool = max_pool::Pool {
+            channels: 32, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0, 0,
+            0], dilation: [1, 1, 1]
+        };
+        const RESBLOCKS_BATCH_NORM: batch_norm::Norm = batch_norm::Norm {
+            channels: 32, positions: 256, eps: 1e-5, momentum: 0.1
+        };
+        const RESBLOCKS_CONV: conv::Conv = conv::Conv {
+            channels: 32, out_channels: 32, groups: 1, size: [1, 16, 16], out_size: [1, 16, 16], kernel: [1, 3, 3],
+            stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
+        };
+
+        fn pass_train(run: &mut Run<'_>) {
+            run.stage(&[], |t| {
+                // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
+                t.load(0, batch(139_264, 3_072));
+                conv::forward(t, &Self::CONV1, batch(139_264, 3_072), 0, Some(864), Act::Relu, batch(0, 32_768));
+                // specs/res_deep.yaml:20 `max_pool: 2`
+                max_pool::forward(t, &Self::MAX_POOL1, batch(0, 32_768), batch(32_768, 8_192), batch(114_688, 8_192));
+            });
+            Self::resblocks_forward(run);
+            run.stage(&[Fold { from: 0, to: 94_304, len: 66 }], |t| {
+                // specs/res_deep.yaml:25 `max_pool: 2`
+                max_pool::forward(t, &Self::MAX_POOL2, batch(57_344, 8_192), batch(142_336, 2_048), tile(0, 2_048));
+                // specs/res_deep.yaml:27 `linear: 32`
+                linear::forward(t, &Self::FC1, batch(142_336, 2_048), 28_736, Some(94_272), Act::Relu, tile(2_048, 32));
+                // specs/res_deep.yaml:30 `linear: 2`
+                linear::forward(t, &Self::FC2, tile(2_048, 32), 94_304, Some(94_368), Act::None, tile(2_080, 2));
+                t.loss(tile(2_080, 2), tile(2_096, 2));
+                linear::grad_input(t, &Self::FC2, tile(2_096, 2), 94_304, batch(144_448, 32), Store::Write);
+                linear::grad_weight(t, &Self::FC2, tile(2_048, 32), tile(2_096, 2), 0, Some(64));
+                // specs/res_deep.yaml:27 `linear: 32`
+                activation::backward(
+                    t, Act::Relu, tile(2_048, 32), batch(144_448, 32), batch(144_448, 32), Store::Write
+                );
+                linear::grad_input(t, &Self::FC1, batch(144_448, 32), 28_736, tile(2_048, 2_048), Store::Write);
+                // specs/res_deep.yaml:25 `max_pool: 2`
+                max_pool::backward(
+                    t, &Self::MAX_POOL2, tile(2_048, 2_048), tile(0, 2_048), batch(122_880, 8_192), Store::Write
+                );
+            });
+            Self::resblocks_backward(run);
+            run.stage(&[Fold { from: 0, to: 0, len: 896 }], |t| {
+                // specs/res_deep.yaml:20 `max_pool: 2`
+                max_pool::backward(
+                    t, &Self::MAX_POOL1, batch(122_880, 8_192), batch(114_688, 8_192), tile(0, 32_768), Store::Write
+                );
+                // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
+                activation::backward(t, Act::Relu, batch(0, 32_768), tile(0, 32_768), tile(0, 32_768), Store::Write);
+                conv::grad_weight(t, &Self::CONV1, batch(139_264, 3_072), tile(0, 32_768), 0, Some(864));
+            });
+            // specs/res_deep.yaml:27 `linear: 32`
+            linear::grad_weight_batch(run, &Self::FC1, batch(142_336, 2_048), batch(144_448, 32), 28_736, Some(94_272));
+        }
+
+        /// specs/res_deep.yaml:22 `repeat`
+        fn resblocks_forward(run: &mut Run<'_>) {
+            for l in 0..3 {
+                run.stage(&[], |t| {
+                    // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
+                    conv::forward(
+                        t, &Self::RESBLOCKS_CONV, batch(32_768 + l * 8_192, 8_192), 896 + l * 9_280, None, Act::None,
+                        batch(65_536 + l * 8_192, 8_192)
+                    );
+                    // specs/res_deep.yaml:13 `batch_norm: { init_weight: 0.5, init_bias: 0 }`
+                    batch_norm::statistics(
+                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(122_880, 64)
+                    );
+                });
+                batch_norm::merge(run, &Self::RESBLOCKS_BATCH_NORM, batch(122_880, 64), l * 160, Some(l * 64));
+                run.stage(&[], |t| {
+                    batch_norm::forward(
+                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), l * 160, Some(10_112 + l * 9_280),
+                        Some(10_144 + l * 9_280), Act::Relu, batch(90_112 + l * 8_192, 8_192)
+                    );
+                    // specs/res_deep.yaml:10 `skip`
+                    elementwise::add(
+                        t, batch(90_112 + l * 8_192, 8_192), batch(32_768 + l * 8_192, 8_192), batch(40_960 + l * 8_192, 8_192)
+                    );
+                });
+            }
+        }
+
+        /// specs/res_deep.yaml:22 `repeat`
+        fn resblocks_backward(run: &mut Run<'_>) {
+            for l in (0..3).rev() {
+                run.stage(&[], |t| {
+                    // specs/res_deep.yaml:10 `skip`
+                    elementwise::copy(t, batch(122_880, 8_192), batch(131_072, 8_192), Store::Write);
+                    // specs/res_deep.yaml:13 `batch_norm: { init_weight: 0.5, init_bias: 0 }`
+                    activation::backward(
+                        t, Act::Relu, batch(90_112 + l * 8_192, 8_192), batch(131_072, 8_192), batch(131_072, 8_192),
+                        Store::Write
+                    );
+                    batch_norm::sums(
+                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(131_072, 8_192), l * 160,
+                        batch(144_384, 64)
+                    );
+                });
+                batch_norm::merge_backward(
+                    run, &Self::RESBLOCKS_BATCH_NORM, batch(144_384, 64), l * 160, Some(10_112 + l * 9_280), 64 + l * 160,
+                    Some(10_112 + l * 9_280), Some(10_144 + l * 9_280)
+                );
+                run.stage(&[Fold { from: 0, to: 896 + l * 9_280, len: 9_216 }], |t| {
+                    batch_norm::backward(
+                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(131_072, 8_192), 64 + l * 160,
+                        batch(131_072, 8_192), Store::Write
+                    );
+                    // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
+                    conv::grad_input(
+                        t, &Self::RESBLOCKS_CONV, batch(131_072, 8_192), 896 + l * 9_280, batch(122_880, 8_192), Store::Add
+                    );
+                    conv::grad_weight(
+                        t, &Self::RESBLOCKS_CONV, batch(32_768 + l * 8_192, 8_192), batch(131_072, 8_192), 0, None
+                    );
+                });
+            }
+        }
+
+        fn pass_infer(run: &mut Run<'_>) {
+            run.stage(&[], |t| {
+                // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
+                t.load(0, tile(32_768, 3_072));
+                conv::forward(t, &Self::CONV1, tile(32_768, 3_072), 0, Some(864), Act::Relu, tile(0, 32_768));
+                // specs/res_deep.yaml:20 `max_pool: 2`
+                max_pool::infer(t, &Self::MAX_POOL1, tile(0, 32_768), tile(32_768, 8_192));
+                Self::resblocks_infer(t);
+                // specs/res_deep.yaml:25 `max_pool: 2`
+                max_pool::infer(t, &Self::MAX_POOL2, tile(32_768, 8_192), tile(0, 2_048));
+                // specs/res_deep.yaml:27 `linear: 32`
+                linear::forward(t, &Self::FC1, tile(0, 2_048), 28_736, Some(94_272), Act::Relu, tile(2_048, 32));
+                // specs/res_deep.yaml:30 `linear: 2`
+                linear::forward(t, &Self::FC2, tile(2_048, 32), 94_304, Some(94_368), Act::None, batch(0, 2));
+            });
+        }
+
+        /// specs/res_deep.yaml:22 `repeat`
+        fn resblocks_infer(t: &mut Tile<'_>) {
+            for l in 0..3 {
+                // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
+                conv::forward(
+                    t, &Self::RESBLOCKS_CONV, tile(32_768, 8_192), 896 + l * 9_280, Some(94_562 + l * 32), Act::Relu, tile(0,
+                    8_192)
+                );
+                // specs/res_deep.yaml:10 `skip`
+                elementwise::add(t, tile(0, 8_192), tile(32_768, 8_192), tile(32_768, 8_192));
+            }
+        }
+    }
+};

@@ -121,8 +121,8 @@ impl<'a> Checker<'a> {
                 _ if last.is_whole() => Some(last.clone()),
                 growth => growth.map(|growth| field.grown(&growth, later)),
             };
-            field = grown(last);
             each_field(&mut nodes, &grown);
+            field = after.field.as_ref().and_then(grown);
         }
         *value = Value { field, made_at: layer.call, ..after };
         Node { bodies: vec![nodes], ..self.node(id, value, &[before]) }

@@ -61,6 +61,7 @@
 //! use more than the caller's thread; without it results are the same bits.
 
 pub mod arena;
+pub mod data;
 mod error;
 mod files;
 pub mod kernels;

@@ -2,4 +2,5 @@
 //! tested from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+pub mod parity;
 pub mod reference;

@@ -165,19 +165,22 @@ pub fn cross_entropy(y: &[f64], label: usize) -> (f64, Vec<f64>) {
     (sum.ln() - (y[label] - largest), derivative)
 }
 
-/// `|a - b| / |b|` in the Euclidean norm. NaN agrees with NaN, an infinity with the same one; two zeros differ by 0, and where all of b
-/// is 0, that of a counts by itself.
-pub fn relative_l2(a: &[f64], b: &[f64]) -> f64 {
+/// The Euclidean norm of the finite numbers.
+pub fn norm(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    numbers.into_iter().filter(|number| number.is_finite()).map(|number| number * number).sum::<f64>().sqrt()
+}
+
+/// `|a - b| / max(|b|, floor)` in the Euclidean norm. NaN agrees with NaN and an infinity with the same one; else they are infinitely
+/// far from anything.
+pub fn relative_l2(a: &[f64], b: &[f64], floor: f64) -> f64 {
     assert_eq!(a.len(), b.len(), "lengths");
-    let norm = |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|number| number * number).sum::<f64>().sqrt();
     let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
-    let difference = norm(&mut a.iter().zip(b).map(|(&a, &b)| if same(a, b) { 0.0 } else { a - b }));
-    let of_b = norm(&mut b.iter().copied().filter(|b| b.is_finite()));
-    if difference.is_nan() {
-        f64::INFINITY
-    } else if of_b == 0.0 {
-        difference
-    } else {
-        difference / of_b
+    let differences = || a.iter().zip(b).filter(|(a, b)| !same(**a, **b)).map(|(a, b)| a - b);
+    if differences().any(|difference| !difference.is_finite()) {
+        return f64::INFINITY;
+    }
+    match norm(differences()) {
+        0.0 => 0.0,
+        difference => difference / norm(b.iter().copied()).max(floor),
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::num::IntErrorKind;
 use std::path::PathBuf;
 
@@ -20,6 +21,8 @@ Examples:
   netc check net.yaml                    is it right?
   netc check wide.yaml -p n_chans1=64    is it still right with 64 channels?
   netc summary net.yaml                  every layer's shape, parameters and work
+  netc train net.yaml --epochs 5         train it, and write the weights
+  netc build net.yaml -o net             a program that trains and evaluates it
   netc explain N0301                     what an error means, and how it is mended
 
 Exit codes: 0 all is right, 1 a spec is wrong, 2 the command line is wrong or a file cannot be read.
@@ -34,6 +37,9 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Check(Check),
     Summary(Summary),
+    Train(Train),
+    Build(Build),
+    Expand(Expand),
     Explain(Explain),
 }
 
@@ -92,6 +98,66 @@ pub(crate) enum SummaryFormat {
     Table,
     /// One JSON object.
     Json,
+}
+
+/// Train a model: build a program for it, and run that with `train` and OPTIONS.
+///
+/// netc's own options stand before FILE. What stands behind it is the program's: `--data --epochs --batch --lr --seed --threads
+/// --weights --out`, each with the spec's value when it is not given; `netc train FILE --help` tells more.
+///
+/// The exit code is the program's: 0 all went well, 1 the training failed, 2 the command line is wrong or a file cannot be read.
+#[derive(Parser)]
+#[command(override_usage = "netc train [-p NAME=VALUE] [-v] [--netspec PATH] <FILE> [OPTIONS]...")]
+pub(crate) struct Train {
+    #[command(flatten)]
+    pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) making: Making,
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Options of the training.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<OsString>,
+}
+
+/// Build a program that trains and evaluates a model.
+///
+/// The program has the commands `train`, `eval` and `summary`; it needs neither netc nor cargo. Building it needs cargo.
+#[derive(Parser)]
+pub(crate) struct Build {
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Where the program is written.
+    #[arg(short, long, value_name = "BIN", value_hint = ValueHint::FilePath)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) making: Making,
+}
+
+/// How programs are built.
+#[derive(Parser)]
+pub(crate) struct Making {
+    /// The crate `netspec` that the program uses: its folder, or that of a checkout. Without it, the checkout that netc was built
+    /// from, if it is still there, else the registry's, of netc's version.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub(crate) netspec: Option<PathBuf>,
+    /// Show what cargo says.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+/// Print the Rust that a model becomes.
+#[derive(Parser)]
+pub(crate) struct Expand {
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: Params,
 }
 
 /// Explain an error: what it means, a spec that has it, the same spec mended.

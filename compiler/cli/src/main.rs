@@ -1,11 +1,14 @@
 //! `netc`: netspec from the terminal. A thin shell: it reads arguments and files, and prints what the compiler says.
 
 mod args;
+mod build;
 mod check;
 mod compile;
+mod expand;
 mod explain;
 mod summary;
 mod text;
+mod train;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ enum Verdict {
     Good,
     /// A spec is wrong.
     Wrong,
-    /// What was asked for cannot be done: a file cannot be read, a code is unknown.
+    /// What was asked for cannot be done: a file cannot be read, a code is unknown, there is no cargo.
     Usage,
 }
 
@@ -27,6 +30,9 @@ fn main() -> ExitCode {
     let result = match args::Args::parse().command {
         args::Command::Check(args) => check::run(&args),
         args::Command::Summary(args) => summary::run(&args),
+        args::Command::Train(args) => train::run(&args),
+        args::Command::Build(args) => build::run(&args),
+        args::Command::Expand(args) => expand::run(&args),
         args::Command::Explain(args) => explain::run(&args),
     };
     match result.and_then(|verdict| std::io::stdout().flush().map(|()| verdict)) {

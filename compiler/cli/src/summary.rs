@@ -29,7 +29,7 @@ const TITLES: [&str; 7] = ["name", "kind", "output", "parameters", "MACs", "rece
 const NUMBERS: [bool; 7] = [false, false, false, true, true, false, true];
 
 /// The model's line, a line for each layer, the totals.
-fn table(summary: &Summary) -> String {
+pub(crate) fn table(summary: &Summary) -> String {
     let mut rows = vec![TITLES.map(str::to_owned)];
     rows.extend(summary.layers.iter().map(cells));
     let (parameters, macs) = (thousands(summary.parameters), thousands(summary.macs));

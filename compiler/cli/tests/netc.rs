@@ -277,3 +277,70 @@ fn the_readme_shows_what_is_printed() {
     let run = netc(&["check", "readme.netspec"]);
     assert_eq!((run.code, &run.err[..]), (Some(0), ""));
 }
+
+/// A run that would build, with no cargo to be found and a cache of its own.
+fn without_cargo(name: &str, args: &[&str]) -> Run {
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut command = command(args);
+    command.env_remove("CARGO").env("PATH", "").env("XDG_CACHE_HOME", cache);
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+const SMALL: &[u8] = b"model: Small\ninput: { x: [2] }\nlayers: [ { linear: 1 } ]\n";
+
+#[test]
+fn without_cargo_nothing_can_be_built() {
+    file("small.yaml", SMALL);
+    for args in [&["train", "small.yaml", "--epochs", "1"][..], &["build", "small.yaml", "-o", "small"]] {
+        let run = without_cargo("no-cargo", args);
+        assert_eq!((run.code, &run.out[..]), (Some(2), ""));
+        let problem =
+            "error: there is no cargo on this machine: building a program needs Rust, from https://rustup.rs\n";
+        assert_eq!(run.err, format!("building small.yaml\n{problem}"));
+    }
+}
+
+#[test]
+fn a_spec_that_is_wrong_or_missing_is_not_built() {
+    file("broken.yaml", b"model: Broken\ninput: { x: [2] }\nlayers: [ linaer ]\n");
+    for command in ["train", "build"] {
+        let output: &[&str] = if command == "build" { &["-o", "broken"] } else { &[] };
+        for (spec, code, words) in [("broken.yaml", 1, "error[N0201]: "), ("none.yaml", 2, "error[N0107]: cannot read")]
+        {
+            let run = without_cargo("no-cargo", &[&[command, spec], output].concat());
+            assert_eq!((run.code, &run.out[..]), (Some(code), ""), "{}", run.err);
+            assert!(run.err.starts_with(words) && !run.err.contains("building"), "{}", run.err);
+        }
+    }
+}
+
+#[test]
+fn a_netspec_that_is_not_there_is_told() {
+    file("small-2.yaml", SMALL);
+    let run = without_cargo("no-cargo", &["build", "small-2.yaml", "-o", "small", "--netspec", "no/where"]);
+    let problem = "error: the crate `netspec` is neither in no/where nor in no/where/runtime\n";
+    assert_eq!((run.code, &run.err[..]), (Some(2), &format!("building small-2.yaml\n{problem}")[..]));
+    misuse(&["build", "small-2.yaml"], "the following required arguments were not provided:\n  --output <BIN>");
+}
+
+#[test]
+fn a_cache_that_cannot_be_made_is_told() {
+    file("small-3.yaml", SMALL);
+    file("no-folder", b"");
+    let run = without_cargo("no-folder", &["build", "small-3.yaml", "-o", "small"]);
+    assert_eq!((run.code, &run.out[..]), (Some(2), ""));
+    assert!(run.err.contains("\nerror: cannot make the folder "), "{}", run.err);
+}
+
+#[test]
+fn the_rust_of_a_model_is_printed() {
+    file("expanded.yaml", b"model: Small\nparams: { n: 1 }\ninput: { x: [2] }\nlayers: [ { linear: n } ]\n");
+    let run = netc(&["expand", "expanded.yaml", "-p", "n=3"]);
+    assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+    let head = "/// `Small`, from expanded.yaml with n = 3: 9 parameters.\n";
+    assert!(run.out.starts_with(head) && run.out.contains("\npub struct Small {\n"), "{}", run.out);
+    let run = netc(&["expand", "no.yaml"]);
+    assert_eq!((run.code, &run.out[..]), (Some(2), ""));
+}

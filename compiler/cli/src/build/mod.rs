@@ -1,0 +1,115 @@
+//! `netc build`, and the programs that it and `netc train` make.
+//!
+//! A program is a crate that holds what `netc expand` prints and a `main` (`package.rs`), in the user's cache folder (`cache.rs`),
+//! built by cargo (`cargo.rs`).
+
+mod cache;
+mod cargo;
+mod package;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::Verdict;
+use crate::args::{Build, Making};
+use crate::compile::{compile, report, verdict};
+use cache::Cache;
+use package::{Netspec, Package};
+
+/// Why no program can be made; the whole text.
+#[derive(Debug)]
+pub(crate) struct Problem(String);
+
+impl Problem {
+    pub(crate) fn new(text: impl Into<String>) -> Problem {
+        Problem(text.into())
+    }
+
+    /// `cannot write BIN: no such folder`.
+    fn of(what: &str, path: &Path, error: &io::Error) -> Problem {
+        Problem(format!("cannot {what} {}: {error}", path.display()))
+    }
+
+    /// Prints it on the error output.
+    pub(crate) fn say(&self) -> io::Result<Verdict> {
+        writeln!(io::stderr(), "error: {}", self.0)?;
+        Ok(Verdict::Usage)
+    }
+}
+
+pub(crate) fn run(args: &Build) -> io::Result<Verdict> {
+    let built = match program(&args.file, args.params.values(), &args.making)? {
+        Ok(built) => built,
+        Err(verdict) => return Ok(verdict),
+    };
+    match install(&built.path, &args.output) {
+        Ok(()) => Ok(Verdict::Good),
+        Err(problem) => problem.say(),
+    }
+}
+
+/// A program that was built. As long as it lives nobody else builds.
+pub(crate) struct Built {
+    pub(crate) path: PathBuf,
+    _cache: Cache,
+}
+
+/// Builds the program of a spec; when there is none, what was printed about it comes to a verdict.
+pub(crate) fn program(file: &Path, params: &[(String, i64)], making: &Making) -> io::Result<Result<Built, Verdict>> {
+    let outcome = compile(file, params);
+    report(&outcome)?;
+    let Some(checked) = &outcome.checked else {
+        return Ok(Err(verdict(&outcome, false)));
+    };
+    let origin = crate::expand::origin(&file.to_string_lossy(), params);
+    writeln!(io::stderr(), "building {origin}")?;
+    let make = || {
+        let netspec = Netspec::find(making.netspec.as_deref())?;
+        let package = Package::new(checked, &outcome.sources, &origin, &netspec)?;
+        let cache = Cache::lock()?;
+        let folder = cache.write(&package)?;
+        let path = cargo::build(&folder, &cache.target(), making.verbose)?;
+        Ok(Built { path, _cache: cache })
+    };
+    match make() {
+        Ok(built) => Ok(Ok(built)),
+        Err(problem) => Problem::say(&problem).map(Err),
+    }
+}
+
+/// Copies a program to where the user wants it, beside its place first.
+fn install(program: &Path, to: &Path) -> Result<(), Problem> {
+    let Some(name) = to.file_name().filter(|_| !to.is_dir()) else {
+        return Err(Problem::new(format!("cannot write {}: it is a folder", to.display())));
+    };
+    let beside = to.with_file_name(cache::temporary(name));
+    let copied = fs::copy(program, &beside).and_then(|_| fs::rename(&beside, to));
+    copied.map_err(|error| {
+        // What is wrong is said; a file that stays is the lesser trouble.
+        let _ = fs::remove_file(&beside);
+        Problem::of("write", to, &error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_copied_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, b"new").unwrap();
+        fs::write(&to, b"old").unwrap();
+        install(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+        let error = install(&folder.path().join("none"), &to).unwrap_err().0;
+        assert!(error.starts_with(&format!("cannot write {}: ", to.display())), "{error}");
+        assert_eq!(
+            install(&from, folder.path()).unwrap_err().0,
+            format!("cannot write {}: it is a folder", folder.path().display())
+        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
+    }
+}

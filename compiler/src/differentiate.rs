@@ -13,8 +13,10 @@ use crate::net::LayerId;
 pub fn differentiate(mut program: Program) -> Program {
     let forward = std::mem::take(&mut program.body);
     let mut needed = HashSet::new();
-    // Twice, so that what a loop's end needs is known of its start.
-    for _ in 0..2 {
+    // Until nothing is found: what a loop's end needs, its start does too.
+    let mut found = None;
+    while found != Some(needed.len()) {
+        found = Some(needed.len());
         find_needed(&forward, &mut needed);
     }
     let mut walk = Walk { program, needed, gradients: HashMap::new(), body: Vec::new() };

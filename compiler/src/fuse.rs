@@ -36,9 +36,9 @@ pub struct Folded {
     pub sizes: Norm,
 }
 
-/// Fuses a program for a plan. The batch norms that were folded come with it.
-pub fn fuse(mut program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
-    let mut folded = Vec::new();
+/// Makes a program that of a plan, with nothing fused: the places of maxima are for backward, and without it there is neither
+/// dropout nor a statistic of the batch.
+pub fn specialise(mut program: Program, kind: PlanKind) -> Program {
     if kind == PlanKind::Training {
         let mut body = std::mem::take(&mut program.body);
         keep_places(&mut body, &mut program);
@@ -50,6 +50,13 @@ pub fn fuse(mut program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
         program.body = without_training(body, &mut renamed);
         program.outputs.iter_mut().for_each(|output| *output = current(&renamed, *output));
     }
+    program
+}
+
+/// Fuses a program for a plan. The batch norms that were folded come with it.
+pub fn fuse(program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
+    let mut program = specialise(program, kind);
+    let mut folded = Vec::new();
     if kind != PlanKind::Probe {
         let readers = readers(&program);
         let mut body = std::mem::take(&mut program.body);
@@ -102,7 +109,14 @@ fn without_training(body: Vec<Item>, renamed: &mut HashMap<ValueId, ValueId>) ->
             Item::Loop(mut looped) => {
                 looped.outer = current(renamed, looped.outer);
                 looped.body = without_training(std::mem::take(&mut looped.body), renamed);
-                looped.end = current(renamed, looped.end);
+                // What a loop ends with is a value of its own.
+                let end = current(renamed, looped.end);
+                if end <= looped.start {
+                    let (kind, writes) = (Kind::Copy, vec![(looped.end, Store::Write)]);
+                    looped.body.push(Item::Op(Op { kind, reads: vec![end], writes, layer: looped.layer }));
+                } else {
+                    looped.end = end;
+                }
                 kept.push(Item::Loop(looped));
             }
         }
@@ -207,6 +221,8 @@ fn fold_norms(
             let (sizes, norm, act, read, write) = (*sizes, *norm, *act, reads[0], writes[0]);
             if let Some(maker) = sole_maker(body, at, read, readers)
                 && let Item::Op(op) = &mut body[maker]
+                // The channels of several rows are the rows, not the features.
+                && !matches!(&op.kind, Kind::Linear(linear, ..) if linear.rows > 1)
                 && let Kind::Conv(_, weight, bias, own) | Kind::Linear(_, weight, bias, own) = &mut op.kind
                 && *own == Act::None
                 && program.tensor(*weight).shape[0] == sizes.channels

@@ -306,56 +306,80 @@ impl Window {
     }
 }
 
-/// Says what is wrong with a program: a value that is read before it is made, made twice, or of another length than an op takes.
-/// Runs between passes in tests and debug builds.
+/// Says what is wrong with a program: a value that is read before it is made or outside the loops it is made in, made twice, or of
+/// another length than an op takes. Runs between passes in tests and debug builds.
 pub fn verify(program: &Program) -> Result<(), String> {
-    let mut made = vec![false; program.values.len()];
-    verify_body(program, &program.body, &mut made)?;
-    match program.outputs.iter().find(|output| !made[output.0 as usize]) {
-        Some(output) => Err(format!("the output {output:?} is never made")),
-        None => Ok(()),
-    }
+    let mut verifier = Verifier { program, homes: vec![None; program.values.len()], around: Vec::new() };
+    verifier.body(&program.body)?;
+    program.outputs.iter().try_for_each(|&output| verifier.reads("the model", output))
 }
 
-fn verify_body(program: &Program, body: &[Item], made: &mut [bool]) -> Result<(), String> {
-    for item in body {
-        match item {
-            Item::Op(op) => {
-                for read in &op.reads {
-                    if !made[read.0 as usize] {
-                        return Err(format!(
-                            "{:?} reads {}, which is not made yet",
-                            op.kind, program.values[read.0 as usize].name
-                        ));
-                    }
-                }
-                for &(write, store) in &op.writes {
-                    let is_made = &mut made[write.0 as usize];
-                    if *is_made != (store == Store::Add) {
-                        return Err(format!("{:?} {store:?}s {}", op.kind, program.values[write.0 as usize].name));
-                    }
-                    *is_made = true;
-                }
-                verify_lengths(program, op)?;
+struct Verifier<'a> {
+    program: &'a Program,
+    /// The loops that each value is made in, when it is made.
+    homes: Vec<Option<Vec<LayerId>>>,
+    /// The loops around, outermost first.
+    around: Vec<LayerId>,
+}
+
+impl Verifier<'_> {
+    fn reads(&self, reader: &str, value: ValueId) -> Result<(), String> {
+        let name = || format!("{value:?} `{}`", self.program.values[value.0 as usize].name);
+        match &self.homes[value.0 as usize] {
+            None => Err(format!("{reader} reads {}, which is not made yet", name())),
+            // A reversed loop has the layer of the forward one, whose values it reads iteration by iteration.
+            Some(home) if !self.around.starts_with(home) => {
+                Err(format!("{reader} reads {}, which is made in the loops {home:?}", name()))
             }
-            Item::Loop(looped) => {
-                if !made[looped.outer.0 as usize] {
-                    return Err(format!("the loop {} starts from a value not made yet", looped.name));
-                }
-                made[looped.start.0 as usize] = true;
-                verify_body(program, &looped.body, made)?;
-                if !made[looped.end.0 as usize] {
-                    return Err(format!("the loop {} ends with a value that is not made", looped.name));
-                }
-                made[looped.result.0 as usize] = true;
-                let lengths = [looped.outer, looped.start, looped.end, looped.result].map(|value| program.len(value));
-                if lengths.iter().any(|&length| length != lengths[0]) {
-                    return Err(format!("the loop {} carries values of {lengths:?}", looped.name));
-                }
-            }
+            Some(_) => Ok(()),
         }
     }
-    Ok(())
+
+    fn makes(&mut self, value: ValueId) -> Result<(), String> {
+        let home = &mut self.homes[value.0 as usize];
+        if home.is_some() {
+            return Err(format!("{value:?} `{}` is made twice", self.program.values[value.0 as usize].name));
+        }
+        *home = Some(self.around.clone());
+        Ok(())
+    }
+
+    fn body(&mut self, body: &[Item]) -> Result<(), String> {
+        body.iter().try_for_each(|item| match item {
+            Item::Op(op) => self.op(op),
+            Item::Loop(looped) => self.looped(looped),
+        })
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), String> {
+        let name = format!("{:?}", op.kind);
+        op.reads.iter().try_for_each(|&read| self.reads(&name, read))?;
+        op.writes.iter().try_for_each(|&(write, store)| match store {
+            Store::Write => self.makes(write),
+            Store::Add => self.reads(&name, write),
+        })?;
+        verify_lengths(self.program, op)
+    }
+
+    fn looped(&mut self, looped: &Loop) -> Result<(), String> {
+        let name = format!("the loop {}", looped.name);
+        self.reads(&name, looped.outer)?;
+        self.around.push(looped.layer);
+        self.makes(looped.start)?;
+        self.body(&looped.body)?;
+        self.reads(&name, looped.end)?;
+        if self.homes[looped.end.0 as usize].as_ref() != Some(&self.around) || looped.end == looped.start {
+            return Err(format!("{name} ends with a value that is not its body's own"));
+        }
+        self.around.pop();
+        self.makes(looped.result)?;
+        let values = [looped.outer, looped.start, looped.end, looped.result];
+        let lengths = values.map(|value| self.program.len(value));
+        if lengths.iter().any(|&length| length != lengths[0]) {
+            return Err(format!("{name} carries values of {lengths:?}"));
+        }
+        Ok(())
+    }
 }
 
 fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {

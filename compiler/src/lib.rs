@@ -10,6 +10,7 @@ pub mod differentiate;
 pub mod emit;
 pub mod fixes;
 pub mod fuse;
+pub mod interpret;
 pub mod ir;
 pub mod limits;
 pub mod lower;

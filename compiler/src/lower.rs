@@ -13,7 +13,7 @@ use crate::ops::{Args, Shape, Weight, elements};
 /// Lowers a proved model.
 pub fn lower(checked: &Checked) -> Program {
     let mut places = Places { checked, tensors: Vec::new(), of_layer: HashMap::new(), pending: Vec::new() };
-    let (params, statistics) = places.body(&checked.body, 0, &[]);
+    let (params, statistics) = places.body(&checked.body, 0);
     let Places { tensors, of_layer, .. } = places;
     let program = Program { tensors, params, statistics, ..Program::default() };
     let mut lowering = Lowering {
@@ -52,8 +52,8 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     /// Places the tensors of a level: the model, or the body of `depth` repeats with separate sets. Offsets are from the level's
-    /// beginning; gives the level's lengths. `tied` are the repeats around that share one set: path, layer, count.
-    fn body(&mut self, nodes: &'a [Node], depth: usize, tied: &[(String, LayerId, u64)]) -> (u64, u64) {
+    /// beginning; gives the level's lengths.
+    fn body(&mut self, nodes: &'a [Node], depth: usize) -> (u64, u64) {
         let (mut params, mut statistics) = (0, 0);
         let mut place = |this: &mut Self, first: usize, lens: (u64, u64), times: u64| {
             for tensor in &mut this.tensors[first..] {
@@ -67,11 +67,11 @@ impl<'a> Places<'a> {
             let layer = self.checked.net.layer(node.layer);
             match &layer.kind {
                 LayerKind::Op(op) => {
-                    let lens = self.tensors_of(node, &op.args, tied);
+                    let lens = self.tensors_of(node, &op.args);
                     place(self, first, lens, 1);
                 }
                 LayerKind::Repeat { count, tied: false, .. } => {
-                    let lens = self.body(&node.bodies[0], depth + 1, tied);
+                    let lens = self.body(&node.bodies[0], depth + 1);
                     for tensor in &mut self.tensors[first..] {
                         let stride = if tensor.trainable { lens.0 } else { lens.1 };
                         tensor.repeats.insert(0, Repeat { layer: node.layer, count: *count, stride });
@@ -79,9 +79,15 @@ impl<'a> Places<'a> {
                     place(self, first, lens, *count);
                 }
                 LayerKind::Repeat { count, tied: true, .. } => {
-                    let mut tied = tied.to_vec();
-                    tied.push((layer.path.clone(), node.layer, *count));
-                    let lens = self.body(&node.bodies[0], depth, &tied);
+                    let lens = self.body(&node.bodies[0], depth);
+                    // A shared instance declared outside is no part of the repeat.
+                    let inside = format!("{}.0.", layer.path);
+                    for tensor in &mut self.tensors[first..] {
+                        if let Some(rest) = tensor.name.strip_prefix(&inside) {
+                            tensor.name = format!("{}.*.{rest}", layer.path);
+                            tensor.repeats.insert(0, Repeat { layer: node.layer, count: *count, stride: 0 });
+                        }
+                    }
                     place(self, first, lens, 1);
                 }
                 LayerKind::Shared(shared) if self.belongs(*shared, &node.bodies[0]) < depth => {
@@ -93,7 +99,7 @@ impl<'a> Places<'a> {
                 _ => {
                     for body in &node.bodies {
                         let first = self.tensors.len();
-                        let lens = self.body(body, depth, tied);
+                        let lens = self.body(body, depth);
                         place(self, first, lens, 1);
                     }
                 }
@@ -103,7 +109,7 @@ impl<'a> Places<'a> {
         while let Some(at) = self.pending.iter().position(|(owner, _)| *owner == depth) {
             let (_, node) = self.pending.remove(at);
             let first = self.tensors.len();
-            let lens = self.body(&node.bodies[0], depth, tied);
+            let lens = self.body(&node.bodies[0], depth);
             place(self, first, lens, 1);
         }
         (params, statistics)
@@ -116,24 +122,24 @@ impl<'a> Places<'a> {
         path.map_or(0, |path| path.split('.').filter(|part| *part == "*").count())
     }
 
-    fn tensors_of(&mut self, node: &Node, args: &Args, tied: &[(String, LayerId, u64)]) -> (u64, u64) {
+    fn tensors_of(&mut self, node: &Node, args: &Args) -> (u64, u64) {
         let (mut params, mut statistics) = (0, 0);
         let layer = self.checked.net.layer(node.layer);
         for weight in &node.weights {
             let len = elements(&weight.shape);
             let end = if weight.trainable { &mut params } else { &mut statistics };
-            let mut name = format!("{}.{}", layer.path, weight.name);
-            let mut repeats = Vec::new();
-            for (path, layer, count) in tied {
-                if let Some(rest) = name.strip_prefix(&format!("{path}.0.")) {
-                    name = format!("{path}.*.{rest}");
-                    repeats.push(Repeat { layer: *layer, count: *count, stride: 0 });
-                }
-            }
+            let name = format!("{}.{}", layer.path, weight.name);
             let fill = fill(weight, args, &node.weights);
             let id = TensorId(self.tensors.len() as u32);
             let shape = weight.shape.clone();
-            self.tensors.push(Tensor { name, shape, offset: *end, repeats, fill, trainable: weight.trainable });
+            self.tensors.push(Tensor {
+                name,
+                shape,
+                offset: *end,
+                repeats: Vec::new(),
+                fill,
+                trainable: weight.trainable,
+            });
             self.of_layer.entry(node.layer).or_default().push(id);
             *end += len;
         }
@@ -272,6 +278,7 @@ impl<'a> Lowering<'a> {
                 let mut end = self.nodes(&node.bodies[0], start);
                 if end <= start {
                     // What a loop ends with is a value of its own.
+                    self.at(node.layer);
                     end = self.op(Kind::Copy, &[end], shape.clone());
                 }
                 let body = std::mem::replace(&mut self.body, before);

@@ -10,6 +10,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::network::{Feed, SampleLoss};
 use crate::random::Draw;
 
 /// Which memory a value lives in.
@@ -179,9 +180,9 @@ pub struct Tile<'a> {
 /// Where inputs come from and what the loss is.
 pub(crate) struct Job<'a> {
     /// Writes an input (its number) of a sample (of the batch).
-    pub(crate) feed: &'a (dyn Fn(usize, usize, &mut [f32]) + Sync),
+    pub(crate) feed: &'a Feed<'a>,
     /// The loss of a sample of the batch; writes its derivative by the output.
-    pub(crate) loss: &'a (dyn Fn(usize, &[f32], &mut [f32]) -> f32 + Sync),
+    pub(crate) loss: &'a SampleLoss<'a>,
     /// Samples of the batch.
     pub(crate) samples: usize,
 }
@@ -234,7 +235,8 @@ impl Tile<'_> {
         ];
         let place = |view: View| {
             let (first, len, stride) = regions[view.region as usize];
-            assert!(view.offset + view.len <= stride && samples * stride <= len, "a value lies inside its region");
+            let inside = view.offset.checked_add(view.len).is_some_and(|end| end <= stride);
+            assert!(inside && samples * stride <= len, "a value lies inside its region");
             // SAFETY: the offset is inside the region, or one past its end when the value is empty.
             (unsafe { first.add(view.offset.min(len)) }, stride)
         };

@@ -1,6 +1,8 @@
 //! What can go wrong while a model is used.
 
 use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong while a model is used. What is wrong with the model itself is rustc's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,108 @@ pub enum Error {
         /// How many a sample has.
         per_sample: usize,
     },
+    /// Two slices that belong together differ in length.
+    Lengths {
+        /// What is too long or too short: `targets`.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// What it belongs to: `inputs`.
+        of: &'static str,
+        /// The length that it should have.
+        wanted: usize,
+    },
+    /// A step of training, or a gradient, of no samples.
+    EmptyBatch,
+    /// Batch normalisation of one value a channel: it has no variance.
+    OneValue,
+    /// A label that is no class.
+    Label {
+        /// Which sample of the batch has it.
+        sample: usize,
+        /// The label.
+        label: usize,
+        /// How many classes the model's output has.
+        classes: usize,
+    },
+    /// A target that the loss cannot be taken to.
+    Target {
+        /// Which sample of the batch has it.
+        sample: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file that cannot be read or written, or does not hold what it should.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FileProblem,
+    },
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileProblem {
+    /// The system does not let it be read.
+    Read(io::ErrorKind, String),
+    /// The system does not let it be written.
+    Write(io::ErrorKind, String),
+    /// It is not what it should be, or damaged.
+    Format {
+        /// What it should be: `a safetensors file`.
+        wanted: &'static str,
+        /// Why it is not.
+        problem: String,
+    },
+    /// It holds other tensors than the model has.
+    Tensors {
+        /// The model's name in its spec.
+        model: &'static str,
+        /// The tensors that do not agree: at least one.
+        problems: Vec<TensorProblem>,
+    },
+}
+
+/// A tensor of a file that does not agree with the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorProblem {
+    /// Its name, as in a state dict.
+    pub name: String,
+    /// What does not agree.
+    pub kind: TensorProblemKind,
+}
+
+/// What does not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TensorProblemKind {
+    /// The model has it, of this shape, and the file has not.
+    Missing(Vec<usize>),
+    /// The file has it, of this shape, and the model has not.
+    Extra(Vec<usize>),
+    /// The shapes differ.
+    Shape {
+        /// The model's.
+        wanted: Vec<usize>,
+        /// The file's.
+        found: Vec<usize>,
+    },
+    /// Its elements are no floats: their type, as safetensors names it.
+    Type(String),
+    /// In the model it is the same weight as this one, and in the file their values differ.
+    Tied(String),
+}
+
+impl Error {
+    pub(crate) fn read(path: &Path, error: &io::Error) -> Error {
+        Error::File { path: path.to_owned(), problem: FileProblem::Read(error.kind(), error.to_string()) }
+    }
+
+    pub(crate) fn write(path: &Path, error: &io::Error) -> Error {
+        Error::File { path: path.to_owned(), problem: FileProblem::Write(error.kind(), error.to_string()) }
+    }
 }
 
 impl fmt::Display for Error {
@@ -28,6 +132,54 @@ impl fmt::Display for Error {
                 let rest = values % per_sample;
                 write!(f, "{values} values are {whole} samples of {per_sample} values, and {rest} too many")
             }
+            Error::Lengths { what, found, of, wanted } => {
+                write!(f, "`{what}` has the length {found}: it should be {wanted}, as for `{of}`")
+            }
+            Error::EmptyBatch => write!(f, "a batch of no samples: its mean loss and its gradient do not exist"),
+            Error::OneValue => write!(
+                f,
+                "a batch of one sample: batch normalisation needs more than one value a channel in training; leave a last \
+                 batch of one sample out, or make it larger"
+            ),
+            Error::Label { sample, label, classes } => {
+                write!(f, "sample {sample} has the label {label}: the model's output has {classes} classes, from 0")
+            }
+            Error::Target { sample, problem } => write!(f, "the target of sample {sample}: {problem}"),
+            Error::File { path, problem } => match problem {
+                FileProblem::Read(_, error) => write!(f, "cannot read {}: {error}", path.display()),
+                FileProblem::Write(_, error) => write!(f, "cannot write {}: {error}", path.display()),
+                FileProblem::Format { wanted, problem } => {
+                    write!(f, "{} is not {wanted}, or it is damaged: {problem}", path.display())
+                }
+                FileProblem::Tensors { model, problems } => {
+                    write!(f, "{} does not hold the weights of `{model}`:", path.display())?;
+                    let shown = 12;
+                    for problem in problems.iter().take(shown) {
+                        write!(f, "\n  {problem}")?;
+                    }
+                    match problems.len().saturating_sub(shown) {
+                        0 => Ok(()),
+                        more => write!(f, "\n  and {more} more"),
+                    }
+                }
+            },
+        }
+    }
+}
+
+impl fmt::Display for TensorProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ", self.name)?;
+        match &self.kind {
+            TensorProblemKind::Missing(shape) => write!(f, "is missing: the model has it, of shape {shape:?}"),
+            TensorProblemKind::Extra(shape) => write!(f, "of shape {shape:?} is not in the model"),
+            TensorProblemKind::Shape { wanted, found } => write!(f, "has shape {found:?}: the model's is {wanted:?}"),
+            TensorProblemKind::Type(found) => {
+                write!(f, "has elements of type {found}: floats are read (F32, F64, F16, BF16)")
+            }
+            TensorProblemKind::Tied(first) => {
+                write!(f, "differs from `{first}`: in the model they are one weight (`tied`)")
+            }
         }
     }
 }
@@ -40,10 +192,38 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wanted_and_what_was_found() {
-        assert_eq!(
-            Error::PartSample { values: 7_000, per_sample: 3_072 }.to_string(),
-            "7000 values are 2 samples of 3072 values, and 856 too many"
+        let says = |error: Error, text: &str| assert_eq!(error.to_string(), text);
+        says(
+            Error::PartSample { values: 7_000, per_sample: 3_072 },
+            "7000 values are 2 samples of 3072 values, and 856 too many",
+        );
+        says(
+            Error::Lengths { what: "targets", found: 7, of: "inputs", wanted: 8 },
+            "`targets` has the length 7: it should be 8, as for `inputs`",
+        );
+        says(
+            Error::Label { sample: 3, label: 2, classes: 2 },
+            "sample 3 has the label 2: the model's output has 2 classes, from 0",
+        );
+        says(
+            Error::Target { sample: 0, problem: "it is negative".to_owned() },
+            "the target of sample 0: it is negative",
         );
         assert!(Error::NotBuilt("infer").to_string().starts_with("`infer` is not built yet"));
+    }
+
+    #[test]
+    fn a_long_list_of_tensors_is_cut() {
+        let problem = |index| TensorProblem {
+            name: format!("conv{index}.bias"),
+            kind: TensorProblemKind::Shape { wanted: vec![16], found: vec![32] },
+        };
+        let problems = (0..20).map(problem).collect();
+        let problem = FileProblem::Tensors { model: "Net", problems };
+        let text = Error::File { path: "a/net.safetensors".into(), problem }.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "a/net.safetensors does not hold the weights of `Net`:");
+        assert_eq!(lines[12], "  `conv11.bias` has shape [32]: the model's is [16]");
+        assert_eq!(lines[13..], ["  and 8 more"]);
     }
 }

@@ -28,25 +28,58 @@
 //! # let _ = (image, scores);
 //! ```
 //!
-//! What is built so far is the proof, and the types it gives: [`Model::Input`], [`Model::Output`], [`joins`], [`samples`]. The
-//! methods that would run a model return [`Error::NotBuilt`].
+//! A model is its weights; the memory it runs in is a [`Workspace`], which uses every core:
+//!
+//! ```no_run
+//! # netspec::netspec! { model Net { input image [3, 32, 32]; view(-1, 3072); linear(2); } }
+//! use netspec::{CrossEntropy, Sgd, Workspace};
+//!
+//! # let (images, labels): (Vec<[[[f32; 32]; 32]; 3]>, Vec<usize>) = Default::default();
+//! let mut net = Net::new(0);
+//! let mut workspace = Workspace::new();
+//! let mut optimizer = Sgd::new(1e-2);
+//! for (images, labels) in images.chunks(64).zip(labels.chunks(64)) {
+//!     let loss = net.step(&mut workspace, images, labels, &CrossEntropy, &mut optimizer)?;
+//!     println!("{loss}");
+//! }
+//! net.save("net.safetensors")?;
+//!
+//! let mut scores = vec![[0.0; 2]; images.len()];
+//! net.infer(&mut workspace, &images, &mut scores)?;
+//! println!("{}", netspec::accuracy(&scores, &labels)?);
+//! # Ok::<(), netspec::Error>(())
+//! ```
+//!
+//! Models are not run yet: those methods of theirs return [`Error::NotBuilt`] until the compiler writes their insides, against
+//! [`network`].
+//!
+//! # Features
+//!
+//! Both are on by default. `macros` is `netspec!`; crates with models that are written out already do without. `threads` lets a pass
+//! use more than the caller's thread; without it results are the same bits.
 
 pub mod arena;
 pub mod data;
 mod error;
+mod files;
 pub mod kernels;
+mod loss;
+mod memory;
 mod model;
 pub mod network;
+mod optimizer;
 pub mod pool;
 pub mod random;
 pub mod run;
 mod sample;
 pub mod weights;
 
-pub use error::Error;
-pub use model::{Loss, Model, Optimizer, Takes, joins};
+pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
+pub use loss::{CrossEntropy, Loss, Mse, Nll, accuracy, argmax, check_label};
+pub use model::{Model, Takes, joins};
+pub use optimizer::{Adam, Optimizer, Sgd};
 pub use run::Workspace;
-pub use sample::{Sample, samples};
+pub use sample::{Parts, Sample, samples};
 
 /// Reads a spec, proves its shapes and gives the model as a struct that is a [`Model`].
 ///
@@ -82,7 +115,8 @@ pub use sample::{Sample, samples};
 /// | `step(&mut self, &mut Workspace, &[Input], &[Target], &loss, &mut optimizer) -> Result<f32, Error>` | one step of training; the mean loss |
 /// | `gradients(&self, &mut Workspace, &[Input], &[Target], &loss, &mut [f32]) -> Result<f32, Error>` | the gradient of the mean loss |
 ///
-/// A batch is a slice of any length.
+/// A batch is a slice of any length. [`network`] has more to do with a model: [`tensors`](network::tensors) lists its weights by their
+/// names, [`save_with`](network::save_with) writes them with texts of one's own, or as PyTorch's strict loading wants them.
 ///
 /// # Errors and warnings
 ///

@@ -1,4 +1,4 @@
-//! What every model is, and what it is run and trained with.
+//! What every model is.
 
 /// A model that [`netspec!`](crate::netspec) made: its types and numbers. Its methods are the struct's own.
 pub trait Model: Clone + Send + Sync + Sized + 'static {
@@ -36,19 +36,3 @@ pub const fn joins<First: Model, Second: Model<Input: Takes<First::Output>>>() {
 pub trait Takes<Given> {}
 
 impl<T> Takes<T> for T {}
-
-/// How far the output of one sample is from what was wanted.
-pub trait Loss<Output> {
-    /// What is wanted of one sample: a class, say, or an output.
-    type Target;
-
-    /// The loss of one sample; writes its derivative by each value of `output` into `gradient`.
-    fn loss(&self, output: &Output, target: &Self::Target, gradient: &mut Output) -> f32;
-}
-
-/// How parameters follow from gradients.
-pub trait Optimizer {
-    /// Changes the parameters, given the gradient of the loss by each. It is always called with the same parameters, so
-    /// that it can keep what it knows of each by its index.
-    fn update(&mut self, params: &mut [f32], gradients: &[f32]);
-}

@@ -1,8 +1,20 @@
 //! What generated code gives the runtime, and the runtime does with it: a model's steps, its weights, its files.
+//!
+//! The methods of a generated struct are the functions here: [`new`], [`load`], [`save`], [`infer`], [`step`], [`gradients`]. Those
+//! whose names end in `_from` take flat data, of whatever source, in place of arrays.
 
-use crate::arena::View;
-use crate::model::Model;
-use crate::run::{Plan, Run};
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::arena::{Job, View};
+use crate::run::{Params, Pass, Plan, Run};
+use crate::sample::Parts;
+use crate::weights::{self, Form, Weights};
+use crate::{Error, Loss, Model, Optimizer, Workspace};
+
+pub use crate::weights::NamedTensor;
+pub use crate::weights::file::SaveOptions;
 
 /// A weight or statistic of a model, or all copies of it in a repeat.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +59,7 @@ pub enum Fill {
 }
 
 /// What the compiler generates for a model, beside its types.
-pub trait Network: Model {
+pub trait Network: Model<Input: Parts, Output: Parts> {
     /// Its weights and statistics, in PyTorch's order.
     const TENSORS: &'static [Tensor];
     /// Floats of running statistics.
@@ -58,21 +70,23 @@ pub trait Network: Model {
     const BATCH_NORM_POSITIONS: Option<usize>;
     /// The memory of training.
     const TRAIN: Plan;
+    /// The memory of a forward pass as in training; [`Plan::NONE`] for a model that is not evaluated so.
+    const FORWARD: Plan;
     /// The memory of inference.
     const INFER: Plan;
     /// Floats that inference reads in place of the parameters; 0 when it reads the parameters themselves.
     const PACKED: usize;
-    /// Where training leaves the outputs, in the batch's memory.
-    const TRAIN_OUTPUTS: &'static [View];
+    /// Where a forward pass as in training leaves the outputs, in the batch's memory.
+    const FORWARD_OUTPUTS: &'static [View];
     /// Where inference leaves the outputs, in the batch's memory.
     const INFER_OUTPUTS: &'static [View];
 
     /// The weights.
-    fn weights(&self) -> &crate::weights::Weights;
+    fn weights(&self) -> &Weights;
     /// The weights, to be changed.
-    fn weights_mut(&mut self) -> &mut crate::weights::Weights;
+    fn weights_mut(&mut self) -> &mut Weights;
     /// A model of these weights.
-    fn with_weights(weights: crate::weights::Weights) -> Self;
+    fn with_weights(weights: Weights) -> Self;
     /// Forward as in training; leaves the outputs.
     fn forward(run: &mut Run<'_>);
     /// Forward, loss, backward.
@@ -81,4 +95,403 @@ pub trait Network: Model {
     fn infer(run: &mut Run<'_>);
     /// Writes what inference reads in place of the parameters.
     fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]);
+}
+
+/// A model with the initial weights that a seed draws. Each weight follows from the seed, its name and its place in it alone.
+pub fn new<N: Network>(seed: u64) -> N {
+    N::with_weights(Weights::drawn(&const { Form::of::<N>() }, seed))
+}
+
+/// A model with the weights of a safetensors file, named as in a PyTorch state dict: one that [`save`] wrote, or PyTorch's
+/// `safetensors.torch.save_file(net.state_dict(), path)`.
+///
+/// Tied weights may be there once, under index 0, or in more copies if those are equal. `num_batches_tracked` is ignored. F16 and
+/// BF16 become f32, and F64 is rounded.
+///
+/// # Errors
+///
+/// [`Error::File`] when the file cannot be read, is not in the format, or holds other tensors than the model: all that do not agree.
+pub fn load<N: Network>(path: &Path) -> Result<N, Error> {
+    weights::file::read(path, &const { Form::of::<N>() }).map(N::with_weights)
+}
+
+/// Writes the weights to a safetensors file, named as in a PyTorch state dict. The same weights give the same bytes.
+///
+/// # Errors
+///
+/// [`Error::File`] when the file cannot be written; what was there stays as it was.
+pub fn save<N: Network>(model: &N, path: &Path) -> Result<(), Error> {
+    save_with(model, path, SaveOptions::default())
+}
+
+/// As [`save`], with options.
+///
+/// # Errors
+///
+/// As of [`save`].
+pub fn save_with<N: Network>(model: &N, path: &Path, options: SaveOptions<'_>) -> Result<(), Error> {
+    weights::file::write(path, &const { Form::of::<N>() }, model.weights(), options)
+}
+
+/// The texts of a safetensors file by their keys: those of [`SaveOptions::metadata`], and `netspec.model`, the model's name;
+/// `netspec.spec`, the hash of its spec; `netspec.version`.
+///
+/// # Errors
+///
+/// [`Error::File`] when the file cannot be read or is not in the format.
+pub fn metadata(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    weights::file::metadata(path)
+}
+
+/// The weights and running statistics by their names; those of tied repeats once, under index 0.
+pub fn tensors<N: Network>(model: &N) -> impl Iterator<Item = NamedTensor<'_>> {
+    weights::named(const { Form::of::<N>() }, model.weights())
+}
+
+/// The outputs of a batch of any size, with running statistics and without dropout.
+///
+/// # Errors
+///
+/// [`Error::Lengths`] when there is not one output for each input.
+pub fn infer<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    inputs: &[N::Input],
+    outputs: &mut [N::Output],
+) -> Result<(), Error> {
+    same_length("outputs", outputs.len(), inputs.len())?;
+    infer_from(model, workspace, inputs.len(), &feed(inputs), &mut |sample, output, values| {
+        outputs[sample].part_mut(output).copy_from_slice(values);
+    });
+    Ok(())
+}
+
+/// One step of training on a batch: gives its mean loss before the step.
+///
+/// # Errors
+///
+/// With nothing changed: [`Error::Lengths`] when there is not one target for each input; [`Error::EmptyBatch`]; [`Error::OneValue`];
+/// what [`Loss::check`] says of a target.
+pub fn step<N: Network, L: Loss<N::Output>, O: Optimizer>(
+    model: &mut N,
+    workspace: &mut Workspace,
+    inputs: &[N::Input],
+    targets: &[L::Target],
+    loss: &L,
+    optimizer: &mut O,
+) -> Result<f32, Error> {
+    check_targets(inputs, targets, loss)?;
+    let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| loss.loss(output, &targets[sample], derivative);
+    step_from(model, workspace, inputs.len(), &feed(inputs), &loss, optimizer)
+}
+
+/// The mean loss of a batch; writes its gradient by each parameter. Running statistics stay as they are, and dropout draws what it
+/// will in the next step.
+///
+/// # Errors
+///
+/// As of [`step`], and [`Error::Lengths`] when there is not one float of `gradients` for each parameter.
+pub fn gradients<N: Network, L: Loss<N::Output>>(
+    model: &N,
+    workspace: &mut Workspace,
+    inputs: &[N::Input],
+    targets: &[L::Target],
+    loss: &L,
+    gradients: &mut [f32],
+) -> Result<f32, Error> {
+    if gradients.len() != N::PARAMETERS {
+        let (found, wanted) = (gradients.len(), N::PARAMETERS);
+        return Err(Error::Lengths { what: "gradients", found, of: "params", wanted });
+    }
+    check_targets(inputs, targets, loss)?;
+    let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| loss.loss(output, &targets[sample], derivative);
+    let mean = gradients_from(model, workspace, inputs.len(), &feed(inputs), &loss)?;
+    gradients.copy_from_slice(workspace.gradients());
+    Ok(mean)
+}
+
+/// Writes the values of an input, by its number, of a sample of the batch, by its number. It is called from several threads, and for
+/// each input once.
+pub type Feed<'a> = dyn Fn(usize, usize, &mut [f32]) + Sync + 'a;
+
+/// The loss of a sample of the batch, by its number, of its output; writes the derivative, as [`Loss::loss`]. It is called from several
+/// threads, and for each sample once.
+pub type SampleLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f32 + Sync + 'a;
+
+/// Is given the values of an output, by its number, of a sample of the batch, by its number: `(sample, output, values)`. It is called
+/// in the order of the samples.
+pub type Each<'a> = dyn FnMut(usize, usize, &[f32]) + 'a;
+
+/// As [`infer`], of `samples` samples whose inputs `feed` writes.
+pub fn infer_from<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    each: &mut Each<'_>,
+) {
+    let weights = model.weights();
+    let params = match N::PACKED {
+        0 => Params::Read(weights.params()),
+        len => {
+            workspace.pack((TypeId::of::<N>(), weights.version()), len, |packed| {
+                N::pack(weights.params(), weights.statistics(), packed);
+            });
+            Params::Packed(len)
+        }
+    };
+    let job = Job { feed, loss: &no_loss, samples };
+    let pass = Pass { plan: &const { N::INFER }, params, statistics: None, job: &job, draw: None };
+    let mut run = workspace.run(pass);
+    N::infer(&mut run);
+    give(&run, N::INFER_OUTPUTS, each);
+}
+
+/// The outputs as in training: normalised by the batch, with dropout. Running statistics stay as they are, and so does what dropout
+/// draws in later steps.
+///
+/// # Errors
+///
+/// [`Error::OneValue`].
+pub fn forward_from<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    each: &mut Each<'_>,
+) -> Result<(), Error> {
+    if samples == 0 {
+        return Ok(());
+    }
+    check_batch::<N>(samples)?;
+    let job = Job { feed, loss: &no_loss, samples };
+    let draw = Some(workspace.forward_draw());
+    let params = Params::Read(model.weights().params());
+    let mut run = workspace.run(Pass { plan: &const { N::FORWARD }, params, statistics: None, job: &job, draw });
+    N::forward(&mut run);
+    give(&run, N::FORWARD_OUTPUTS, each);
+    Ok(())
+}
+
+/// As [`step`], of `samples` samples whose inputs `feed` writes. Targets are `loss`'s own to check.
+///
+/// # Errors
+///
+/// With nothing changed: [`Error::EmptyBatch`], [`Error::OneValue`].
+pub fn step_from<N: Network>(
+    model: &mut N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    loss: &SampleLoss<'_>,
+    optimizer: &mut dyn Optimizer,
+) -> Result<f32, Error> {
+    check_batch::<N>(samples)?;
+    let (params, statistics) = model.weights_mut().both_mut();
+    let job = Job { feed, loss, samples };
+    let pass = Pass {
+        plan: &const { N::TRAIN },
+        params: Params::Trained(params),
+        statistics: Some(statistics),
+        job: &job,
+        draw: None,
+    };
+    let mut run = workspace.run(pass);
+    N::train(&mut run);
+    let mean = run.mean_loss();
+    optimizer.update(params, workspace.gradients());
+    workspace.next_step();
+    Ok(mean)
+}
+
+/// As [`gradients`], of `samples` samples whose inputs `feed` writes: [`Workspace::gradients`] has the gradient then.
+///
+/// # Errors
+///
+/// [`Error::EmptyBatch`], [`Error::OneValue`].
+pub fn gradients_from<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    loss: &SampleLoss<'_>,
+) -> Result<f32, Error> {
+    check_batch::<N>(samples)?;
+    let job = Job { feed, loss, samples };
+    let params = Params::Trained(model.weights().params());
+    let mut run = workspace.run(Pass { plan: &const { N::TRAIN }, params, statistics: None, job: &job, draw: None });
+    N::train(&mut run);
+    Ok(run.mean_loss())
+}
+
+/// Checks that a model can be trained on a batch of so many samples.
+///
+/// # Errors
+///
+/// [`Error::EmptyBatch`] of none; [`Error::OneValue`] when it normalises by the batch and that has one value a channel.
+pub fn check_batch<N: Network>(samples: usize) -> Result<(), Error> {
+    match (samples, N::BATCH_NORM_POSITIONS) {
+        (0, _) => Err(Error::EmptyBatch),
+        (1, Some(0 | 1)) => Err(Error::OneValue),
+        _ => Ok(()),
+    }
+}
+
+fn check_targets<Input, Output, L: Loss<Output>>(
+    inputs: &[Input],
+    targets: &[L::Target],
+    loss: &L,
+) -> Result<(), Error> {
+    same_length("targets", targets.len(), inputs.len())?;
+    targets.iter().enumerate().try_for_each(|(sample, target)| loss.check(sample, target))
+}
+
+fn same_length(what: &'static str, found: usize, wanted: usize) -> Result<(), Error> {
+    if found == wanted { Ok(()) } else { Err(Error::Lengths { what, found, of: "inputs", wanted }) }
+}
+
+fn feed<Input: Parts + Sync>(inputs: &[Input]) -> impl Fn(usize, usize, &mut [f32]) + Sync {
+    |sample, input, to| to.copy_from_slice(inputs[sample].part(input))
+}
+
+/// The loss of a pass that has none.
+fn no_loss(_: usize, _: &[f32], _: &mut [f32]) -> f32 {
+    0.0
+}
+
+fn give(run: &Run<'_>, outputs: &[View], each: &mut Each<'_>) {
+    let (batch, stride) = run.batch();
+    for sample in 0..run.samples() {
+        for (output, view) in outputs.iter().enumerate() {
+            each(sample, output, &batch[sample * stride + view.offset..][..view.len]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Parts as Values;
+    use crate::{Mse, Sgd};
+
+    /// Gives what dropout would draw, the batch's samples and the packed statistic; counts its batches in its statistic.
+    #[derive(Clone)]
+    struct Probe(Weights);
+
+    const OUT: View = crate::arena::batch(0, 3);
+
+    fn look(run: &mut Run<'_>) {
+        if let Some(statistics) = &mut run.statistics {
+            statistics[0] += 1.0;
+        }
+        let samples = run.samples();
+        run.stage(&[], |tile| {
+            let (draw, first) = (tile.draw(), tile.samples().start);
+            let Values { writes: [mut out], params, .. } = tile.parts([], [OUT]);
+            for sample in 0..out.samples() {
+                assert!(first + sample < samples);
+                out.row(sample).copy_from_slice(&[draw.step as f32, (draw.seed % 1024) as f32, params[0]]);
+            }
+        });
+    }
+
+    impl Model for Probe {
+        type Input = ([f32; 1], [f32; 2]);
+        type Output = [f32; 3];
+        const NAME: &'static str = "Probe";
+        const PARAMETERS: usize = 1;
+    }
+
+    impl Network for Probe {
+        const TENSORS: &'static [Tensor] = &[
+            Tensor { name: "w", shape: &[1], offset: 0, repeats: &[], fill: Fill::Constant(5.0), trainable: true },
+            { Tensor { name: "n", shape: &[1], offset: 0, repeats: &[], fill: Fill::Constant(7.0), trainable: false } },
+        ];
+        const STATISTICS: usize = 1;
+        const SPEC_HASH: u64 = 0;
+        const BATCH_NORM_POSITIONS: Option<usize> = Some(1);
+        const TRAIN: Plan = Plan { tile: 0, batch: 3, state: 0, scratch: 0, gradients: 0 };
+        const INFER: Plan = Self::TRAIN;
+        const PACKED: usize = 1;
+        const FORWARD: Plan = Self::TRAIN;
+        const FORWARD_OUTPUTS: &'static [View] = &[OUT];
+        const INFER_OUTPUTS: &'static [View] = &[OUT];
+        fn weights(&self) -> &Weights {
+            &self.0
+        }
+        fn weights_mut(&mut self) -> &mut Weights {
+            &mut self.0
+        }
+        fn with_weights(weights: Weights) -> Probe {
+            Probe(weights)
+        }
+        fn forward(run: &mut Run<'_>) {
+            look(run);
+        }
+        fn train(run: &mut Run<'_>) {
+            look(run);
+        }
+        fn infer(run: &mut Run<'_>) {
+            look(run);
+        }
+        fn pack(_: &[f32], statistics: &[f32], packed: &mut [f32]) {
+            packed.copy_from_slice(statistics);
+        }
+    }
+
+    const INPUTS: [([f32; 1], [f32; 2]); 2] = [([0.0], [0.0; 2]); 2];
+
+    fn inferred(probe: &Probe, workspace: &mut Workspace) -> [f32; 3] {
+        let mut outputs = [[0.0; 3]; 2];
+        infer(probe, workspace, &INPUTS, &mut outputs).expect("as many outputs");
+        outputs[1]
+    }
+
+    fn forwarded(probe: &Probe, workspace: &mut Workspace) -> [f32; 3] {
+        let mut last = [0.0; 3];
+        let each = &mut |_: usize, _: usize, values: &[f32]| last.copy_from_slice(values);
+        forward_from(probe, workspace, 2, &|_, _, _| (), each).expect("a batch");
+        last
+    }
+
+    #[test]
+    fn steps_alone_change_statistics_and_what_is_drawn() {
+        let mut probe: Probe = new(0);
+        let workspace = &mut Workspace::new();
+        workspace.seed(9);
+        let step = |probe: &mut Probe, workspace: &mut Workspace| {
+            step(probe, workspace, &INPUTS, &[[0.0; 3]; 2], &Mse, &mut Sgd::new(0.0)).expect("a batch");
+        };
+        assert_eq!(inferred(&probe, workspace), [0.0, 9.0, 7.0]);
+        step(&mut probe, workspace);
+        step(&mut probe, workspace);
+        assert_eq!(inferred(&probe, workspace), [2.0, 9.0, 9.0]);
+        gradients(&probe, workspace, &INPUTS, &[[0.0; 3]; 2], &Mse, &mut [0.0]).expect("a batch");
+        let [first, second] = [(); 2].map(|()| forwarded(&probe, workspace));
+        assert!(first != second && first[1] != 9.0 && first[2] == 5.0, "{first:?} {second:?}");
+        assert_eq!(inferred(&probe, workspace), [2.0, 9.0, 9.0]);
+        workspace.seed(9);
+        assert_eq!(inferred(&probe, workspace), [0.0, 9.0, 9.0]);
+        assert_eq!(forwarded(&probe, workspace), first);
+    }
+
+    #[test]
+    fn one_value_a_channel_is_refused_in_training_alone() {
+        let mut probe: Probe = new(0);
+        let workspace = &mut Workspace::new();
+        let nothing: &Feed<'_> = &|_, _, _| ();
+        assert_eq!(step_from(&mut probe, workspace, 1, nothing, &no_loss, &mut Sgd::new(0.0)), Err(Error::OneValue));
+        assert_eq!(gradients_from(&probe, workspace, 1, nothing, &no_loss), Err(Error::OneValue));
+        assert_eq!(forward_from(&probe, workspace, 1, nothing, &mut |_, _, _| ()), Err(Error::OneValue));
+        assert_eq!(forward_from(&probe, workspace, 0, nothing, &mut |_, _, _| ()), Ok(()));
+        infer_from(&probe, workspace, 1, nothing, &mut |_, _, _| ());
+        assert_eq!(probe.weights().statistics(), [7.0]);
+    }
+
+    #[test]
+    fn tensors_are_listed() {
+        let probe: Probe = new(0);
+        let listed: Vec<_> = tensors(&probe).map(|tensor| (tensor.name, tensor.values, tensor.trainable)).collect();
+        assert_eq!(listed, [("w".to_owned(), &[5.0][..], true), ("n".to_owned(), &[7.0][..], false)]);
+    }
 }

@@ -23,6 +23,17 @@ pub fn bits(key: &[u64]) -> u64 {
     key.iter().fold(0, |state, &part| scatter(state ^ part))
 }
 
+/// A part of a key from a text (64-bit FNV-1a: Fowler, Noll and Vo 1991).
+pub const fn text(text: &str) -> u64 {
+    let mut state = 0xcbf2_9ce4_8422_2325;
+    let mut rest = text.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        state = (state ^ *byte as u64).wrapping_mul(0x0100_0000_01b3);
+        rest = behind;
+    }
+    state
+}
+
 /// A number in [0, 1) from random bits: multiples of 2^-24, as many as f32 tells apart.
 pub fn unit(bits: u64) -> f32 {
     (bits >> 40) as f32 * (1.0 / 16_777_216.0)
@@ -40,6 +51,12 @@ pub fn normals(key: u64) -> [f64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_keys() {
+        // Of http://www.isthe.com/chongo/tech/comp/fnv: the empty text, and "foobar".
+        assert_eq!((text(""), text("foobar")), (0xcbf2_9ce4_8422_2325, 0x8594_4171_f739_67e8));
+    }
 
     #[test]
     fn units_are_even_and_normals_normal() {

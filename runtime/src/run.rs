@@ -4,17 +4,23 @@
 //! tiles are added in their order, and losses are an array, added in order.
 #![allow(unsafe_code)]
 
+use std::any::TypeId;
+use std::fmt;
 use std::marker::PhantomData;
 
 use crate::arena::{Job, Tile};
+use crate::memory::Memory;
 use crate::pool;
-use crate::random::Draw;
+use crate::random::{Draw, scatter};
 
 /// Samples of a tile.
 pub const TILE: usize = 8;
 
-/// Bytes that the gradients of tiles that run at once may take.
+/// Bytes that the gradients of tiles that run at once may take, if that is enough for every worker to have a tile.
 const GRADIENT_BUDGET: usize = 16 << 20;
+
+/// Floats of a gradient that one task adds up: some 10 microseconds of work with a few tiles.
+const FOLD_BLOCK: usize = if cfg!(miri) { 16 } else { 16 << 10 };
 
 /// Floats that a pass needs, as the compiler planned them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +37,11 @@ pub struct Plan {
     pub gradients: usize,
 }
 
+impl Plan {
+    /// The plan of a pass that a model does not have.
+    pub const NONE: Plan = Plan { tile: 0, batch: 0, state: 0, scratch: 0, gradients: 0 };
+}
+
 /// A part of a stage's gradient and where it belongs in the model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fold {
@@ -43,26 +54,38 @@ pub struct Fold {
 }
 
 /// The memory in which models run: make one for each thread that runs models, and use it again and again. It grows to what a model
-/// and a batch need when they first run in it.
-#[derive(Debug)]
+/// and a batch need when they first run in it; after that, running allocates nothing.
 pub struct Workspace {
     threads: usize,
-    tile: Vec<f32>,
-    batch: Vec<f32>,
-    state: Vec<f32>,
-    scratch: Vec<f32>,
-    tile_gradients: Vec<f32>,
+    tile: Memory,
+    batch: Memory,
+    state: Memory,
+    scratch: Memory,
+    tile_gradients: Memory,
     losses: Vec<f32>,
-    pub(crate) gradients: Vec<f32>,
-    /// Parameters as inference reads them, and which model and version they were made of.
-    pub(crate) packed: Vec<f32>,
-    pub(crate) packed_of: Option<(u64, u64)>,
-    pub(crate) draw: Draw,
+    gradients: Vec<f32>,
+    /// Parameters as inference reads them.
+    packed: Memory,
+    /// The model and the version of its weights that `packed` was made of.
+    packed_of: Option<(TypeId, u64)>,
+    draw: Draw,
+    /// How often a batch ran forward as in training, without a step.
+    forwards: u64,
 }
 
 impl Default for Workspace {
     fn default() -> Workspace {
         Workspace::new()
+    }
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Workspace { tile, batch, state, scratch, tile_gradients, packed, .. } = self;
+        let memories: usize =
+            [tile, batch, state, scratch, tile_gradients, packed].map(Memory::bytes).into_iter().sum();
+        let bytes = memories + 4 * (self.losses.len() + self.gradients.len());
+        f.debug_struct("Workspace").field("threads", &self.threads).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
 
@@ -76,79 +99,129 @@ impl Workspace {
     pub fn with_threads(threads: usize) -> Workspace {
         Workspace {
             threads: threads.max(1),
-            tile: Vec::new(),
-            batch: Vec::new(),
-            state: Vec::new(),
-            scratch: Vec::new(),
-            tile_gradients: Vec::new(),
+            tile: Memory::default(),
+            batch: Memory::default(),
+            state: Memory::default(),
+            scratch: Memory::default(),
+            tile_gradients: Memory::default(),
             losses: Vec::new(),
             gradients: Vec::new(),
-            packed: Vec::new(),
+            packed: Memory::default(),
             packed_of: None,
             draw: Draw::default(),
+            forwards: 0,
         }
     }
 
-    /// Sets the seed of dropout, and begins its numbers anew.
+    /// Sets the seed of dropout, and begins its numbers anew: the first step after it draws what the first step ever would.
     pub fn seed(&mut self, seed: u64) {
         self.draw = Draw { seed, step: 0 };
+        self.forwards = 0;
     }
 
-    /// The gradient of the last `step` or `gradients`, in the order of the parameters.
+    /// The gradient of the last `step` or `gradients`, in the order of the parameters; empty before.
     pub fn gradients(&self) -> &[f32] {
         &self.gradients
     }
 
+    /// Ends a step: the next one draws other random numbers.
+    pub(crate) fn next_step(&mut self) {
+        self.draw.step += 1;
+    }
+
+    /// What dropout draws when a batch runs forward as in training without a step: numbers of their own, so that evaluating does not
+    /// change the training.
+    pub(crate) fn forward_draw(&mut self) -> Draw {
+        self.forwards += 1;
+        Draw { seed: scatter(self.draw.seed), step: self.forwards }
+    }
+
+    /// Makes the packed parameters those of a version of a model's weights, unless they are.
+    pub(crate) fn pack(&mut self, of: (TypeId, u64), len: usize, pack: impl FnOnce(&mut [f32])) {
+        if self.packed_of != Some(of) {
+            // Until it is done they are nobody's.
+            self.packed_of = None;
+            self.packed.reserve(len);
+            pack(self.packed.floats_mut(len));
+            self.packed_of = Some(of);
+        }
+    }
+
     /// A pass over a batch in this memory.
-    pub(crate) fn run<'a>(
-        &'a mut self,
-        plan: &'a Plan,
-        params: &'a [f32],
-        statistics: Option<&'a mut [f32]>,
-        job: &'a Job<'a>,
-    ) -> Run<'a> {
+    pub(crate) fn run<'a>(&'a mut self, pass: Pass<'a>) -> Run<'a> {
+        let Pass { plan, params, statistics, job, draw } = pass;
         let tiles = job.samples.div_ceil(TILE);
         let workers = self.threads.min(tiles).max(1);
-        let waves = (GRADIENT_BUDGET / (4 * plan.gradients.max(1))).clamp(1, tiles.max(1));
-        grow(&mut self.tile, workers * TILE * plan.tile);
-        grow(&mut self.scratch, workers * plan.scratch);
-        grow(&mut self.batch, job.samples * plan.batch);
-        grow(&mut self.state, plan.state);
-        grow(&mut self.tile_gradients, waves * plan.gradients);
-        grow(&mut self.losses, job.samples);
-        grow(&mut self.gradients, params.len());
+        let in_budget = GRADIENT_BUDGET / (4 * plan.gradients.max(1));
+        // Each worker can always go on; how many tiles run at once changes no bit.
+        let wave = in_budget.max(workers).min(tiles.max(1));
+        let gradients_of_tiles = if matches!(params, Params::Trained(_)) { plan.gradients } else { 0 };
+        // Checked here, so that no product of the same factors overflows later.
+        let floats = |count: usize, each: usize| count.checked_mul(each).expect("a batch fits the address space");
+        let take = |memory: &'a mut Memory, len: usize| {
+            memory.reserve(len);
+            memory.floats_mut(len)
+        };
+        let (params, gradients): (&[f32], &mut [f32]) = match params {
+            Params::Trained(params) => {
+                self.gradients.clear();
+                self.gradients.resize(params.len(), 0.0);
+                (params, self.gradients.as_mut_slice())
+            }
+            Params::Read(params) => (params, &mut []),
+            Params::Packed(len) => (self.packed.floats(len), &mut []),
+        };
+        self.losses.clear();
+        self.losses.resize(job.samples, 0.0);
         Run {
             plan,
-            threads: workers,
-            waves,
+            threads: self.threads,
+            workers,
+            wave,
             params,
             statistics,
             job,
-            draw: self.draw,
-            tile: &mut self.tile,
-            batch: &mut self.batch,
-            state: &mut self.state,
-            scratch: &mut self.scratch,
-            tile_gradients: &mut self.tile_gradients,
-            losses: &mut self.losses[..job.samples],
-            gradients: &mut self.gradients[..params.len()],
+            draw: draw.unwrap_or(self.draw),
+            tile: take(&mut self.tile, floats(workers, floats(TILE, plan.tile))),
+            batch: take(&mut self.batch, floats(job.samples, plan.batch)),
+            state: take(&mut self.state, plan.state),
+            scratch: take(&mut self.scratch, floats(workers, plan.scratch)),
+            tile_gradients: take(&mut self.tile_gradients, floats(wave, gradients_of_tiles)),
+            losses: &mut self.losses,
+            gradients,
         }
     }
 }
 
-/// Makes a vector at least so long; it never shrinks, so that a later pass allocates nothing.
-fn grow(memory: &mut Vec<f32>, len: usize) {
-    if memory.len() < len {
-        memory.resize(len, 0.0);
-    }
+/// What [`Workspace::run`] is told.
+pub(crate) struct Pass<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) params: Params<'a>,
+    /// Running statistics, if they are to change.
+    pub(crate) statistics: Option<&'a mut [f32]>,
+    pub(crate) job: &'a Job<'a>,
+    /// Which random numbers dropout draws; None: the next step's.
+    pub(crate) draw: Option<Draw>,
+}
+
+/// Which parameters a pass reads.
+pub(crate) enum Params<'a> {
+    /// These, and it makes their gradient.
+    Trained(&'a [f32]),
+    /// These.
+    Read(&'a [f32]),
+    /// So many that the workspace packed.
+    Packed(usize),
 }
 
 /// One pass over a batch.
 pub struct Run<'a> {
     plan: &'a Plan,
     threads: usize,
-    /// Tiles whose gradients are held at once.
-    waves: usize,
+    /// Threads that have memory for a tile.
+    workers: usize,
+    /// Tiles that run at once when they make gradients.
+    wave: usize,
     pub(crate) params: &'a [f32],
     /// Running statistics; None when they are not to change.
     pub(crate) statistics: Option<&'a mut [f32]>,
@@ -186,7 +259,7 @@ impl<'a> Chunks<'a> {
     /// No two ranges that overlap may be held at the same time.
     #[allow(clippy::mut_from_ref)]
     unsafe fn chunk(&self, from: usize, len: usize) -> &'a mut [f32] {
-        assert!(from + len <= self.len, "a chunk lies inside its memory");
+        assert!(from.checked_add(len).is_some_and(|end| end <= self.len), "a chunk lies inside its memory");
         // SAFETY: inside the memory (checked), and by the caller's word nobody else holds a part of it.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(from), len) }
     }
@@ -211,7 +284,7 @@ impl Run<'_> {
 
     /// Rows of the batch's memory: the floats, and those of one sample.
     pub fn batch(&self) -> (&[f32], usize) {
-        (&self.batch[..self.job.samples * self.plan.batch], self.plan.batch)
+        (self.batch, self.plan.batch)
     }
 
     /// Everything a kernel needs that works once for the whole batch.
@@ -219,7 +292,7 @@ impl Run<'_> {
         Whole {
             samples: self.job.samples,
             threads: self.threads,
-            batch: &self.batch[..self.job.samples * self.plan.batch],
+            batch: self.batch,
             batch_stride: self.plan.batch,
             params: self.params,
             state: self.state,
@@ -236,38 +309,37 @@ impl Run<'_> {
 
     /// Runs `work` on each tile of the batch, and adds the tiles' gradients to the model's, in the order of the tiles.
     pub fn stage(&mut self, folds: &[Fold], work: impl Fn(&mut Tile<'_>) + Sync) {
-        let samples = self.job.samples;
-        let tiles = samples.div_ceil(TILE);
+        self.run_stage(folds, &work);
+    }
+
+    // Not generic, so that it is compiled here, with this crate's optimisation, and not where the model is.
+    fn run_stage(&mut self, folds: &[Fold], work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
+        let tiles = self.job.samples.div_ceil(TILE);
         let gradient_len = folds.iter().map(|fold| fold.from + fold.len).max().unwrap_or(0);
         assert!(gradient_len <= self.plan.gradients, "a stage's gradient fits the plan");
-        let waves = if gradient_len == 0 { tiles.max(1) } else { self.waves };
-        for first in (0..tiles).step_by(waves) {
-            let count = waves.min(tiles - first);
-            self.tiles(first, count, gradient_len, &work);
-            for index in 0..count {
-                let of_tile = &self.tile_gradients[index * self.plan.gradients..][..gradient_len];
-                for fold in folds {
-                    let from = &of_tile[fold.from..][..fold.len];
-                    let to = &mut self.gradients[fold.to..][..fold.len];
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-                }
-            }
+        let wave = if gradient_len == 0 { tiles.max(1) } else { self.wave };
+        for first in (0..tiles).step_by(wave) {
+            let count = wave.min(tiles - first);
+            self.tiles(first, count, gradient_len, work);
+            folds.iter().for_each(|fold| self.fold(*fold, count));
         }
     }
 
     /// Runs `count` tiles from `first` on, in parallel, each with a gradient of its own.
-    fn tiles(&mut self, first: usize, count: usize, gradient_len: usize, work: &(impl Fn(&mut Tile<'_>) + Sync)) {
+    fn tiles(&mut self, first: usize, count: usize, gradient_len: usize, work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
         let (plan, job, samples) = (self.plan, self.job, self.job.samples);
         let (params, draw) = (self.params, self.draw);
         let state: &[f32] = self.state;
         let (tile, batch, scratch) = (Chunks::new(self.tile), Chunks::new(self.batch), Chunks::new(self.scratch));
         let (gradients, losses) = (Chunks::new(self.tile_gradients), Chunks::new(self.losses));
-        pool::run(self.threads, count, &|worker, task| {
+        pool::run(self.workers, count, &|worker, task| {
             let begin = (first + task) * TILE;
             let range = begin..(begin + TILE).min(samples);
             let rows = range.len();
-            // SAFETY: a worker's memory is held by the one thread that has its number; a task's rows, gradient and losses are held by
-            // the one worker that runs it.
+            // A stage without gradients runs more tiles than there is memory of gradients for.
+            let gradient = if gradient_len == 0 { 0 } else { task * plan.gradients };
+            // SAFETY: each chunk is one worker's or one task's, of as many floats as the next worker's or task's begins behind it. A
+            // worker runs one task at a time, and a task runs once.
             let mut tile = unsafe {
                 Tile {
                     tile: tile.chunk(worker * TILE * plan.tile, rows * plan.tile),
@@ -275,7 +347,7 @@ impl Run<'_> {
                     batch: batch.chunk(begin * plan.batch, rows * plan.batch),
                     batch_stride: plan.batch,
                     scratch: scratch.chunk(worker * plan.scratch, plan.scratch),
-                    gradients: gradients.chunk(if gradient_len == 0 { 0 } else { task * plan.gradients }, gradient_len),
+                    gradients: gradients.chunk(gradient, gradient_len),
                     losses: losses.chunk(begin, rows),
                     samples: range,
                     params,
@@ -286,6 +358,23 @@ impl Run<'_> {
             };
             tile.gradients.fill(0.0);
             work(&mut tile);
+        });
+    }
+
+    /// Adds a part of the gradients of the `count` tiles that have just run to the model's, in the order of the tiles.
+    fn fold(&mut self, fold: Fold, count: usize) {
+        let of_tiles: &[f32] = self.tile_gradients;
+        let stride = self.plan.gradients;
+        let gradients = Chunks::new(self.gradients);
+        pool::run(self.threads, fold.len.div_ceil(FOLD_BLOCK), &|_, block| {
+            let begin = block * FOLD_BLOCK;
+            let len = FOLD_BLOCK.min(fold.len - begin);
+            // SAFETY: each block is one task's.
+            let to = unsafe { gradients.chunk(fold.to + begin, len) };
+            for tile in 0..count {
+                let from = &of_tiles[tile * stride + fold.from + begin..][..len];
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            }
         });
     }
 }
@@ -301,4 +390,67 @@ pub(crate) struct Whole<'a> {
     pub(crate) state: &'a mut [f32],
     pub(crate) statistics: Option<&'a mut [f32]>,
     pub(crate) gradients: &'a mut [f32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Parts;
+
+    /// Runs two stages of a batch whose tiles' gradients are rounded when they are added, and gives the sum.
+    fn gradients(threads: usize, samples: usize, plan: &Plan, len: usize) -> Vec<f32> {
+        let job = Job { feed: &|sample, _, to| to.fill(1.0 / (sample + 1) as f32), loss: &|_, _, _| 0.0, samples };
+        let mut workspace = Workspace::with_threads(threads);
+        // The sums begin at zero, whatever the last pass left.
+        for _ in 0..2 {
+            let params = Params::Trained(&[0.0; FOLD_BLOCK + 9]);
+            let mut run = workspace.run(Pass { plan, params, statistics: None, job: &job, draw: None });
+            let work = |tile: &mut Tile<'_>| {
+                tile.load(0, crate::arena::tile(0, 1));
+                let Parts { reads: [value], gradients, .. } = tile.parts([crate::arena::tile(0, 1)], []);
+                for sample in 0..value.samples() {
+                    gradients.iter_mut().zip(3..).for_each(|(to, place)| *to += value.row(sample)[0] / place as f32);
+                }
+            };
+            run.stage(&[Fold { from: 0, to: 5, len }], work);
+            run.stage(&[Fold { from: 0, to: 0, len: 4 }, Fold { from: 4, to: 0, len: 2 }], work);
+        }
+        workspace.gradients().to_vec()
+    }
+
+    #[test]
+    fn gradients_are_added_in_the_order_of_the_tiles() {
+        // 44 samples are 6 tiles, the last one of 4.
+        let (samples, len) = (44, FOLD_BLOCK + 3);
+        let of_tile = |tile: usize, place: usize| {
+            let of_sample = |sample: usize| 1.0 / (sample + 1) as f32 / (place + 3) as f32;
+            (tile * TILE..samples.min((tile + 1) * TILE)).map(of_sample).fold(0.0_f32, |sum, value| sum + value)
+        };
+        let sum =
+            |begin: f32, place: usize| (0..6).map(|tile| of_tile(tile, place)).fold(begin, |sum, value| sum + value);
+        let mut wanted = vec![0.0; FOLD_BLOCK + 9];
+        for place in 0..len {
+            wanted[place + 5] = sum(0.0, place);
+        }
+        // Each wave of tiles adds its folds one after the other; all six tiles are one wave.
+        for (to, place) in [(0, 0), (1, 1), (2, 2), (3, 3), (0, 4), (1, 5)] {
+            wanted[to] = sum(wanted[to], place);
+        }
+        let plan = Plan { tile: 1, gradients: len, ..Plan::default() };
+        for threads in [1, 2, 3, 7] {
+            assert!(gradients(threads, samples, &plan, len) == wanted, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn workspaces_are_told_by_their_size() {
+        let mut workspace = Workspace::with_threads(0);
+        let plan = Plan { tile: 16, batch: 16, ..Plan::default() };
+        let job = Job { feed: &|_, _, _| (), loss: &|_, _, _| 0.0, samples: 9 };
+        workspace.run(Pass { plan: &plan, params: Params::Read(&[]), statistics: None, job: &job, draw: None });
+        assert_eq!(
+            format!("{workspace:?}"),
+            format!("Workspace {{ threads: 1, bytes: {}, .. }}", 64 * (8 + 9) + 4 * 9)
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Flat data as samples, without a copy.
+//! Flat data as samples, without a copy, and samples as flat data.
 
 use crate::{Error, Model};
 
@@ -18,6 +18,9 @@ pub trait Sample: Sized + sealed::Sealed {
 
     /// Samples as flat data.
     fn flat(samples: &[Self]) -> &[f32];
+
+    /// Samples as flat data, to be written.
+    fn flat_mut(samples: &mut [Self]) -> &mut [f32];
 }
 
 impl Sample for f32 {
@@ -28,6 +31,10 @@ impl Sample for f32 {
     }
 
     fn flat(samples: &[f32]) -> &[f32] {
+        samples
+    }
+
+    fn flat_mut(samples: &mut [f32]) -> &mut [f32] {
         samples
     }
 }
@@ -43,7 +50,63 @@ impl<T: Sample, const N: usize> Sample for [T; N] {
     fn flat(samples: &[[T; N]]) -> &[f32] {
         T::flat(samples.as_flattened())
     }
+
+    fn flat_mut(samples: &mut [[T; N]]) -> &mut [f32] {
+        T::flat_mut(samples.as_flattened_mut())
+    }
 }
+
+/// What a model takes or gives for one sample: one array, or a tuple of up to twelve.
+pub trait Parts {
+    /// The values of an array, by its place, the last index running fastest.
+    fn part(&self, index: usize) -> &[f32];
+
+    /// The values of an array, by its place, to be written.
+    fn part_mut(&mut self, index: usize) -> &mut [f32];
+}
+
+impl<T: Sample> Parts for T {
+    fn part(&self, index: usize) -> &[f32] {
+        debug_assert_eq!(index, 0, "one array");
+        T::flat(std::slice::from_ref(self))
+    }
+
+    fn part_mut(&mut self, index: usize) -> &mut [f32] {
+        debug_assert_eq!(index, 0, "one array");
+        T::flat_mut(std::slice::from_mut(self))
+    }
+}
+
+macro_rules! parts_of_tuples {
+    ($($part:ident $index:tt)*) => {
+        impl<$($part: Sample),*> Parts for ($($part,)*) {
+            fn part(&self, index: usize) -> &[f32] {
+                match index {
+                    $($index => $part::flat(std::slice::from_ref(&self.$index)),)*
+                    _ => unreachable!("a part of the tuple"),
+                }
+            }
+
+            fn part_mut(&mut self, index: usize) -> &mut [f32] {
+                match index {
+                    $($index => $part::flat_mut(std::slice::from_mut(&mut self.$index)),)*
+                    _ => unreachable!("a part of the tuple"),
+                }
+            }
+        }
+    };
+}
+parts_of_tuples!(A 0 B 1);
+parts_of_tuples!(A 0 B 1 C 2);
+parts_of_tuples!(A 0 B 1 C 2 D 3);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10);
+parts_of_tuples!(A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11);
 
 mod sealed {
     pub trait Sealed {}
@@ -83,6 +146,15 @@ mod tests {
         assert_eq!(samples[1][0][2], [20.0, 21.0, 22.0, 23.0]);
         assert_eq!(<[[[f32; 4]; 3]; 1]>::flat(samples), flat);
         assert_eq!(<[[[f32; 4]; 3]; 1]>::VALUES, 12);
+    }
+
+    #[test]
+    fn tuples_have_parts() {
+        let mut sample = ([[1.0, 2.0], [3.0, 4.0]], [5.0]);
+        sample.part_mut(1)[0] = 6.0;
+        sample.part_mut(0)[2] = 7.0;
+        assert_eq!((sample.part(0), sample.part(1)), (&[1.0, 2.0, 7.0, 4.0][..], &[6.0][..]));
+        assert_eq!([[8.0, 9.0]].part(0), [8.0, 9.0]);
     }
 
     #[test]

@@ -1,10 +1,287 @@
-//! A model's weights. (To be completed: initialisation, files.)
+//! A model's weights: parameters and running statistics, their first values, their names.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::network::{Fill, Network, Tensor};
+use crate::random::{self, bits, normals, scatter, unit};
+
+pub(crate) mod file;
 
 /// Parameters and running statistics of a model.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Weights {
+    params: Vec<f32>,
+    statistics: Vec<f32>,
+    /// No two weights of a process have one version and different values.
+    version: u64,
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Weights")
+            .field("params", &self.params.len())
+            .field("statistics", &self.statistics.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn new_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Relaxed)
+}
+
+impl Weights {
+    fn zeros(form: &Form) -> Weights {
+        let [params, statistics] = [form.params, form.statistics].map(|len| vec![0.0; len]);
+        Weights { params, statistics, version: new_version() }
+    }
+
+    /// The weights that a seed draws.
+    pub(crate) fn drawn(form: &Form, seed: u64) -> Weights {
+        let mut weights = Weights::zeros(form);
+        for tensor in form.tensors {
+            for copy in copies(tensor).filter(|copy| copy.owner.is_none()) {
+                fill(tensor.fill, bits(&[seed, random::text(&copy.name)]), weights.values_mut(tensor, copy.offset));
+            }
+        }
+        weights
+    }
+
     /// The parameters, in PyTorch's order.
-    pub params: Vec<f32>,
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        self.both_mut().0
+    }
+
     /// The running statistics.
-    pub statistics: Vec<f32>,
+    pub fn statistics(&self) -> &[f32] {
+        &self.statistics
+    }
+
+    /// The running statistics, to be changed.
+    pub fn statistics_mut(&mut self) -> &mut [f32] {
+        self.both_mut().1
+    }
+
+    /// A number that no other weights of the process have, but those cloned from these while both are as they were. Every mutable
+    /// access changes it.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Parameters and statistics, to be changed.
+    pub(crate) fn both_mut(&mut self) -> (&mut [f32], &mut [f32]) {
+        self.version = new_version();
+        (&mut self.params, &mut self.statistics)
+    }
+
+    fn values(&self, tensor: &Tensor, offset: usize) -> &[f32] {
+        &(if tensor.trainable { &self.params } else { &self.statistics })[offset..][..len(tensor)]
+    }
+
+    fn values_mut(&mut self, tensor: &Tensor, offset: usize) -> &mut [f32] {
+        &mut (if tensor.trainable { &mut self.params } else { &mut self.statistics })[offset..][..len(tensor)]
+    }
+}
+
+/// What of a [`Network`] its weights follow from.
+pub(crate) struct Form {
+    pub(crate) model: &'static str,
+    pub(crate) spec_hash: u64,
+    pub(crate) tensors: &'static [Tensor],
+    pub(crate) params: usize,
+    pub(crate) statistics: usize,
+}
+
+impl Form {
+    pub(crate) const fn of<N: Network>() -> Form {
+        Form {
+            model: N::NAME,
+            spec_hash: N::SPEC_HASH,
+            tensors: N::TENSORS,
+            params: N::PARAMETERS,
+            statistics: N::STATISTICS,
+        }
+    }
+}
+
+/// A weight or statistic by its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor<'a> {
+    /// Its name in a state dict: `resblocks.0.conv.weight`.
+    pub name: String,
+    /// PyTorch's shape.
+    pub shape: &'static [usize],
+    /// Its values, the last index running fastest.
+    pub values: &'a [f32],
+    /// Whether it is a parameter; else a running statistic.
+    pub trainable: bool,
+}
+
+/// The weights by their names; those of tied repeats once, under index 0.
+pub(crate) fn named<'a>(form: Form, weights: &'a Weights) -> impl Iterator<Item = NamedTensor<'a>> {
+    form.tensors.iter().flat_map(|tensor| {
+        copies(tensor).filter(|copy| copy.owner.is_none()).map(|copy| NamedTensor {
+            name: copy.name,
+            shape: tensor.shape,
+            values: weights.values(tensor, copy.offset),
+            trainable: tensor.trainable,
+        })
+    })
+}
+
+/// How many values a tensor has.
+fn len(tensor: &Tensor) -> usize {
+    tensor.shape.iter().product()
+}
+
+/// A weight in one iteration of each repeat around it.
+struct OneCopy {
+    name: String,
+    offset: usize,
+    /// The name under which it is stored, when that is another iteration's.
+    owner: Option<String>,
+}
+
+/// A weight in every iteration of the repeats around it, the innermost index running fastest.
+fn copies(tensor: &Tensor) -> impl Iterator<Item = OneCopy> {
+    let count: usize = tensor.repeats.iter().map(|repeat| repeat.count).product();
+    (0..count).map(|number| {
+        let (mut rest, mut offset) = (number, tensor.offset);
+        let mut indices = vec![0; tensor.repeats.len()];
+        for (repeat, index) in tensor.repeats.iter().zip(&mut indices).rev() {
+            *index = rest % repeat.count;
+            rest /= repeat.count;
+            offset += *index * repeat.stride;
+        }
+        let stored: Vec<usize> = tensor
+            .repeats
+            .iter()
+            .zip(&indices)
+            .map(|(repeat, &index)| if repeat.stride == 0 { 0 } else { index })
+            .collect();
+        let owner = (stored != indices).then(|| with_indices(tensor.name, &stored));
+        OneCopy { name: with_indices(tensor.name, &indices), offset, owner }
+    })
+}
+
+/// `a.*.b` and 3 to `a.3.b`.
+fn with_indices(name: &str, indices: &[usize]) -> String {
+    let mut parts = name.split('*');
+    let mut named = parts.next().unwrap_or_default().to_owned();
+    for (index, part) in indices.iter().zip(parts) {
+        named.push_str(&index.to_string());
+        named.push_str(part);
+    }
+    named
+}
+
+/// Fills a tensor with its first values: each a function of the key and its place.
+fn fill(fill: Fill, key: u64, values: &mut [f32]) {
+    match fill {
+        Fill::Constant(value) => values.fill(value),
+        Fill::Uniform(bound) => {
+            for (index, value) in values.iter_mut().enumerate() {
+                *value = bound * (2.0 * unit(scatter(key ^ index as u64)) - 1.0);
+            }
+        }
+        Fill::Normal { mean, std } => {
+            for (index, pair) in values.chunks_mut(2).enumerate() {
+                let drawn = normals(scatter(key ^ index as u64));
+                for (value, drawn) in pair.iter_mut().zip(drawn) {
+                    *value = (f64::from(mean) + f64::from(std) * drawn) as f32;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Repeat;
+
+    const REPEATED: Tensor = Tensor {
+        name: "a.*.b.*.w",
+        shape: &[2, 3],
+        offset: 5,
+        repeats: &[Repeat { count: 2, stride: 10 }, Repeat { count: 3, stride: 0 }],
+        fill: Fill::Uniform(0.5),
+        trainable: true,
+    };
+
+    #[test]
+    fn repeats_are_named_like_a_state_dict() {
+        let all: Vec<_> = copies(&REPEATED).map(|copy| (copy.name, copy.offset, copy.owner)).collect();
+        let owner = |name: &str| Some(name.to_owned());
+        let wanted = [
+            ("a.0.b.0.w", 5, None),
+            ("a.0.b.1.w", 5, owner("a.0.b.0.w")),
+            ("a.0.b.2.w", 5, owner("a.0.b.0.w")),
+            ("a.1.b.0.w", 15, None),
+            ("a.1.b.1.w", 15, owner("a.1.b.0.w")),
+            ("a.1.b.2.w", 15, owner("a.1.b.0.w")),
+        ];
+        assert_eq!(all, wanted.map(|(name, offset, owner)| (name.to_owned(), offset, owner)));
+        let plain = Tensor { name: "fc.bias", repeats: &[], ..REPEATED };
+        let all: Vec<_> = copies(&plain).map(|copy| (copy.name, copy.offset, copy.owner)).collect();
+        assert_eq!(all, [("fc.bias".to_owned(), 5, None)]);
+    }
+
+    fn form(tensors: &'static [Tensor], params: usize, statistics: usize) -> Form {
+        Form { model: "M", spec_hash: 0, tensors, params, statistics }
+    }
+
+    #[test]
+    fn a_weight_is_drawn_by_its_name() {
+        const FIRST: Tensor = Tensor { name: "w", shape: &[3], offset: 0, repeats: &[], ..REPEATED };
+        const MOVED: Tensor = Tensor { offset: 4, ..FIRST };
+        const OTHER: Tensor = Tensor { name: "b", offset: 0, ..FIRST };
+        let first = Weights::drawn(&form(&[FIRST], 3, 0), 7);
+        let moved = Weights::drawn(&form(&[OTHER, MOVED], 7, 0), 7);
+        assert_eq!(first.params(), &moved.params()[4..]);
+        assert_ne!(first.params(), &moved.params()[..3]);
+        assert_ne!(first.params(), Weights::drawn(&form(&[FIRST], 3, 0), 8).params());
+    }
+
+    #[test]
+    fn fills_are_what_they_say() {
+        const SIZE: usize = 40_001;
+        const UNIFORM: Tensor = Tensor { name: "u", shape: &[SIZE], offset: 0, repeats: &[], ..REPEATED };
+        const NORMAL: Tensor =
+            Tensor { name: "n", offset: SIZE, fill: Fill::Normal { mean: 1.0, std: 2.0 }, ..UNIFORM };
+        const ONE: Tensor = Tensor { name: "r", offset: 0, fill: Fill::Constant(1.0), trainable: false, ..UNIFORM };
+        let weights = Weights::drawn(&form(&[UNIFORM, NORMAL, ONE], 2 * SIZE, SIZE), 0);
+        assert!(weights.statistics().iter().all(|&value| value == 1.0));
+        let (uniform, normal) = weights.params().split_at(SIZE);
+        assert!(uniform.iter().all(|value| (-0.5..0.5).contains(value)));
+        let moments = |values: &[f32]| {
+            let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / SIZE as f64;
+            let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
+            (mean, (squares / SIZE as f64).sqrt())
+        };
+        // Within four deviations of a mean, and of a deviation, of so many.
+        let (mean, std) = moments(uniform);
+        assert!(mean.abs() < 0.006 && (std - 0.288_675).abs() < 0.003, "{mean} {std}");
+        let (mean, std) = moments(normal);
+        assert!((mean - 1.0).abs() < 0.04 && (std - 2.0).abs() < 0.03, "{mean} {std}");
+    }
+
+    #[test]
+    fn versions_follow_values() {
+        let mut weights = Weights::drawn(&form(&[], 2, 1), 0);
+        let clone = weights.clone();
+        assert_eq!(weights.version(), clone.version());
+        weights.params_mut()[0] = 1.0;
+        assert_ne!(weights.version(), clone.version());
+        let before = weights.version();
+        weights.statistics_mut()[0] = 1.0;
+        assert_ne!(weights.version(), before);
+        assert_eq!(format!("{weights:?}"), "Weights { params: 2, statistics: 1, .. }");
+    }
 }

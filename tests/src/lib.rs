@@ -1,2 +1,6 @@
-//! End-to-end tests of netspec; the tests themselves are in `tests/`, and the README's Rust is tested from here.
+//! End-to-end tests of netspec; the tests themselves are in `tests/`. Here is what several of them need, and the README's Rust is
+//! tested from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
+
+pub mod parity;
+pub mod reference;

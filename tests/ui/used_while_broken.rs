@@ -24,8 +24,8 @@ const _: () = joins::<deep::Deep, Net>();
 struct Squares;
 impl Loss<[f32; 2]> for Squares {
     type Target = usize;
-    fn loss(&self, output: &[f32; 2], target: &usize, gradient: &mut [f32; 2]) -> f32 {
-        gradient[*target] = output[*target];
+    fn loss(&self, output: &[f32], target: &usize, derivative: &mut [f32]) -> f32 {
+        derivative[*target] = 2.0 * output[*target];
         output[*target].powi(2)
     }
 }

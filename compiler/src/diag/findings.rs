@@ -1,6 +1,6 @@
 //! What was found so far.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Code, Diagnostic, Severity};
 use crate::limits;
@@ -21,11 +21,7 @@ pub struct Findings {
 impl Findings {
     /// What the reader could not read, and nothing more so far.
     pub fn of_reading(unread: Vec<Diagnostic>) -> Findings {
-        let mut findings = Findings::default();
-        findings.is_partly_read = !unread.is_empty();
-        findings.errors = unread.len();
-        findings.told = unread;
-        findings
+        Findings { is_partly_read: !unread.is_empty(), errors: unread.len(), told: unread, ..Findings::default() }
     }
 
     /// Adds a finding, unless it is known.
@@ -65,6 +61,13 @@ impl Findings {
 
     /// All that is told, in the order of the text.
     pub fn told(mut self) -> Vec<Diagnostic> {
+        // Something never used beside an unknown name is likely what that name means.
+        let codes: BTreeSet<Code> = self.told.iter().map(|finding| finding.code).collect();
+        self.told.retain(|finding| match finding.code {
+            Code::N0901 | Code::N0904 => !codes.contains(&Code::N0205),
+            Code::N0902 | Code::N0903 => !codes.contains(&Code::N0201),
+            _ => true,
+        });
         self.told.sort_by_key(|finding| (finding.primary(), finding.code));
         if self.errors.max(self.warnings) > limits::FINDINGS
             && let Some(last) = self.told.last_mut()

@@ -2,6 +2,8 @@
 
 use super::{Resolver, Scope};
 use crate::ast::{Arg, Expr, ExprKind, Ident};
+use std::collections::HashMap;
+
 use crate::diag::{Code, Diagnostic, Edit, Fix, nearest};
 use crate::ops::initialisers::{self, INITIALISERS};
 use crate::ops::{self, Args, Bound, Choice, Decl, Default, Int, Kind, NumberRange, Value, plural};
@@ -69,8 +71,9 @@ impl<'a> Resolver<'a> {
             }
             complete = false;
             let meant = arg.name.as_ref().and_then(|arg_name| meant(&arg_name.text, &names));
-            if let Some(index) = meant.and_then(|meant| names.iter().position(|name| *name == meant)) {
-                given[index].get_or_insert((&arg.value, arg.value.span));
+            match (&arg.name, meant.and_then(|meant| names.iter().position(|name| *name == meant))) {
+                (Some(_), Some(index)) if given[index].is_none() => given[index] = Some((&arg.value, arg.value.span)),
+                _ => self.touch(&arg.value, &scope.ints),
             }
             if let Some(arg_name) = &arg.name {
                 self.report(no_such_argument(&name.text, arg_name, &names));
@@ -83,7 +86,7 @@ impl<'a> Resolver<'a> {
         let mut bound = Vec::new();
         for (arg, given) in decl.args.iter().zip(given) {
             let wanted = Wanted { arg, of: &name.text, range };
-            let before = self.findings.errors();
+            let before = self.reports;
             let value = match (given, arg.default) {
                 (Some((expr, _)), _) => self.bind_value(&wanted, expr, scope),
                 (None, Default::Required) => {
@@ -101,11 +104,34 @@ impl<'a> Resolver<'a> {
                 (None, Default::Bool(value)) => Some(Value::Bool(value)),
                 (None, Default::Word(word)) => Some(Value::Word(word.to_owned())),
             };
-            complete &= value.is_some() && self.findings.errors() == before;
+            complete &= value.is_some() && self.reports == before;
             let value = value.unwrap_or(Value::Missing);
             bound.push(Bound { name: arg.name, value, span: given.map(|(_, span)| span) });
         }
         (Args(bound), complete)
+    }
+
+    /// Notes that the parameters in an expression are read, when it is of no use otherwise.
+    pub(super) fn touch(&mut self, expr: &Expr, ints: &HashMap<&'a str, (i64, Span)>) {
+        match &expr.kind {
+            ExprKind::Word(word) => {
+                if let Some((_, declared)) = ints.get(word.as_str()) {
+                    self.used_params.insert(*declared);
+                }
+            }
+            ExprKind::Negative(inner) => self.touch(inner, ints),
+            ExprKind::Sum(first, rest) => {
+                self.touch(first, ints);
+                rest.iter().for_each(|(_, expr)| self.touch(expr, ints));
+            }
+            ExprKind::Product(first, rest) => {
+                self.touch(first, ints);
+                rest.iter().for_each(|(_, expr)| self.touch(expr, ints));
+            }
+            ExprKind::List(items) => items.iter().for_each(|expr| self.touch(expr, ints)),
+            ExprKind::Call(call) => call.args.iter().for_each(|arg| self.touch(&arg.value, ints)),
+            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) => {}
+        }
     }
 
     /// The arguments of a view: all by position, integers that its shape rule looks at.
@@ -323,6 +349,7 @@ impl<'a> Resolver<'a> {
             let title = format!("unknown {noun} `{}`", name.text);
             let problem = Diagnostic::meant(unknown, title, name.span, near, format!("no {noun} has this name"));
             self.report(problem.note_without_fix(|| format!("there are: {}", names.join(", "))));
+            args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
             return (None, false);
         };
         let (args, complete) = self.bind_all(decl, &name, args, scope, range);

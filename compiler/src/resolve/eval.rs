@@ -154,7 +154,7 @@ fn unknown_parameter(word: &str, expr: &Expr, scope: &Scope<'_>) -> Diagnostic {
     let problem = Diagnostic::meant(Code::N0205, title, expr.span, near, "no parameter has this name");
     match names.as_slice() {
         [] => problem.note("there are no parameters here"),
-        names if names.len() > 12 => problem,
+        [_, .., _] if names.len() > 12 => problem,
         names => problem.note_without_fix(|| format!("parameters that can be read here: {}", names.join(", "))),
     }
 }

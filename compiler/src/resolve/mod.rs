@@ -29,8 +29,9 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut
     let mut resolver = Resolver {
         fixes: Fixes { sources },
         findings,
+        reports: 0,
         blocks: HashMap::new(),
-        used_blocks: HashSet::new(),
+        resolved_blocks: HashSet::new(),
         used_params: HashSet::new(),
         model_ints: HashMap::new(),
         trace: Vec::new(),
@@ -55,15 +56,18 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut
     if let Some(train) = &spec.train {
         resolver.train(train);
     }
-    resolver.report_unused_declarations(spec, model);
+    resolver.report_unused(spec, model);
     Some(resolver.net)
 }
 
 struct Resolver<'a> {
     fixes: Fixes<'a>,
     findings: &'a mut Findings,
+    /// How often something was reported, also of a block that was told of before.
+    reports: usize,
     blocks: HashMap<&'a str, &'a ast::Block>,
-    used_blocks: HashSet<&'a str>,
+    /// Blocks of which a use could be resolved, so that all their expressions were read.
+    resolved_blocks: HashSet<&'a str>,
     /// Places of the parameters' names that some expression reads.
     used_params: HashSet<Span>,
     /// The model's parameters, which its train section can read too.
@@ -101,15 +105,9 @@ struct SharedState<'a> {
 impl<'a> Resolver<'a> {
     fn report(&mut self, mut diagnostic: Diagnostic) {
         diagnostic.trace = Frame::told(&self.trace, diagnostic.primary());
+        self.reports += 1;
         self.findings.report(diagnostic);
         self.over_limit |= self.findings.is_full();
-    }
-
-    /// Reports that something is not used; after an error it may be used where that was.
-    fn report_unused(&mut self, code: Code, what: String, name: Span, label: &str) {
-        if self.findings.errors() == 0 {
-            self.report(Diagnostic::new(code, format!("{what} is not used"), name, label));
-        }
     }
 
     /// Reports, once, that the spec has too much of something.
@@ -147,6 +145,7 @@ impl<'a> Resolver<'a> {
                 if let Some(first) = block.params[..place].iter().find(|first| first.name.text == param.name.text) {
                     let problem = twice(&param.name, first.name.span, "parameter");
                     self.report(problem);
+                    self.used_params.insert(param.name.span);
                 }
             }
         }
@@ -202,9 +201,9 @@ impl<'a> Resolver<'a> {
             }
         }
         for (index, input) in model.inputs.iter().enumerate() {
-            if !scope.values.input_is_used(index as u32) {
-                let what = format!("the input `{}`", input.name.text);
-                self.report_unused(Code::N0904, what, input.name.span, "no layer reads it");
+            if !scope.values.input_is_used(index as u32) && !self.over_limit {
+                let title = format!("the input `{}` is not used", input.name.text);
+                self.report(Diagnostic::new(Code::N0904, title, input.name.span, "no layer reads it"));
             }
         }
         self.report_unused_shared(&scope);
@@ -218,6 +217,7 @@ impl<'a> Resolver<'a> {
             if let Some((_, first)) = scope.ints.get(name.text.as_str()) {
                 let problem = twice(name, *first, "parameter");
                 self.report(problem);
+                self.used_params.insert(name.span);
                 continue;
             }
             let given = options.params.iter().rev().find(|(given, _)| *given == name.text).map(|(_, value)| *value);
@@ -294,30 +294,67 @@ impl<'a> Resolver<'a> {
     }
 
     fn report_unused_shared(&mut self, scope: &Scope<'a>) {
+        if self.over_limit {
+            return;
+        }
         for shared in scope.shared.iter().filter(|shared| shared.id.is_none()) {
             let name = &shared.declared.name;
-            self.report_unused(Code::N0903, format!("the shared `{}`", name.text), name.span, "no statement uses it");
+            let title = format!("the shared `{}` is not used", name.text);
+            self.report(Diagnostic::new(Code::N0903, title, name.span, "no statement uses it"));
         }
     }
 
-    fn report_unused_declarations(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+    fn report_unused(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+        if self.over_limit {
+            return;
+        }
+        let used = self.used_blocks(model);
         for block in &spec.blocks {
             let name = block.name.text.as_str();
-            if !self.used_blocks.contains(name) {
-                let what = format!("the block `{name}`");
-                self.report_unused(Code::N0902, what, block.name.span, "no statement uses it");
+            // One that was refused was reported.
+            if !self.blocks.get(name).is_some_and(|declared| std::ptr::eq(*declared, block)) {
                 continue;
             }
-            self.report_unused_params(&block.params, name);
+            if !used.contains(name) {
+                let title = format!("the block `{name}` is not used");
+                self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
+            } else if self.resolved_blocks.contains(name) {
+                self.report_unused_params(&block.params, name);
+            }
         }
         self.report_unused_params(&model.params, &model.name.text);
+    }
+
+    /// The blocks that the model names, or that such a block names, whether or not their uses are right.
+    fn used_blocks(&self, model: &'a ast::Model) -> HashSet<&'a str> {
+        let mut used = HashSet::new();
+        let mut bodies: Vec<&'a Body> = model.shared.iter().map(|shared| &shared.body).chain([&model.body]).collect();
+        while let Some(body) = bodies.pop() {
+            for statement in &body.statements {
+                match &statement.kind {
+                    StatementKind::Call(call) => {
+                        if let Some(block) = self.blocks.get(call.name.text.as_str())
+                            && used.insert(block.name.text.as_str())
+                        {
+                            bodies.push(&block.body);
+                            bodies.extend(block.shared.iter().map(|shared| &shared.body));
+                        }
+                    }
+                    StatementKind::Skip { body, project } => bodies.extend(std::iter::once(body).chain(project)),
+                    StatementKind::Branch { arms, .. } => bodies.extend(arms),
+                    StatementKind::Repeat { body, .. } => bodies.push(body),
+                    StatementKind::From(_) | StatementKind::Missing => {}
+                }
+            }
+        }
+        used
     }
 
     fn report_unused_params(&mut self, params: &[ast::Param], of: &str) {
         for param in params {
             if !self.used_params.contains(&param.name.span) {
-                let what = format!("the parameter `{}` of `{of}`", param.name.text);
-                self.report_unused(Code::N0901, what, param.name.span, "no expression reads it");
+                let title = format!("the parameter `{}` of `{of}` is not used", param.name.text);
+                self.report(Diagnostic::new(Code::N0901, title, param.name.span, "no expression reads it"));
             }
         }
     }
@@ -488,10 +525,7 @@ impl<'a> Resolver<'a> {
 
     fn repeat(&mut self, repeat: Repeat<'a>, scope: &mut Scope<'a>, level: &mut Level) -> (LayerKind, String) {
         let Repeat { count, tied, unrolled, body, statement } = repeat;
-        // A body whose count is wrong is looked at once, so that its own mistakes are found too.
         let times = self.repeat_count(count, unrolled.is_some(), scope);
-        let is_counted = times.is_some();
-        let times = times.unwrap_or(1);
         if let (Some(tied), Some(unrolled)) = (tied, unrolled) {
             let problem = Diagnostic::new(
                 Code::N0216,
@@ -503,6 +537,9 @@ impl<'a> Resolver<'a> {
             self.report(problem);
         }
         let path = self.place("repeat", statement, level);
+        // Without a count the body is still looked at, once.
+        let is_counted = times.is_some();
+        let times = times.unwrap_or(1);
         let label = statement.name.as_ref().map_or("repeat", |label| label.text.as_str());
         let around = |text: String, times| Frame { text, used_at: statement.head, is_use: false, times };
         if unrolled.is_none() {
@@ -613,6 +650,7 @@ impl<'a> Resolver<'a> {
         }
         let problem = self.unknown_layer(call, scope);
         self.report(problem);
+        call.args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
         (LayerKind::Missing, String::new())
     }
 
@@ -659,8 +697,8 @@ impl<'a> Resolver<'a> {
 
     /// The arguments of `add` and `concat`: names of values, at least two.
     fn named_values(&mut self, call: &'a ast::Call, scope: &mut Scope<'a>) -> Option<Vec<Option<ValueId>>> {
-        for arg_name in call.args.iter().filter_map(|arg| arg.name.as_ref()) {
-            self.report(bind::no_such_argument(&call.name.text, arg_name, &[]));
+        for name in call.args.iter().filter_map(|arg| arg.name.as_ref()) {
+            self.report(bind::no_such_argument(&call.name.text, name, &[]));
         }
         let mut values = Vec::new();
         for expr in bind::unpacked(&call.args) {
@@ -743,9 +781,9 @@ impl<'a> Resolver<'a> {
         } else {
             self.place(&names::snake_case(name), statement, level)
         };
-        self.used_blocks.insert(name);
         if scope.around.contains(&block.name.span) {
             self.report(uses_itself("block", name, call.name.span, block.name.span));
+            call.args.iter().for_each(|arg| self.touch(&arg.value, &scope.ints));
             return (LayerKind::Missing, path);
         }
         let Some(ints) = self.block_params(block, call, scope) else {
@@ -768,6 +806,7 @@ impl<'a> Resolver<'a> {
         let body = self.body(&block.body, &mut inner, &mut inner_level);
         self.report_unused_shared(&inner);
         self.trace.pop();
+        self.resolved_blocks.insert(name);
         (LayerKind::Group { trace, is_use: true, body }, path)
     }
 
@@ -796,6 +835,7 @@ impl<'a> Resolver<'a> {
                     let problem = bind::no_such_argument(name, arg_name, &names);
                     self.report(problem.label(block.name.span, "the block"));
                 }
+                self.touch(&arg.value, &scope.ints);
                 continue;
             };
             if let Some((_, first)) = given.get(param.name.text.as_str()) {

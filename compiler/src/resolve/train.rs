@@ -48,6 +48,7 @@ impl<'a> Resolver<'a> {
                 let all = names.collect::<Vec<_>>().join(", ");
                 let problem = Diagnostic::meant(Code::N0504, title, key.span, near, "no such setting");
                 self.report(problem.note_without_fix(|| format!("its settings: {all}")));
+                self.touch(&setting.value, &self.model_ints.clone());
             } else if let Some(first) = settings.get(key.text.as_str()) {
                 let title = format!("the setting `{}` is given twice", key.text);
                 let first = first.key.span;
@@ -63,7 +64,7 @@ impl<'a> Resolver<'a> {
 
     fn settings(&mut self, train: &'a ast::Train, settings: &HashMap<&str, &'a Setting>, scope: &mut Scope<'a>) {
         let value = |name: &str| settings.get(name).map(|setting| &setting.value);
-        let before = self.findings.errors();
+        let before = self.reports;
         for (name, example) in [("loss", "cross_entropy"), ("optimizer", "sgd(lr = 1e-2)")] {
             if !settings.contains_key(name) {
                 let title = format!("the training has no {name}");
@@ -113,7 +114,7 @@ impl<'a> Resolver<'a> {
             self.check_nesterov(optimizer);
         }
         self.net.settings = Some(Settings { data: data.clone(), loss: loss.clone(), batch: batch.clone() });
-        if self.findings.errors() == before
+        if self.reports == before
             && let (Some(loss), Some(optimizer)) = (loss, optimizer)
         {
             let head = train.head;

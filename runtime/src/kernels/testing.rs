@@ -3,7 +3,7 @@
 use crate::arena::{Job, Region, Tile, View};
 use crate::kernels::Store;
 use crate::random::{self, Draw};
-use crate::run::{Plan, Run, Workspace};
+use crate::run::{Params, Pass, Plan, Run, Workspace};
 
 /// What lies around values: no kernel reads or changes it. Not a number, so that what is read by mistake shows.
 const GUARD: f32 = f32::from_bits(0x7fc0_dead);
@@ -203,8 +203,8 @@ pub(crate) fn pass(
     };
     let job = Job { feed: &feed, loss: &|_, _, _| 0.0, samples };
     let mut workspace = Workspace::with_threads(threads);
-    let mut run = workspace.run(&plan, params, statistics, &job);
-    run.gradients.fill(0.0);
+    let params = Params::Trained(params);
+    let mut run = workspace.run(Pass { plan: &plan, params, statistics, job: &job, draw: None });
     work(&mut run);
 }
 

@@ -11,6 +11,7 @@ use super::Page;
 use crate::ast::Ident;
 use crate::diag::{Code, Diagnostic};
 use crate::limits;
+use crate::ops::thousands;
 use crate::source::Span;
 
 /// What the first walk found.
@@ -152,8 +153,8 @@ fn options() -> granit_parser::Options {
 }
 
 fn too_many(value: Span) -> Diagnostic {
-    let count = crate::ops::thousands(limits::WORDS as u64);
-    let title = format!("a spec in YAML has at most {count} words, lists and mappings");
+    let limit = thousands(limits::WORDS as u64);
+    let title = format!("a spec in YAML has at most {limit} words, lists and mappings");
     Diagnostic::new(Code::N0108, title, value, "this is one more")
 }
 

@@ -1,0 +1,306 @@
+//! Each op's formula, on one sample; a batch norm's on the batch.
+
+use crate::ir::{Act, Conv, Linear, Norm, Window};
+
+use super::Samples;
+
+/// Where windows meet a map: output position, tap, input position, in the order of outputs and, for each, of taps. Taps that lie
+/// beside the map are left out.
+fn meetings(window: &Window) -> Vec<[usize; 3]> {
+    let along = |axis: usize| {
+        let Window { size, out_size, kernel, stride, padding, dilation } = window;
+        let mut meetings = Vec::new();
+        for out in 0..out_size[axis] {
+            for tap in 0..kernel[axis] {
+                let padded = out * stride[axis] + tap * dilation[axis];
+                if let Some(place) = padded.checked_sub(padding[axis]).filter(|&place| place < size[axis]) {
+                    meetings.push([out, tap, place]);
+                }
+            }
+        }
+        meetings
+    };
+    let sizes = [window.out_size, window.kernel, window.size];
+    let mut all = Vec::new();
+    for z in along(0) {
+        for y in along(1) {
+            for x in along(2) {
+                all.push([0, 1, 2].map(|of| ((z[of] * sizes[of][1] + y[of]) * sizes[of][2] + x[of]) as usize));
+            }
+        }
+    }
+    all
+}
+
+/// Every product of a convolution, by its place in the weight, the input and the output: `y += w x`.
+fn conv_products(conv: &Conv, mut product: impl FnMut(usize, usize, usize)) {
+    let [channels, out_channels, groups] = [conv.channels, conv.out_channels, conv.groups].map(|size| size as usize);
+    let (taps, size) = (conv.window.taps() as usize, conv.window.size.iter().product::<u64>() as usize);
+    let positions = conv.window.positions() as usize;
+    let per_group = channels / groups;
+    let meetings = meetings(&conv.window);
+    for o in 0..out_channels {
+        let group = o / (out_channels / groups);
+        for i in 0..per_group {
+            for [position, tap, place] in &meetings {
+                product(
+                    (o * per_group + i) * taps + tap,
+                    (group * per_group + i) * size + place,
+                    o * positions + position,
+                );
+            }
+        }
+    }
+}
+
+/// `y[o] = bias[o] + sum over i of weight[o, i] * x[i]`
+pub(super) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+    let positions = conv.window.positions() as usize;
+    let mut y = with_bias(conv.out_channels as usize, positions, bias);
+    conv_products(conv, |w_at, x_at, y_at| y[y_at] += weight[w_at] * x[x_at]);
+    y
+}
+
+/// `dx += w dy`
+pub(super) fn conv_grad_input(conv: &Conv, dy: &[f64], weight: &[f64]) -> Vec<f64> {
+    let mut dx = vec![0.0; (conv.channels * conv.window.size.iter().product::<u64>()) as usize];
+    conv_products(conv, |w_at, x_at, y_at| dx[x_at] += weight[w_at] * dy[y_at]);
+    dx
+}
+
+/// `dw += x dy`, `db += dy`
+pub(super) fn conv_grad_weight(conv: &Conv, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let weights = conv.out_channels * conv.channels / conv.groups * conv.window.taps();
+    let mut d_weight = vec![0.0; weights as usize];
+    conv_products(conv, |w_at, x_at, y_at| d_weight[w_at] += x[x_at] * dy[y_at]);
+    let d_bias = dy.chunks_exact(conv.window.positions() as usize).map(|dy| dy.iter().sum()).collect();
+    (d_weight, d_bias)
+}
+
+/// `[channels][positions]`, filled with each channel's bias.
+fn with_bias(channels: usize, positions: usize, bias: Option<&[f64]>) -> Vec<f64> {
+    (0..channels).flat_map(|c| vec![bias.map_or(0.0, |bias| bias[c]); positions]).collect()
+}
+
+/// Every product of a linear layer, by its place in the weight, the input and the output.
+fn linear_products(linear: &Linear, mut product: impl FnMut(usize, usize, usize)) {
+    let [rows, inputs, outputs] = [linear.rows, linear.inputs, linear.outputs].map(|size| size as usize);
+    for row in 0..rows {
+        for o in 0..outputs {
+            for i in 0..inputs {
+                product(o * inputs + i, row * inputs + i, row * outputs + o);
+            }
+        }
+    }
+}
+
+/// `y = W x + bias`, row by row
+pub(super) fn linear(linear: &Linear, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+    let row = with_bias(linear.outputs as usize, 1, bias);
+    let mut y = row.repeat(linear.rows as usize);
+    linear_products(linear, |w_at, x_at, y_at| y[y_at] += weight[w_at] * x[x_at]);
+    y
+}
+
+/// `dx += w dy`
+pub(super) fn linear_grad_input(linear: &Linear, dy: &[f64], weight: &[f64]) -> Vec<f64> {
+    let mut dx = vec![0.0; (linear.rows * linear.inputs) as usize];
+    linear_products(linear, |w_at, x_at, y_at| dx[x_at] += weight[w_at] * dy[y_at]);
+    dx
+}
+
+/// `dw += x dy`, `db += dy`
+pub(super) fn linear_grad_weight(linear: &Linear, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let mut d_weight = vec![0.0; (linear.outputs * linear.inputs) as usize];
+    linear_products(linear, |w_at, x_at, y_at| d_weight[w_at] += x[x_at] * dy[y_at]);
+    let mut d_bias = vec![0.0; linear.outputs as usize];
+    for row in dy.chunks_exact(linear.outputs as usize) {
+        d_bias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
+    }
+    (d_weight, d_bias)
+}
+
+/// `y = act(x)`; NaN stays NaN.
+pub(super) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
+    for x in &mut x {
+        *x = match act {
+            Act::None => *x,
+            Act::Relu if *x <= 0.0 => 0.0,
+            Act::Relu => *x,
+            Act::Tanh => x.tanh(),
+            Act::Sigmoid => 1.0 / (1.0 + (-*x).exp()),
+        };
+    }
+    x
+}
+
+/// `dx = dy act'(x)`, the derivative as a function of y.
+pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
+    let derivative = |y: f64| match act {
+        Act::None => 1.0,
+        Act::Relu if y <= 0.0 => 0.0,
+        Act::Relu => 1.0,
+        Act::Tanh => 1.0 - y * y,
+        Act::Sigmoid => y * (1.0 - y),
+    };
+    y.iter().zip(dy).map(|(&y, dy)| dy * derivative(y)).collect()
+}
+
+/// The maximum of each window, and its place in the channel: the first of equal ones, NaN above all. A window that lies beside the
+/// map gives minus infinity and has no place, which is NaN.
+pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let positions = window.positions() as usize;
+    let mut y = vec![f64::NEG_INFINITY; channels as usize * positions];
+    let mut places = vec![f64::NAN; y.len()];
+    let meetings = meetings(window);
+    let maps = x.chunks_exact(x.len() / channels as usize);
+    for ((x, y), places) in maps.zip(y.chunks_exact_mut(positions)).zip(places.chunks_exact_mut(positions)) {
+        for &[position, _, place] in &meetings {
+            let x = x[place];
+            if places[position].is_nan() || x > y[position] || x.is_nan() {
+                (y[position], places[position]) = (x, place as f64);
+            }
+        }
+    }
+    (y, places)
+}
+
+/// `dx[place] += dy`
+pub(super) fn max_pool_grad(channels: u64, window: &Window, dy: &[f64], places: &[f64]) -> Vec<f64> {
+    let (positions, size) = (window.positions() as usize, window.size.iter().product::<u64>() as usize);
+    let mut dx = vec![0.0; channels as usize * size];
+    for (at, (dy, place)) in dy.iter().zip(places).enumerate().filter(|(_, (_, place))| !place.is_nan()) {
+        dx[at / positions * size + *place as usize] += dy;
+    }
+    dx
+}
+
+/// Every element of every window's mean, by its place in the input and the output, and the number that the window's sum is divided
+/// by: the elements between its first and its last, of the map or, when padding counts, of the padded map.
+fn means(channels: u64, window: &Window, counts_padding: bool, mut element: impl FnMut(usize, usize, f64)) {
+    let divisor = |position: usize| {
+        let mut rest = position as u64;
+        let mut divisor = 1.0;
+        for axis in (0..3).rev() {
+            let (size, padding) = (window.size[axis], window.padding[axis]);
+            let first = rest % window.out_size[axis] * window.stride[axis];
+            rest /= window.out_size[axis];
+            // In the padded map, where the map is padding..padding + size.
+            let behind = (first + window.kernel[axis]).min(size + 2 * padding);
+            let counted = if counts_padding { first..behind } else { first.max(padding)..behind.min(size + padding) };
+            divisor *= (counted.end - counted.start) as f64;
+        }
+        divisor
+    };
+    let size = window.size.iter().product::<u64>() as usize;
+    let positions = window.positions() as usize;
+    let meetings = meetings(window);
+    for c in 0..channels as usize {
+        for &[position, _, place] in &meetings {
+            element(c * size + place, c * positions + position, divisor(position));
+        }
+    }
+}
+
+/// `y += x / divisor`
+pub(super) fn avg_pool(channels: u64, window: &Window, counts_padding: bool, x: &[f64]) -> Vec<f64> {
+    let mut y = vec![0.0; (channels * window.positions()) as usize];
+    means(channels, window, counts_padding, |x_at, y_at, divisor| y[y_at] += x[x_at] / divisor);
+    y
+}
+
+/// `dx += dy / divisor`
+pub(super) fn avg_pool_grad(channels: u64, window: &Window, counts_padding: bool, dy: &[f64]) -> Vec<f64> {
+    let mut dx = vec![0.0; (channels * window.size.iter().product::<u64>()) as usize];
+    means(channels, window, counts_padding, |x_at, y_at, divisor| dx[x_at] += dy[y_at] / divisor);
+    dx
+}
+
+/// The mean of a number over all elements of a channel in the batch: their places are given by sample and index.
+fn channel_mean(norm: &Norm, samples: usize, c: usize, number: impl Fn(usize, usize) -> f64) -> f64 {
+    let positions = norm.positions as usize;
+    let elements = (0..samples).flat_map(|sample| (c * positions..(c + 1) * positions).map(move |at| (sample, at)));
+    elements.map(|(sample, at)| number(sample, at)).sum::<f64>() / (samples * positions) as f64
+}
+
+/// The mean and the biased variance of each channel.
+pub(super) fn moments(norm: &Norm, x: &[Vec<f64>]) -> Vec<(f64, f64)> {
+    let of = |c: usize| {
+        let mean = channel_mean(norm, x.len(), c, |sample, at| x[sample][at]);
+        (mean, channel_mean(norm, x.len(), c, |sample, at| (x[sample][at] - mean).powi(2)))
+    };
+    (0..norm.channels as usize).map(of).collect()
+}
+
+/// `y = g (x - mean) / sqrt(var + eps) + b`
+pub(super) fn batch_norm(
+    norm: &Norm,
+    x: &[Vec<f64>],
+    moments: &[(f64, f64)],
+    weight: Option<&[f64]>,
+    bias: Option<&[f64]>,
+) -> Samples {
+    let y = |(at, x): (usize, &f64)| {
+        let c = at / norm.positions as usize;
+        let (mean, var) = moments[c];
+        weight.map_or(1.0, |g| g[c]) * (x - mean) / (var + norm.eps).sqrt() + bias.map_or(0.0, |b| b[c])
+    };
+    x.iter().map(|x| x.iter().enumerate().map(y).collect()).collect()
+}
+
+/// With `n = (x - mean) / sqrt(var + eps)`: `dx = g / sqrt(var + eps) (dy - mean(dy) - n mean(dy n))`, `dg = sum dy n`, `db = sum dy`
+/// (Ioffe and Szegedy 2015, section 3).
+pub(super) fn batch_norm_grad(
+    norm: &Norm,
+    x: &[Vec<f64>],
+    dy: &[Vec<f64>],
+    weight: Option<&[f64]>,
+) -> (Samples, Vec<f64>, Vec<f64>) {
+    let positions = norm.positions as usize;
+    let (mut d_weight, mut d_bias) = (Vec::new(), Vec::new());
+    let mut dx: Samples = x.iter().map(|x| vec![0.0; x.len()]).collect();
+    for (c, (mean, var)) in moments(norm, x).into_iter().enumerate() {
+        let deviation = (var + norm.eps).sqrt();
+        let n = |sample: usize, at: usize| (x[sample][at] - mean) / deviation;
+        let mean_dy = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at]);
+        let mean_dy_n = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at] * n(sample, at));
+        let g = weight.map_or(1.0, |g| g[c]);
+        for (sample, dx) in dx.iter_mut().enumerate() {
+            for at in c * positions..(c + 1) * positions {
+                dx[at] = g / deviation * (dy[sample][at] - mean_dy - n(sample, at) * mean_dy_n);
+            }
+        }
+        let count = (x.len() * positions) as f64;
+        d_weight.push(mean_dy_n * count);
+        d_bias.push(mean_dy * count);
+    }
+    (dx, d_weight, d_bias)
+}
+
+/// The places of each distribution in `[outer, size, inner]`.
+fn distributions([outer, size, inner]: [u64; 3]) -> impl Iterator<Item = Vec<usize>> {
+    (0..outer).flat_map(move |o| {
+        (0..inner).map(move |i| (0..size).map(|at| ((o * size + at) * inner + i) as usize).collect())
+    })
+}
+
+/// `y = x - log(sum exp(x))`, the largest taken out first.
+pub(super) fn log_softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
+    let mut y = x.to_vec();
+    for places in distributions(sizes) {
+        let largest = places.iter().map(|&at| x[at]).fold(f64::NEG_INFINITY, f64::max);
+        let log_sum = largest + places.iter().map(|&at| (x[at] - largest).exp()).sum::<f64>().ln();
+        places.iter().for_each(|&at| y[at] -= log_sum);
+    }
+    y
+}
+
+/// `dx = dy - exp(y) sum(dy)`
+pub(super) fn log_softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
+    let mut dx = dy.to_vec();
+    for places in distributions(sizes) {
+        let sum: f64 = places.iter().map(|&at| dy[at]).sum();
+        places.iter().for_each(|&at| dx[at] -= y[at].exp() * sum);
+    }
+    dx
+}

@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""Writes the parity fixtures beside this file: what PyTorch makes of the same models and layers.
+
+    pip install torch safetensors numpy
+    python tests/parity/make.py
+
+Run it again only when a layer or a model is added; what it writes is committed. The figures there now are PyTorch 2.15.0's.
+
+Everything is computed in f64 from weights and inputs that f32 can hold, and stored in f32: each stored number is within 2^-24 of the true
+one, so that an f64 implementation must agree to 1e-7 and an f32 one is measured against the truth, not against another's rounding.
+
+A file holds tensors named `CASE/PART` and, as metadata, `cases`: a JSON list with, for each case, its name, the layer it is about (or
+null), its spec (a text, or a path with `params`), its loss and learning rate. The parts are `input.N`, `target`, `output`, `loss`,
+`param.NAME`, `grad.NAME`, `stat.NAME` before and `stat_after.NAME` after the first pass; with steps also `trained.NAME`, the parameters and
+statistics after ten of them, and `evaluated`, the output then, in evaluation mode. NAME is a state dict's.
+"""
+
+import json
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+HERE = pathlib.Path(__file__).parent
+STEPS = 10
+torch.set_default_dtype(torch.float64)
+
+
+def f32_values(tensor):
+    """The nearest values that f32 holds, in f64."""
+    return tensor.detach().to(torch.float32).to(torch.float64)
+
+
+class File:
+    """The cases of one fixture file."""
+
+    def __init__(self, name):
+        self.name, self.tensors, self.cases = name, {}, []
+
+    def add(self, about, parts):
+        self.cases.append(about)
+        for name, tensor in parts.items():
+            self.tensors[f"{about['name']}/{name}"] = tensor.detach().to(torch.float32).contiguous().clone()
+
+    def write(self):
+        save_file(self.tensors, HERE / f"{self.name}.safetensors", {"cases": json.dumps(self.cases)})
+        path = HERE / f"{self.name}.safetensors"
+        path.chmod(0o644)
+        print(f"{self.name}: {len(self.cases)} cases, {path.stat().st_size:,} bytes")
+
+
+# Models
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(16, 8, kernel_size=3, padding=1)
+        self.fc1 = nn.Linear(8 * 8 * 8, 32)
+        self.fc2 = nn.Linear(32, 2)
+
+    def forward(self, x):
+        x = F.max_pool2d(torch.tanh(self.conv1(x)), 2)
+        x = F.max_pool2d(torch.tanh(self.conv2(x)), 2)
+        return self.fc2(torch.tanh(self.fc1(x.flatten(1))))
+
+
+class BatchNorm(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, n, kernel_size=3, padding=1)
+        self.conv1_batchnorm = nn.BatchNorm2d(n)
+        self.conv2 = nn.Conv2d(n, n // 2, kernel_size=3, padding=1)
+        self.conv2_batchnorm = nn.BatchNorm2d(n // 2)
+        self.fc1 = nn.Linear(8 * 8 * n // 2, 32)
+        self.fc2 = nn.Linear(32, 2)
+
+    def forward(self, x):
+        x = F.max_pool2d(torch.tanh(self.conv1_batchnorm(self.conv1(x))), 2)
+        x = F.max_pool2d(torch.tanh(self.conv2_batchnorm(self.conv2(x))), 2)
+        return self.fc2(torch.tanh(self.fc1(x.flatten(1))))
+
+
+class ResBlock(nn.Module):
+    def __init__(self, n):
+        super().__init__()
+        self.conv = nn.Conv2d(n, n, kernel_size=3, padding=1, bias=False)
+        self.batch_norm = nn.BatchNorm2d(n)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        nn.init.constant_(self.batch_norm.weight, 0.5)
+        nn.init.zeros_(self.batch_norm.bias)
+
+    def forward(self, x):
+        return torch.relu(self.batch_norm(self.conv(x))) + x
+
+
+class ResDeep(nn.Module):
+    def __init__(self, n, blocks, tied):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, n, kernel_size=3, padding=1)
+        self.resblocks = nn.Sequential(*(blocks * [ResBlock(n)] if tied else [ResBlock(n) for _ in range(blocks)]))
+        self.fc1 = nn.Linear(8 * 8 * n, 32)
+        self.fc2 = nn.Linear(32, 2)
+
+    def forward(self, x):
+        x = F.max_pool2d(torch.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(self.resblocks(x), 2)
+        return self.fc2(torch.relu(self.fc1(x.flatten(1))))
+
+
+def statistics(model):
+    return {name: value for name, value in model.named_buffers() if "running" in name}
+
+
+def trained(build, seed, lr, dtype):
+    """Ten steps of SGD on one batch of four images, and everything on the way."""
+    torch.manual_seed(seed)
+    model = build()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # So that no weight is one that a mistake would leave right.
+            parameter.add_(0.05 * torch.randn_like(parameter))
+            parameter.copy_(f32_values(parameter))
+    x = f32_values(torch.randn(4, 3, 32, 32))
+    target = torch.tensor([0, 1, 1, 0])
+    model, x = model.to(dtype), x.to(dtype)
+    parts = {"input.0": x, "target": target}
+    parts |= {f"param.{name}": value.clone() for name, value in model.named_parameters()}
+    parts |= {f"stat.{name}": value.clone() for name, value in statistics(model).items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for step in range(STEPS):
+        output = model(x)
+        loss = F.cross_entropy(output, target)
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            parts |= {"output": output, "loss": loss.reshape(1)}
+            parts |= {f"grad.{name}": value.grad.clone() for name, value in model.named_parameters()}
+            parts |= {f"stat_after.{name}": value.clone() for name, value in statistics(model).items()}
+        optimizer.step()
+    parts |= {f"trained.{name}": value for name, value in [*model.named_parameters(), *statistics(model).items()]}
+    parts["evaluated"] = model.eval()(x)
+    return parts
+
+
+def worst(a, b):
+    """The largest relative difference of two runs: of all gradients together, all weights together, and so on."""
+
+    def difference(kind):
+        of = [name for name in b if name.split(".")[0] == kind]
+        a_all, b_all = (torch.cat([parts[name].double().flatten() for name in of]) for parts in (a, b))
+        return ((a_all - b_all).norm() / b_all.norm()).item()
+
+    return max(difference(kind) for kind in ("output", "loss", "grad", "trained", "evaluated"))
+
+
+def model_case(name, spec, params, lr, build):
+    # A value within rounding of a kink moves gradients with nothing wrong: a batch is taken on which PyTorch's own f32 run agrees with
+    # its f64 run.
+    for seed in range(100):
+        parts = trained(build, seed, lr, torch.float64)
+        apart = worst(trained(build, seed, lr, torch.float32), parts)
+        if apart < 1e-5:
+            break
+    else:
+        raise SystemExit(f"{name}: no seed without a kink")
+    print(f"{name}: seed {seed}, f32 within {apart:.1e}")
+    file = File(name)
+    file.add({"name": name, "layer": None, "spec": spec, "params": params, "loss": "cross_entropy", "lr": lr}, parts)
+    file.write()
+
+
+# Layers
+
+LAYERS = File("layers")
+
+
+def layer_case(layer, name, shape, statements, run, *, batch=2, x=None, evaluate=False):
+    """A layer on a value that is itself a parameter: the model's input picks the sample, and a linear layer without bias gives that
+    sample's column, so that the gradient by that weight is the one that the layer passes on. The loss is the mean squared error.
+
+    `run` is a module, whose parameters are those of the layer called `l`, or a function."""
+    torch.manual_seed(len(LAYERS.cases))
+    module = run if isinstance(run, nn.Module) else None
+    x = f32_values(torch.randn(batch, *shape)) if x is None else torch.tensor(x).reshape(batch, *shape)
+    if module:
+        with torch.no_grad():
+            for value in module.parameters():
+                value.copy_(f32_values(value + 0.1 * torch.randn_like(value)))
+            for value in statistics(module).values():
+                value.copy_(f32_values(value + torch.rand_like(value)))
+    parts = {"input.0": torch.eye(batch), "param.x.weight": x.reshape(batch, -1).T}
+    if module:
+        parts |= {f"param.l.{name}": value.clone() for name, value in module.named_parameters()}
+        parts |= {f"stat.l.{name}": value.clone() for name, value in statistics(module).items()}
+        module.train(not evaluate)
+    leaf = x.clone().requires_grad_()
+    output = run(leaf)
+    parts["output"] = output
+    if not evaluate:
+        target = f32_values(torch.randn_like(output))
+        loss = F.mse_loss(output, target)
+        loss.backward()
+        parts |= {"target": target, "loss": loss.reshape(1), "grad.x.weight": leaf.grad.reshape(batch, -1).T}
+        if module:
+            parts |= {f"grad.l.{name}": value.grad for name, value in module.named_parameters()}
+            parts |= {f"stat_after.l.{name}": value for name, value in statistics(module).items()}
+    sizes = ", ".join(map(str, shape))
+    count = x[0].numel()
+    text = f"model Layer {{ input pick [{batch}]; linear({count}, bias = false) as x; view(-1, {sizes}) as v; {statements} }}"
+    about = {"name": name, "layer": layer, "spec": text, "params": {}, "loss": None if evaluate else "mse", "lr": None}
+    if layer in ("dropout", "channel_dropout") and not evaluate:
+        # What was kept, unit by unit.
+        units = shape[0] if layer == "channel_dropout" else count
+        parts["kept"] = (output.reshape(batch, units, -1) != 0).any(-1)
+    LAYERS.add(about, parts)
+
+
+def layers():
+    case = layer_case
+    case("conv", "conv1d", [2, 7], "conv(3, kernel = 3) as l;", nn.Conv1d(2, 3, 3))
+    case("conv", "conv1d_dilated", [2, 9], "conv(4, kernel = 3, stride = 2, padding = 2, dilation = 2, bias = false) as l;",
+         nn.Conv1d(2, 4, 3, stride=2, padding=2, dilation=2, bias=False))
+    case("conv", "conv2d", [3, 6, 5], "conv(4, kernel = 3, padding = 1) as l;", nn.Conv2d(3, 4, 3, padding=1))
+    case("conv", "conv2d_5x5", [2, 6, 6], "conv(3, kernel = 5, padding = 2) as l;", nn.Conv2d(2, 3, 5, padding=2))
+    case("conv", "conv2d_uneven", [2, 6, 7], "conv(3, kernel = (1, 3), stride = (2, 1), padding = (0, 2), dilation = (1, 2)) as l;",
+         nn.Conv2d(2, 3, (1, 3), stride=(2, 1), padding=(0, 2), dilation=(1, 2)))
+    case("conv", "conv2d_stride", [3, 8, 8], "conv(5, kernel = 2, stride = 2) as l;", nn.Conv2d(3, 5, 2, stride=2))
+    case("conv", "conv2d_grouped", [4, 5, 5], "conv(6, kernel = 3, padding = 1, groups = 2) as l;",
+         nn.Conv2d(4, 6, 3, padding=1, groups=2))
+    case("conv", "conv2d_depthwise", [4, 6, 5], "conv(8, kernel = 3, stride = 2, padding = 1, groups = 4, bias = false) as l;",
+         nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=4, bias=False))
+    case("conv", "conv2d_1x1", [5, 4, 4], "conv(3, kernel = 1) as l;", nn.Conv2d(5, 3, 1))
+    case("conv", "conv2d_far_padding", [2, 3, 3], "conv(2, kernel = 2, padding = 3) as l;", nn.Conv2d(2, 2, 2, padding=3))
+    case("conv", "conv3d", [2, 3, 4, 5], "conv(3, kernel = 3, padding = 1) as l;", nn.Conv3d(2, 3, 3, padding=1))
+    case("conv", "conv3d_uneven", [4, 4, 5, 4], "conv(2, kernel = (1, 2, 3), stride = (1, 2, 1), padding = (0, 1, 2), groups = 2) as l;",
+         nn.Conv3d(4, 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 2), groups=2))
+
+    case("linear", "linear", [6], "linear(4) as l;", nn.Linear(6, 4))
+    case("linear", "linear_without_bias", [6], "linear(4, bias = false) as l;", nn.Linear(6, 4, bias=False))
+    case("linear", "linear_on_rows", [2, 3, 5], "linear(5 -> 4) as l;", nn.Linear(5, 4))
+
+    case("max_pool", "max_pool1d", [2, 7], "max_pool(2);", nn.MaxPool1d(2))
+    case("max_pool", "max_pool2d", [2, 6, 6], "max_pool(2);", nn.MaxPool2d(2))
+    case("max_pool", "max_pool2d_overlapping", [2, 6, 5], "max_pool(3, stride = 2, padding = 1);",
+         nn.MaxPool2d(3, stride=2, padding=1))
+    case("max_pool", "max_pool2d_ceil", [2, 6, 7], "max_pool(3, stride = 2, ceil_mode = true);",
+         nn.MaxPool2d(3, stride=2, ceil_mode=True))
+    case("max_pool", "max_pool2d_ceil_padding", [1, 5, 6], "max_pool((2, 3), stride = 2, padding = 1, ceil_mode = true);",
+         nn.MaxPool2d((2, 3), stride=2, padding=1, ceil_mode=True))
+    case("max_pool", "max_pool2d_dilated", [2, 6, 6], "max_pool(2, stride = 1, dilation = 3);",
+         nn.MaxPool2d(2, stride=1, dilation=3))
+    case("max_pool", "max_pool2d_dilated_padding", [1, 6, 5], "max_pool(2, stride = 2, padding = 1, dilation = 2);",
+         nn.MaxPool2d(2, stride=2, padding=1, dilation=2))
+    case("max_pool", "max_pool2d_ties", [1, 4, 4], "max_pool(2, stride = 1);", nn.MaxPool2d(2, stride=1),
+         x=[float(i // 3 % 3) for i in range(32)])
+    case("max_pool", "max_pool2d_below_zero", [1, 3, 3], "max_pool(3, stride = 1, padding = 1);",
+         nn.MaxPool2d(3, stride=1, padding=1), x=[-1.0 - i for i in range(18)])
+    nan = float("nan")
+    case("max_pool", "max_pool2d_nan", [1, 3, 4], "max_pool(2, stride = 1);", nn.MaxPool2d(2, stride=1), batch=1,
+         x=[1.0, 2.0, 5.0, 4.0, 3.0, nan, 1.0, 0.0, 2.0, 7.0, nan, 1.0])
+    case("max_pool", "max_pool3d", [2, 3, 4, 5], "max_pool(2, stride = (1, 2, 1), padding = (1, 0, 1));",
+         nn.MaxPool3d(2, stride=(1, 2, 1), padding=(1, 0, 1)))
+
+    case("avg_pool", "avg_pool1d", [2, 7], "avg_pool(3, stride = 2, padding = 1);", nn.AvgPool1d(3, stride=2, padding=1))
+    case("avg_pool", "avg_pool2d", [2, 6, 6], "avg_pool(2);", nn.AvgPool2d(2))
+    case("avg_pool", "avg_pool2d_padding", [2, 5, 6], "avg_pool(3, stride = 2, padding = 1);",
+         nn.AvgPool2d(3, stride=2, padding=1))
+    case("avg_pool", "avg_pool2d_without_padding", [2, 5, 6], "avg_pool(3, stride = 2, padding = 1, count_include_pad = false);",
+         nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False))
+    case("avg_pool", "avg_pool2d_ceil", [1, 6, 6], "avg_pool((2, 3), stride = (3, 2), padding = (1, 1), ceil_mode = true);",
+         nn.AvgPool2d((2, 3), stride=(3, 2), padding=(1, 1), ceil_mode=True))
+    case("avg_pool", "avg_pool2d_ceil_without_padding", [2, 6, 7],
+         "avg_pool(3, stride = 2, padding = 1, ceil_mode = true, count_include_pad = false);",
+         nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False))
+    case("avg_pool", "avg_pool3d", [1, 3, 4, 5], "avg_pool(2, stride = (1, 2, 1), padding = (1, 0, 1));",
+         nn.AvgPool3d(2, stride=(1, 2, 1), padding=(1, 0, 1)))
+
+    case("batch_norm", "batch_norm_features", [5], "batch_norm as l;", nn.BatchNorm1d(5), batch=4)
+    case("batch_norm", "batch_norm1d", [3, 4], "batch_norm(momentum = 0.3) as l;", nn.BatchNorm1d(3, momentum=0.3))
+    case("batch_norm", "batch_norm2d", [3, 4, 2], "batch_norm(eps = 0.01) as l;", nn.BatchNorm2d(3, eps=0.01), batch=3)
+    case("batch_norm", "batch_norm2d_not_affine", [2, 3, 3], "batch_norm(affine = false) as l;", nn.BatchNorm2d(2, affine=False))
+    case("batch_norm", "batch_norm3d", [2, 2, 3, 2], "batch_norm as l;", nn.BatchNorm3d(2))
+    case("batch_norm", "batch_norm2d_evaluated", [3, 4, 2], "batch_norm as l;", nn.BatchNorm2d(3), evaluate=True)
+    case("batch_norm", "batch_norm_features_evaluated", [5], "batch_norm(affine = false, eps = 0.1) as l;",
+         nn.BatchNorm1d(5, affine=False, eps=0.1), evaluate=True)
+
+    case("dropout", "dropout", [4, 5], "dropout(0.3);", lambda x: F.dropout(x, 0.3))
+    case("dropout", "dropout_evaluated", [4, 5], "dropout(0.3);", lambda x: F.dropout(x, 0.3, training=False), evaluate=True)
+    case("channel_dropout", "dropout1d", [6, 4], "channel_dropout(0.4);", lambda x: F.dropout1d(x, 0.4))
+    case("channel_dropout", "dropout2d", [6, 2, 3], "channel_dropout;", F.dropout2d)
+    case("channel_dropout", "dropout3d", [6, 2, 1, 2], "channel_dropout(0.2);", lambda x: F.dropout3d(x, 0.2))
+    case("channel_dropout", "dropout2d_evaluated", [4, 2, 3], "channel_dropout;", lambda x: F.dropout2d(x, training=False),
+         evaluate=True)
+
+    case("relu", "relu", [3, 4], "relu;", F.relu)
+    case("relu", "relu_at_zero", [4], "relu;", F.relu, x=[0.0, -0.0, 1.0, -1.0, 0.0, 2.0, -2.0, 0.5])
+    case("relu", "relu_nan", [3], "relu;", F.relu, batch=1, x=[nan, 1.0, -1.0])
+    case("tanh", "tanh", [3, 4], "tanh;", torch.tanh)
+    case("tanh", "tanh_far", [6], "tanh;", torch.tanh, x=[20.0, -20.0, 100.0, -100.0, 1e-6, -1e-6, 9.0, -9.0, 3.0, -3.0, 0.0, 1.0])
+    case("tanh", "tanh_nan", [2], "tanh;", torch.tanh, batch=1, x=[nan, 1.0])
+    case("sigmoid", "sigmoid", [3, 4], "sigmoid;", torch.sigmoid)
+    case("sigmoid", "sigmoid_far", [4], "sigmoid;", torch.sigmoid, x=[30.0, -30.0, 100.0, -100.0, 1e-6, -1e-6, 9.0, -9.0])
+
+    case("log_softmax", "log_softmax", [5], "log_softmax;", lambda x: F.log_softmax(x, 1))
+    case("log_softmax", "log_softmax_of_channels", [3, 2, 4], "log_softmax;", lambda x: F.log_softmax(x, 1))
+    case("log_softmax", "log_softmax_of_rows", [3, 2, 4], "log_softmax(dim = 2);", lambda x: F.log_softmax(x, 2))
+    case("log_softmax", "log_softmax_of_columns", [3, 2, 4], "log_softmax(dim = 3);", lambda x: F.log_softmax(x, 3))
+    case("log_softmax", "log_softmax_far", [3], "log_softmax;", lambda x: F.log_softmax(x, 1),
+         x=[1000.0, 999.0, -1000.0, 88.0, 89.0, 90.0])
+
+    case("view", "view", [2, 3, 4], "view(-1, 4, 6); max_pool(2);", lambda x: F.max_pool1d(x.view(-1, 4, 6), 2))
+    case("flatten", "flatten", [2, 3, 4], "flatten;", lambda x: x.flatten(1))
+    case("identity", "identity", [2, 3], "identity;", lambda x: x.clone())
+    case("add", "add", [2, 3], "tanh as a; from v; sigmoid as b; add(a, b, a);", lambda x: 2 * torch.tanh(x) + torch.sigmoid(x))
+    case("concat", "concat", [2, 3, 2], "tanh as a; from v; sigmoid as b; concat(b, a, b);",
+         lambda x: torch.cat([torch.sigmoid(x), torch.tanh(x), torch.sigmoid(x)], 1))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(f"PyTorch {torch.__version__}")
+    layers()
+    LAYERS.write()
+    model_case("net", "specs/net.netspec", {}, 1e-2, Net)
+    model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4))
+    narrow = {"n_chans1": 4, "n_blocks": 3}
+    model_case("res_deep", "specs/res_deep.netspec", narrow, 3e-3, lambda: ResDeep(4, 3, tied=False))
+    model_case("res_deep_tied", "specs/res_deep_tied.netspec", narrow, 3e-3, lambda: ResDeep(4, 3, tied=True))

@@ -1,0 +1,491 @@
+//! The f64 interpreter against itself: gradients by central differences, and the programs of one model against each other.
+
+use std::collections::BTreeSet;
+
+use netspec_compiler::check::Checked;
+use netspec_compiler::differentiate::differentiate;
+use netspec_compiler::fuse::{PlanKind, fuse, specialise};
+use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
+use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
+use netspec_compiler::lower::lower;
+use netspec_compiler::ops::{LAYERS, elements};
+use netspec_tests::reference::{
+    Numbers, Set, all_sets, compile_file, compile_text, keeps, mse, norm, relative_l2, root, training, verified,
+};
+
+/// Each layer in its forms: the shape of one sample, and the statements.
+///
+/// A new layer is checked by a line here; without one the test of all layers fails.
+const FORMS: &[(&str, &str, &str)] = &[
+    ("conv", "2, 6", "conv(3, kernel = 3);"),
+    ("conv", "2, 9", "conv(4, kernel = 3, stride = 2, padding = 2, dilation = 2, bias = false);"),
+    ("conv", "2, 4, 5", "conv(3, kernel = 3, padding = 1);"),
+    ("conv", "2, 5, 6", "conv(3, kernel = (1, 3), stride = (2, 1), padding = (0, 2), dilation = (1, 2));"),
+    ("conv", "4, 4, 4", "conv(6, kernel = 3, padding = 1, groups = 2);"),
+    ("conv", "3, 5, 4", "conv(3, kernel = 3, stride = 2, padding = 1, groups = 3, bias = false);"),
+    ("conv", "3, 4, 4", "conv(6, kernel = 1, groups = 3);"),
+    ("conv", "2, 3, 4, 3", "conv(2, kernel = 2, stride = (1, 2, 1), padding = (1, 0, 0));"),
+    ("conv", "2, 3, 3, 4", "conv(4, kernel = (2, 3, 2), padding = 1, groups = 2);"),
+    ("linear", "5", "linear(4);"),
+    ("linear", "5", "linear(4, bias = false);"),
+    ("linear", "2, 3, 4", "linear(4 -> 3);"),
+    ("max_pool", "2, 7", "max_pool(2);"),
+    ("max_pool", "2, 7", "max_pool(3, stride = 2, padding = 1, ceil_mode = true);"),
+    ("max_pool", "2, 4, 5", "max_pool((2, 3), stride = 1, padding = 1);"),
+    ("max_pool", "1, 6, 6", "max_pool(2, stride = 3, dilation = 2);"),
+    ("max_pool", "2, 3, 4, 3", "max_pool(2, stride = (1, 2, 1));"),
+    ("avg_pool", "2, 7", "avg_pool(2);"),
+    ("avg_pool", "2, 5, 5", "avg_pool(3, stride = 2, padding = 1);"),
+    ("avg_pool", "2, 5, 5", "avg_pool(3, stride = 2, padding = 1, count_include_pad = false);"),
+    ("avg_pool", "1, 6, 6", "avg_pool((2, 3), stride = (3, 2), padding = (1, 1), ceil_mode = true);"),
+    ("avg_pool", "1, 3, 4, 3", "avg_pool(2, stride = 1);"),
+    ("batch_norm", "4", "batch_norm;"),
+    ("batch_norm", "3, 4", "batch_norm(eps = 0.1);"),
+    ("batch_norm", "2, 3, 3", "batch_norm(affine = false);"),
+    ("batch_norm", "2, 3, 3", "conv(3, kernel = 2, bias = false); batch_norm; relu;"),
+    ("batch_norm", "2, 2, 3, 2", "batch_norm(momentum = 0.5); tanh;"),
+    ("dropout", "2, 4, 3", "dropout(0.3);"),
+    ("channel_dropout", "4, 3", "channel_dropout(0.4);"),
+    ("channel_dropout", "6, 2, 2", "channel_dropout;"),
+    ("relu", "2, 3, 3", "relu;"),
+    ("relu", "2, 3, 3", "conv(3, kernel = 2); relu;"),
+    ("tanh", "7", "tanh;"),
+    ("tanh", "7", "linear(5); tanh;"),
+    ("sigmoid", "2, 3", "sigmoid;"),
+    ("sigmoid", "2, 5", "batch_norm; sigmoid;"),
+    ("log_softmax", "5", "log_softmax;"),
+    ("log_softmax", "3, 2, 3", "log_softmax;"),
+    ("log_softmax", "2, 3, 2", "log_softmax(dim = 2);"),
+    ("log_softmax", "2, 3, 4", "log_softmax(dim = 3);"),
+    ("view", "2, 3, 4", "view(-1, 4, 6); conv(2, kernel = 2);"),
+    ("flatten", "2, 3, 2", "flatten; linear(3);"),
+    ("identity", "2, 3", "identity;"),
+    ("add", "2, 3, 3", "tanh as a; conv(2, kernel = 1) as b; add(a, b, a);"),
+    ("concat", "2, 3, 3", "tanh as a; conv(3, kernel = 1) as b; concat(b, a, b); conv(2, kernel = 2);"),
+];
+
+/// Nets whose wiring is unusual.
+const WIRINGS: &[(&str, &str)] = &[
+    ("repeat with separate weights", "input x [4]; linear(4); repeat 3 { linear(4); tanh; } linear(2);"),
+    ("tied repeat", "input x [4]; linear(4); repeat 3 tied { linear(4); tanh; } linear(2);"),
+    ("repeat once", "input x [4]; linear(4); repeat 1 { linear(4); tanh; } linear(2);"),
+    ("repeat first", "input x [2, 4]; repeat 2 { conv(2, kernel = 3, padding = 1); sigmoid; } flatten; linear(2);"),
+    ("repeat last", "input x [4]; linear(4); repeat 3 { linear(4); tanh; }"),
+    (
+        "residual blocks",
+        "input x [2, 4, 4]; conv(3, kernel = 3); \
+         repeat 3 as r { skip { conv(3, kernel = 3, padding = 1, bias = false); batch_norm; relu; } } \
+         max_pool(2); flatten; linear(2);",
+    ),
+    (
+        "tied residual blocks",
+        "input x [2, 4, 4]; conv(3, kernel = 3); \
+         repeat 3 tied as r { skip { conv(3, kernel = 3, padding = 1, bias = false); batch_norm; relu; } } \
+         max_pool(2); flatten; linear(2);",
+    ),
+    (
+        "nested repeats",
+        "input x [3]; linear(3); repeat 2 as o { linear(3); sigmoid; repeat 3 as i { linear(3); tanh; } } linear(2);",
+    ),
+    (
+        "separate in tied",
+        "input x [3]; linear(3); repeat 2 tied as o { linear(3); repeat 3 as i { linear(3); tanh; } } linear(2);",
+    ),
+    (
+        "tied in separate",
+        "input x [3]; linear(3); repeat 2 as o { linear(3); repeat 3 tied as i { linear(3); tanh; } } linear(2);",
+    ),
+    (
+        "tied in tied",
+        "input x [3]; linear(3); repeat 2 tied as o { linear(3); repeat 3 tied as i { linear(3); tanh; } } linear(2);",
+    ),
+    (
+        "a value from outside, read in a repeat",
+        "input x [3]; linear(3) as a; tanh as b; repeat 3 { linear(3); tanh as c; add(a, c, b); } linear(2);",
+    ),
+    (
+        "a value from outside, read in nested repeats",
+        "input x [3]; linear(3) as a; repeat 2 { linear(3); tanh as c; repeat 2 { linear(3); sigmoid as d; add(a, d, c); } } \
+         linear(2) as e; from a; linear(2) as f; add(e, f);",
+    ),
+    (
+        "the value before a repeat, read in it",
+        "input x [3]; linear(3) as a; repeat 2 { linear(3); tanh as b; add(a, b); } linear(2);",
+    ),
+    (
+        "a repeat that forgets its start",
+        "input x [3]; linear(3) as a; repeat 2 { from a; linear(3); tanh; } linear(2);",
+    ),
+    ("a repeat that gives back what is outside", "input x [3]; linear(3) as a; tanh; repeat 2 { from a; } linear(2);"),
+    (
+        "only inner loops have weights",
+        "input x [3]; input y [3]; repeat 2 { tanh as s; repeat 2 { tanh; add(s, y) as p; linear(3); sigmoid as q; add(p, q); } } linear(2);",
+    ),
+    (
+        "weights late in a repeat",
+        "input x [3]; input y [3]; repeat 3 { tanh as a; from y; repeat 2 { sigmoid as c; add(a, c); } linear(3) as b; add(a, b); }",
+    ),
+    (
+        "dropout in a repeat",
+        "input x [4]; linear(4); repeat 3 { linear(4); tanh; dropout(0.4); } repeat 2 { dropout; } linear(2);",
+    ),
+    (
+        "a shared instance, used twice and in a repeat",
+        "input x [4]; shared s { linear(4) as l; tanh; } linear(4); s; linear(4) as m; s; repeat 2 { linear(4); s; } linear(2);",
+    ),
+    (
+        "a shared instance, used in a repeat only",
+        "input x [4]; shared s { linear(4) as l; batch_norm; } linear(4); repeat 2 { linear(4); tanh; s; } linear(2);",
+    ),
+    (
+        "a shared instance with a repeat in it",
+        "input x [4]; shared s { repeat 2 { linear(4); tanh; } } linear(4); s; sigmoid; s; linear(2);",
+    ),
+    (
+        "a shared instance on maps of two sizes",
+        "input x [2, 7, 7]; shared s { conv(2, kernel = 2); tanh; } s; s; max_pool(2); s as t; flatten; linear(2);",
+    ),
+    (
+        "skip with project",
+        "input x [2, 5, 5]; conv(2, kernel = 1); \
+         skip { conv(3, kernel = 3, stride = 2, padding = 1); batch_norm; relu; conv(3, kernel = 1); } \
+         project { conv(3, kernel = 1, stride = 2); batch_norm; } relu; flatten; linear(2);",
+    ),
+    (
+        "branches",
+        "input x [2, 4, 4]; conv(3, kernel = 1); \
+         branch concat { { conv(2, kernel = 3, padding = 1); relu; } { max_pool(3, stride = 1, padding = 1); } { identity; } } \
+         branch add { { conv(2, kernel = 1); } { avg_pool(1); conv(2, kernel = 1); tanh; } } flatten; linear(2);",
+    ),
+    (
+        "one value, four readers",
+        "input x [3]; linear(3) as a; tanh as b; from a; sigmoid as c; add(a, b, c, a); linear(2);",
+    ),
+    ("two activations", "input x [3]; linear(3); tanh; sigmoid; linear(2); tanh; tanh;"),
+    (
+        "two inputs",
+        "input x [3]; input y [2, 2]; linear(3) as a; from y; flatten; linear(3); tanh as b; add(a, b); linear(2);",
+    ),
+    ("two outputs, the trained one in the middle", "input x [3]; linear(3) as a; tanh; linear(2) as b; output a, b;"),
+    (
+        "an activation that is an output beside its reader",
+        "input x [3]; linear(3); tanh as a; linear(2) as b; output b, a;",
+    ),
+    ("rows as wide as they are many", "input x [3, 3]; linear(3 -> 3, bias = false); batch_norm; flatten; linear(2);"),
+    ("no parameters before the loop", "input x [3]; tanh; repeat 2 { tanh; } linear(2);"),
+    (
+        "an unrolled repeat",
+        "input x [2]; linear(2); repeat 3 unrolled { tanh as a; linear(2) as b; concat(a, b); } linear(2);",
+    ),
+];
+
+/// A model and what it is run with.
+struct Run {
+    checked: Checked,
+    params: Vec<f64>,
+    statistics: Vec<f64>,
+    inputs: Vec<Samples>,
+    targets: Samples,
+}
+
+impl Run {
+    /// Random weights, inputs and targets.
+    fn new(checked: Checked, samples: usize, inputs: Option<Vec<Samples>>) -> Run {
+        let mut numbers = Numbers(samples as u64);
+        let (params, statistics) = numbers.weights(&lower(&checked));
+        let inputs = inputs.unwrap_or_else(|| numbers.inputs(&checked, samples));
+        let targets = (0..samples).map(|_| numbers.numbers(elements(&checked.outputs[0]) as usize)).collect();
+        Run { checked, params, statistics, inputs, targets }
+    }
+
+    fn trace(&self, program: &Program, params: &[f64]) -> Trace {
+        self.trace_with(program, params, &mut self.statistics.clone())
+    }
+
+    fn trace_with(&self, program: &Program, params: &[f64], statistics: &mut [f64]) -> Trace {
+        let loss = |sample: usize, y: &[f64]| mse(y, &self.targets[sample]);
+        run(program, params, statistics, &Batch { inputs: &self.inputs, loss: &loss, keeps: &keeps })
+    }
+
+    /// The programs of all plans, verified after each pass, and that they agree.
+    fn plans_agree(&self) {
+        let lowered = verified(lower(&self.checked));
+        let unfused = verified(differentiate(verified(specialise(lowered.clone(), PlanKind::Training))));
+        let fused = training(&self.checked);
+        let (mut before, mut after) = (self.statistics.clone(), self.statistics.clone());
+        let a = self.trace_with(&unfused, &self.params, &mut before);
+        let b = self.trace_with(&fused, &self.params, &mut after);
+        // The same sums in the same order: not one bit differs.
+        assert_eq!((&a.outputs, a.loss, &a.gradient, before), (&b.outputs, b.loss, &b.gradient, after));
+
+        let probe = verified(fuse(lowered.clone(), PlanKind::Probe).0);
+        let (inference, folded) = fuse(lowered, PlanKind::Inference);
+        let inference = verified(inference);
+        let (packed, mut statistics) = pack(&inference, &folded, &self.params, &self.statistics);
+        let a = self.trace(&probe, &self.params);
+        let b = self.trace_with(&inference, &packed, &mut statistics);
+        for (a, b) in a.outputs.iter().flatten().zip(b.outputs.iter().flatten()) {
+            // A folded weight is rounded once more than one that is not.
+            let apart = relative_l2(b, a, 0.0);
+            assert!(apart < 1e-12, "probe and inference differ by {apart}");
+        }
+    }
+
+    /// The gradient by central differences against that of `program`, each parameter by itself.
+    ///
+    /// The loss is of order 1, so a difference carries a rounding error of 1e-16 / STEP and, away from kinks, one of STEP^2 for the
+    /// formula itself, both about 1e-11; a relative 1e-7 of gradients of order 0.01 and more leaves room for third derivatives, and
+    /// a wrong formula is off by far more.
+    fn gradients_agree(&self, program: &Program) -> Result<(), String> {
+        const STEP: f64 = 1e-5;
+        let gradient = self.trace(program, &self.params).gradient;
+        let mut params = self.params.clone();
+        let mut differences = Vec::new();
+        for at in 0..params.len() {
+            let mut loss_at = |value: f64| {
+                params[at] = value;
+                self.trace(program, &params).loss
+            };
+            let here = self.params[at];
+            differences.push((loss_at(here + STEP) - loss_at(here - STEP)) / (2.0 * STEP));
+            params[at] = here;
+        }
+        for (tensor, Set { name, offset }) in all_sets(program).filter(|(tensor, _)| tensor.trainable) {
+            let of = offset..offset + elements(&tensor.shape) as usize;
+            let (found, expected) = (&gradient[of.clone()], &differences[of]);
+            // What is less than 0.1 counts as 0.1: the gradient of a bias before a batch norm is 0.
+            if relative_l2(found, expected, 0.1) > 1e-7 {
+                return Err(format!("{name}: {found:?}, by differences {expected:?}"));
+            }
+        }
+        if gradient.iter().all(|gradient| gradient.abs() < 1e-3) {
+            return Err("no gradient to speak of".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A layer between others, such that the elements that come to it are parameters (the model's input picks the sample, and a linear
+/// layer without bias gives that sample's column), and the gradient that comes back to it depends on what it made.
+fn in_the_middle(shape: &str, layer: &str) -> Run {
+    const SAMPLES: usize = 3;
+    let len: usize = shape.split(", ").map(|size| size.parse::<usize>().expect("a size")).product();
+    let text = format!(
+        "model Middle {{ input pick [{SAMPLES}]; linear({len}, bias = false) as before; view(-1, {shape}); \
+         {layer} sigmoid; flatten; linear(3); tanh; }}"
+    );
+    let one_hot = |sample: usize| (0..SAMPLES).map(|at| f64::from(at == sample)).collect();
+    Run::new(compile_text(&text), SAMPLES, Some(vec![(0..SAMPLES).map(one_hot).collect()]))
+}
+
+fn wired(body: &str) -> Run {
+    Run::new(compile_text(&format!("model Wired {{ {body} }}")), 3, None)
+}
+
+#[test]
+fn every_layer_in_the_middle_has_its_gradients() {
+    for layer in LAYERS {
+        let name = layer.decl().name;
+        let mut forms = FORMS.iter().filter(|form| form.0 == name).peekable();
+        assert!(forms.peek().is_some(), "`{name}` needs a line in FORMS");
+        for (_, shape, statements) in forms {
+            let run = in_the_middle(shape, statements);
+            let uses_it = run.checked.net.to_string().contains(&format!("= {name}"));
+            assert!(uses_it, "{statements}");
+            run.plans_agree();
+            run.gradients_agree(&training(&run.checked))
+                .unwrap_or_else(|problem| panic!("[{shape}] {statements} {problem}"));
+        }
+    }
+}
+
+#[test]
+fn unusual_wirings_have_their_gradients() {
+    for (what, body) in WIRINGS {
+        println!("{what}");
+        let run = wired(body);
+        run.plans_agree();
+        run.gradients_agree(&training(&run.checked)).unwrap_or_else(|problem| panic!("{what}: {problem}"));
+    }
+}
+
+/// The `at`th op of a body, counted through its loops.
+fn op_at<'a>(body: &'a mut [Item], at: &mut usize) -> Option<&'a mut Op> {
+    for item in body {
+        match item {
+            Item::Op(op) if *at == 0 => return Some(op),
+            Item::Op(_) => *at -= 1,
+            Item::Loop(looped) => {
+                if let Some(op) = op_at(&mut looped.body, at) {
+                    return Some(op);
+                }
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn the_check_finds_each_backward_op_that_is_missing() {
+    let body = "input x [2, 4, 4]; conv(2, kernel = 3, padding = 1) as a; tanh; batch_norm; \
+                repeat 2 { skip { conv(2, kernel = 3, padding = 1); relu; } } max_pool(2) as b; from a; avg_pool(2) as c; \
+                concat(b, c); dropout(0.2); log_softmax; flatten; linear(3); sigmoid;";
+    let run = wired(body);
+    let program = training(&run.checked);
+    run.gradients_agree(&program).expect("the whole program is right");
+    let mut kinds = Vec::new();
+    let mut is_backward = false;
+    for at in 0.. {
+        let mut broken = program.clone();
+        let Some(op) = op_at(&mut broken.body, &mut { at }) else { break };
+        is_backward |= op.kind == Kind::Loss;
+        if !is_backward || matches!(op.kind, Kind::Loss | Kind::Zero) {
+            continue;
+        }
+        kinds.push(format!("{:?}", op.kind).split('(').next().unwrap_or_default().to_owned());
+        // What it would write becomes 0; what it would add, it does not.
+        (op.kind, op.reads) = (Kind::Zero, Vec::new());
+        op.writes.retain(|(_, store)| *store == Store::Write);
+        let kind = &kinds[kinds.len() - 1];
+        assert!(run.gradients_agree(&broken).is_err(), "nothing is found without {kind}, op {at}");
+    }
+    for kind in ["ConvGradInput", "MaxPoolGrad", "AvgPoolGrad", "BatchNormGrad", "Slice", "LinearGradWeight"] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");
+    }
+}
+
+/// The derivative along one direction, for models with too many parameters to try each.
+fn gradients_agree_along(run: &Run, program: &Program) -> Result<(), String> {
+    const STEP: f64 = 1e-6;
+    let direction = Numbers(99).numbers(run.params.len());
+    let length = norm(direction.iter().copied());
+    let loss_at = |step: f64| {
+        let moved = run.params.iter().zip(&direction).map(|(param, d)| param + step * d / length);
+        run.trace(program, &moved.collect::<Vec<f64>>()).loss
+    };
+    let difference = (loss_at(STEP) - loss_at(-STEP)) / (2.0 * STEP);
+    let gradient = run.trace(program, &run.params).gradient;
+    let found = gradient.iter().zip(&direction).map(|(g, d)| g * d / length).sum::<f64>();
+    // Rounding errors of 1e-16 / STEP; kinks between the two points, of which a large map with relu has some, shift it by as much as
+    // they are apart.
+    let bound = 1e-5 * norm(gradient.iter().copied());
+    if (found - difference).abs() <= bound { Ok(()) } else { Err(format!("{found}, by differences {difference}")) }
+}
+
+#[test]
+fn every_spec_has_its_gradients() {
+    let mut names: Vec<String> = std::fs::read_dir(root().join("specs"))
+        .expect("the folder is there")
+        .filter_map(|entry| entry.expect("the folder can be read").file_name().into_string().ok())
+        .filter(|name| name.ends_with(".netspec"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 13);
+    for name in names {
+        let path = format!("specs/{name}");
+        let params = compile_file(&path, &[]).net.params;
+        // Narrow and shallow, where the spec lets them be.
+        let small = [("n_chans1", 4), ("n_blocks", 3)];
+        let small: Vec<(&str, i64)> =
+            small.into_iter().filter(|(name, _)| params.iter().any(|(own, _)| own == name)).collect();
+        let run = Run::new(compile_file(&path, &small), 2, None);
+        let program = training(&run.checked);
+        assert_eq!(program.params, run.checked.parameters, "{path}");
+        run.plans_agree();
+        gradients_agree_along(&run, &program).unwrap_or_else(|problem| panic!("{path}: {problem}"));
+    }
+}
+
+#[test]
+fn each_weight_has_its_own_place_and_name() {
+    let models = WIRINGS.iter().map(|(_, body)| compile_text(&format!("model Wired {{ {body} }}")));
+    for checked in models {
+        let program = lower(&checked);
+        assert_eq!(program.params, checked.parameters);
+        let mut owners = [vec![None; program.params as usize], vec![None; program.statistics as usize]];
+        let mut names = BTreeSet::new();
+        for (tensor, Set { name, offset }) in all_sets(&program) {
+            assert!(!name.contains('*') && names.insert(name.clone()), "{name}");
+            let floats = &mut owners[usize::from(!tensor.trainable)][offset..][..elements(&tensor.shape) as usize];
+            for owner in floats {
+                assert_eq!(owner.replace(name.clone()), None, "{name}");
+            }
+        }
+        assert!(owners.iter().flatten().all(Option::is_some), "{names:?}");
+    }
+}
+
+#[test]
+fn names_of_nested_repeats_have_an_index_for_each() {
+    let names = |body: &str| -> Vec<String> {
+        let checked = compile_text(&format!("model Names {{ input x [2]; {body} }}"));
+        all_sets(&lower(&checked)).map(|(_, set)| set.name).filter(|name| name.ends_with("weight")).collect()
+    };
+    let separate = ["o.0.i.0.l.weight", "o.0.i.1.l.weight", "o.1.i.0.l.weight", "o.1.i.1.l.weight"];
+    assert_eq!(names("repeat 2 as o { repeat 2 as i { linear(2) as l; } }"), separate);
+    assert_eq!(names("repeat 2 as o { repeat 2 tied as i { linear(2) as l; } }"), [separate[0], separate[2]]);
+    assert_eq!(names("repeat 2 tied as o { repeat 2 as i { linear(2) as l; } }"), separate[..2]);
+    assert_eq!(names("repeat 2 tied as o { repeat 2 tied as i { linear(2) as l; } }"), separate[..1]);
+}
+
+/// Runs the inference program of a model on one input.
+fn infer(body: &str, params: &[f64], input: &[&[f64]]) -> Samples {
+    let checked = compile_text(&format!("model Infer {{ {body} }}"));
+    let (program, _) = fuse(lower(&checked), PlanKind::Inference);
+    let inputs = [input.iter().map(|sample| sample.to_vec()).collect()];
+    let loss = |_: usize, _: &[f64]| unreachable!("inference has no loss");
+    run(&program, params, &mut [], &Batch { inputs: &inputs, loss: &loss, keeps: &keeps }).outputs.remove(0)
+}
+
+#[test]
+fn the_worked_convolution() {
+    let outputs = infer(
+        "input x [1, 2]; conv(1, kernel = 2, bias = false);",
+        &[1.5199, 0.8276],
+        &[&[-1.3681, 0.8410], &[-1.1009, 0.0678]],
+    );
+    for (output, expected) in outputs.iter().zip([-1.3833, -1.6172]) {
+        assert_eq!(output.len(), 1);
+        // The example's four decimals, twice rounded.
+        assert!((output[0] - expected).abs() < 1e-4, "{output:?}");
+    }
+}
+
+#[test]
+fn kernels_set_by_hand() {
+    let image: Vec<f64> = Numbers(5).numbers(36);
+    let body = "input x [1, 6, 6]; conv(1, kernel = 3, padding = 1);";
+    let blurred = infer(body, &[vec![1.0 / 9.0; 9], vec![0.0]].concat(), &[&image]);
+    let edges = infer(body, &[-1.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0, 0.0, 1.0, 0.0], &[&image]);
+    let pixel = |row: usize, column: usize| {
+        // One beside the image has been added to each.
+        let inside = (1..=6).contains(&row) && (1..=6).contains(&column);
+        if inside { image[(row - 1) * 6 + column - 1] } else { 0.0 }
+    };
+    for row in 1..=6 {
+        for column in 1..=6 {
+            let column_sum = |column: usize| (row - 1..=row + 1).map(|row| pixel(row, column)).sum::<f64>();
+            let at = (row - 1) * 6 + column - 1;
+            let mean = (column_sum(column - 1) + column_sum(column) + column_sum(column + 1)) / 9.0;
+            assert!((blurred[0][at] - mean).abs() < 1e-12);
+            assert!((edges[0][at] - (column_sum(column + 1) - column_sum(column - 1))).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn a_trace_shows_each_iteration() {
+    let run = wired("input x [1]; repeat 3 as r { linear(1, bias = false) as l; tanh as t; }");
+    let program = verified(fuse(lower(&run.checked), PlanKind::Probe).0);
+    let trace = run.trace(&program, &run.params);
+    let mut x = run.inputs[0].clone();
+    for (iteration, weight) in run.params.iter().enumerate() {
+        for (name, act) in [("r.*.l", false), ("r.*.t", true)] {
+            x.iter_mut().for_each(|x| x[0] = if act { x[0].tanh() } else { weight * x[0] });
+            let values = trace.named(&program, name);
+            assert_eq!(values.len(), 3);
+            assert_eq!(values[iteration], (&[iteration as u64][..], &x));
+        }
+    }
+    assert_eq!(trace.outputs, [x]);
+}

@@ -57,8 +57,9 @@
 //!
 //! # Features
 //!
-//! Both are on by default. `macros` is `netspec!`; crates with models that are written out already do without. `threads` lets a pass
-//! use more than the caller's thread; without it results are the same bits.
+//! `macros` and `threads` are on by default. `macros` is `netspec!`; crates with models that are written out already do without.
+//! `threads` lets a pass use more than the caller's thread; without it results are the same bits. `trainer` is the command line of
+//! a program that trains a model.
 
 pub mod arena;
 pub mod data;
@@ -74,6 +75,8 @@ pub mod pool;
 pub mod random;
 pub mod run;
 mod sample;
+#[cfg(feature = "trainer")]
+pub mod trainer;
 pub mod weights;
 
 pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};

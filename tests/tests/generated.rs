@@ -118,8 +118,8 @@ impl<N: Network> Pair<N> {
             false => Loss::<[f32; 1]>::loss(&CrossEntropy, y, &self.labels[sample], derivative),
         };
         let mut model = self.model.clone();
-        let mean =
-            network::step_from(&mut model, workspace, self.samples(), &feed(&self.inputs), &loss, &mut Still).unwrap();
+        let mean = network::step_from(&mut model, workspace, self.samples(), &feed(&self.inputs), &loss, &mut Still);
+        let mean = mean.expect("a batch of enough samples");
         (mean, workspace.gradients().to_vec(), model.weights().statistics().to_vec())
     }
 
@@ -195,7 +195,8 @@ fn trains_like_pytorch<N: Network>(case: &Case) -> Result<(), String> {
     };
     let mut sgd = Sgd::new(case.lr.expect("a model's case has steps"));
     for step in 0..10 {
-        let mean = network::step_from(&mut model, &mut workspace, samples, &feed(&inputs), &loss, &mut sgd).unwrap();
+        let mean = network::step_from(&mut model, &mut workspace, samples, &feed(&inputs), &loss, &mut sgd)
+            .map_err(|error| error.to_string())?;
         if step == 0 {
             case.compare("loss", &[f64::from(mean)], OUTPUTS)?;
             case.compare_weights("grad", true, &wide(workspace.gradients()), GRADIENTS)?;
@@ -206,7 +207,9 @@ fn trains_like_pytorch<N: Network>(case: &Case) -> Result<(), String> {
     case.compare_weights("trained", true, &wide(model.weights().params()), GRADIENTS)?;
     case.compare_weights("trained", false, &wide(model.weights().statistics()), GRADIENTS)?;
     let mut outputs = Vec::new();
-    network::infer_from(&model, &mut workspace, samples, &feed(&inputs), &mut |_, _, values| outputs.extend(wide(values)));
+    network::infer_from(&model, &mut workspace, samples, &feed(&inputs), &mut |_, _, values| {
+        outputs.extend(wide(values))
+    });
     case.compare("evaluated", &outputs, GRADIENTS)
 }
 

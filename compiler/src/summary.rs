@@ -26,7 +26,8 @@ pub struct Summary {
 pub struct Row {
     /// Its name in the state dict, `*` for each index of a repeat; a container's is its label.
     pub name: String,
-    /// The layer's name in the op table, or `skip`, `branch`, `repeat`, `block`, `shared`.
+    /// The layer's name in the op table, or `skip`, `branch add`, `repeat 3 tied`, `iteration` (of an unrolled repeat), `block`,
+    /// `shared enc`, `from`.
     pub kind: String,
     /// The output's shape, per sample.
     pub output: Shape,
@@ -35,7 +36,7 @@ pub struct Row {
     /// Multiply-accumulates of all its runs for one sample.
     pub macs: u64,
     /// Input elements that an output element sees, for each spatial axis of the input, in the last iteration; None when the input is
-    /// flat or the value has several.
+    /// flat, the value comes from several, or a loop's iterations do not all add the same.
     pub receptive_field: Option<Vec<u64>>,
     /// How often it runs for one sample.
     pub times: u64,
@@ -66,7 +67,9 @@ fn rows(checked: &Checked, nodes: &[Node], depth: usize, into: &mut Vec<Row>) {
             LayerKind::Skip { .. } => "skip".to_owned(),
             LayerKind::Branch { join, .. } => format!("branch {}", join.decl().name),
             LayerKind::Repeat { count, tied, .. } => format!("repeat {count}{}", if *tied { " tied" } else { "" }),
-            LayerKind::Group { .. } => "block".to_owned(),
+            LayerKind::Group { is_use: true, .. } => "block".to_owned(),
+            LayerKind::Group { trace, body, .. } if trace.is_empty() => format!("repeat {} unrolled", body.len()),
+            LayerKind::Group { .. } => "iteration".to_owned(),
             LayerKind::Shared(shared) => format!("shared {}", checked.net.shared(*shared).name),
             LayerKind::Missing => continue,
         };

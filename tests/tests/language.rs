@@ -302,14 +302,14 @@ fn repeats() {
             // DenseNet: each iteration sees a larger input.
             (
                 "repeat 3 unrolled as d { branch concat { { identity; } { linear(4) as fc; } } }",
-                "d block 20;
-          >d.0 block 12; >>branch branch concat 12; >>>d.0.identity1 identity 8; >>>d.0.fc linear 4 =36;
-          >d.1 block 16; >>branch branch concat 16; >>>d.1.identity1 identity 12; >>>d.1.fc linear 4 =52;
-          >d.2 block 20; >>branch branch concat 20; >>>d.2.identity1 identity 16; >>>d.2.fc linear 4 =68",
+                "d repeat 3 unrolled 20;
+          >d.0 iteration 12; >>branch branch concat 12; >>>d.0.identity1 identity 8; >>>d.0.fc linear 4 =36;
+          >d.1 iteration 16; >>branch branch concat 16; >>>d.1.identity1 identity 12; >>>d.1.fc linear 4 =52;
+          >d.2 iteration 20; >>branch branch concat 20; >>>d.2.identity1 identity 16; >>>d.2.fc linear 4 =68",
             ),
             (
                 "repeat 2 unrolled { linear(4); }",
-                "repeat1 block 4; >repeat1.0 block 4; >>repeat1.0.linear1 linear 4 =36; >repeat1.1 block 4; >>repeat1.1.linear1 linear 4 =20",
+                "repeat1 repeat 2 unrolled 4; >repeat1.0 iteration 4; >>repeat1.0.linear1 linear 4 =36; >repeat1.1 iteration 4; >>repeat1.1.linear1 linear 4 =20",
             ),
         ],
     );
@@ -333,7 +333,7 @@ fn repeats() {
         ),
         (
             "block B { linear(8); } model M { input x [8]; repeat 2 unrolled as r { B; } }",
-            "r block 8; >r.0 block 8; >>r.0 block 8; >>>r.0.linear1 linear 8 =72; >r.1 block 8; >>r.1 block 8; >>>r.1.linear1 linear 8 =72",
+            "r repeat 2 unrolled 8; >r.0 iteration 8; >>r.0 block 8; >>>r.0.linear1 linear 8 =72; >r.1 iteration 8; >>r.1 block 8; >>>r.1.linear1 linear 8 =72",
         ),
     ]);
 }

@@ -165,7 +165,10 @@ impl<'a> Checker<'a> {
             }
         };
         if self.parameters > limits::PARAMETERS {
-            let title = format!("`{}` has {} parameters", net.name, thousands(self.parameters));
+            let title = match self.parameters {
+                u64::MAX => format!("`{}` has more parameters than can be counted", net.name),
+                parameters => format!("`{}` has {} parameters", net.name, thousands(parameters)),
+            };
             let label = format!("a model may have {}", thousands(limits::PARAMETERS));
             let mut problem = Diagnostic::new(Code::N0108, title, net.name_span, label);
             if let Some(Largest { name, head, parameters }) = &self.largest {

@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+
+use super::failure::Failure;
+use super::{Data, Defaults};
+use crate::data::Source;
+
+/// Options without a value have that of the spec.
+#[derive(Parser)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+Exit codes: 0 all went well; 1 the training failed, or a file does not hold what it should; 2 the command line is wrong, or a file
+cannot be read or written."
+)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Train the model and write its weights
+    Train(TrainArgs),
+    /// Evaluate weights on the records to train with and on those to test with
+    Eval(EvalArgs),
+    /// Print the model's layers: shapes, parameters, multiplications
+    Summary,
+}
+
+/// What training and evaluation share.
+#[derive(Args, Debug)]
+pub(super) struct Shared {
+    /// The data: cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits or safetensors:FILE. The name in the spec keeps the spec's
+    /// classes, mean and deviation
+    #[arg(long, value_name = "NAME[:PATH]")]
+    pub(super) data: Option<Source>,
+    /// Samples of a batch
+    #[arg(long, value_name = "N")]
+    pub(super) batch: Option<NonZeroUsize>,
+    /// Of every random choice
+    #[arg(long, value_name = "N")]
+    pub(super) seed: Option<u64>,
+    /// At most so many threads; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<NonZeroUsize>,
+    /// A safetensors file with the weights to begin with
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) weights: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+    /// Passes over the data
+    #[arg(long, value_name = "N")]
+    pub(super) epochs: Option<NonZeroU64>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
+    pub(super) lr: Option<f64>,
+    /// Where the weights are written
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EvalArgs {
+    #[command(flatten)]
+    pub(super) shared: Shared,
+}
+
+/// Reads a command line; the first word is the program's name.
+pub(super) fn parse(
+    model: &'static str,
+    defaults: &Defaults,
+    line: impl IntoIterator<Item = OsString>,
+) -> Result<Command, Failure> {
+    let matches = command(model, defaults).try_get_matches_from(line).map_err(Failure::Line)?;
+    Line::from_arg_matches(&matches).map(|line| line.command).map_err(Failure::Line)
+}
+
+/// The command line with the spec's values as its defaults, so that `--help` shows them.
+fn command(model: &'static str, defaults: &Defaults) -> clap::Command {
+    let file = format!("{}.safetensors", model.to_lowercase());
+    let fill = |id: &str, is_train: bool| match (id, &defaults.train) {
+        ("out", _) => Some(file.clone()),
+        // What a training of the same folder has written.
+        ("weights", _) if !is_train => Some(file.clone()),
+        ("data", Some(train)) => train.data.as_ref().map(source),
+        ("batch", Some(train)) => Some(train.batch.to_string()),
+        ("seed", Some(train)) => Some(train.seed.to_string()),
+        ("epochs", Some(train)) => Some(train.epochs.to_string()),
+        ("lr", Some(train)) => Some(train.optimizer.lr().to_string()),
+        _ => None,
+    };
+    Line::command().about(format!("{model}, from {}", defaults.origin)).mut_subcommands(|command| {
+        let is_train = command.get_name() == "train";
+        command.mut_args(|arg| match fill(arg.get_id().as_str(), is_train) {
+            Some(value) => arg.required(false).default_value(value),
+            None => arg,
+        })
+    })
+}
+
+/// The data set of a spec as `--data` would name it.
+fn source(data: &Data) -> String {
+    match data.file {
+        Some(file) => format!("{}:{file}", data.name),
+        None => data.name.to_owned(),
+    }
+}
+
+/// A learning rate: a number of 0 or more.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate >= 0.0 && f64::is_finite(rate) => Ok(rate),
+        _ => Err("a number of 0 or more is expected, as in `--lr 0.01`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Line::command().debug_assert();
+    }
+}

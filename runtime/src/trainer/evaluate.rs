@@ -1,0 +1,62 @@
+//! How good the weights are.
+
+use std::fmt;
+
+use super::failure::Failure;
+use super::task::{Part, Task};
+use super::{EvalMode, Loss};
+use crate::Workspace;
+use crate::network::{self, Network};
+
+/// The figures of an evaluation: the part of the records that are classified right, or where there are no classes the mean loss.
+pub(super) struct Scores {
+    name: &'static str,
+    train: f64,
+    test: f64,
+}
+
+impl fmt::Display for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scores { name, train, test } = self;
+        write!(f, "train {name} {train:.4}  test {name} {test:.4}")
+    }
+}
+
+impl<N: Network> Task<N> {
+    /// Evaluates every record, those to train with too.
+    pub(super) fn scores(&mut self) -> Result<Scores, Failure> {
+        let Task { model, workspace, dataset, train, .. } = self;
+        let mut score = |split| score(model, workspace, Part::of(split, train.loss), train.batch, train.eval_mode);
+        Ok(Scores {
+            name: if train.loss == Loss::Mse { "loss" } else { "accuracy" },
+            train: score(&dataset.train)?,
+            test: score(&dataset.test)?,
+        })
+    }
+}
+
+/// The mean score of some records, in the order of their files.
+fn score<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    part: Part<'_>,
+    batch: usize,
+    mode: EvalMode,
+) -> Result<f64, Failure> {
+    let records = part.split.records();
+    let mut sum = 0.0;
+    let mut scratch = Vec::new();
+    for first in (0..records).step_by(batch) {
+        let samples = batch.min(records - first);
+        let feed = |sample: usize, _: usize, to: &mut [f32]| part.split.feed(first + sample, to);
+        let mut each = |sample: usize, _: usize, output: &[f32]| {
+            scratch.resize(output.len(), 0.0);
+            sum += part.score(first + sample, output, &mut scratch);
+        };
+        match mode {
+            EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each),
+            EvalMode::BatchStatistics => network::forward_from(model, workspace, samples, &feed, &mut each)?,
+        }
+    }
+    Ok(sum / records as f64)
+}

@@ -1,0 +1,111 @@
+//! Epochs.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::TrainArgs;
+use super::failure::Failure;
+use super::progress::Progress;
+use super::task::{Part, Task};
+use crate::data::order;
+use crate::network::{self, Network, SaveOptions};
+
+/// Checks that the folder of the weights is there, before the work is done that would be lost.
+pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(Failure::Usage(format!("cannot write {}: it is a folder", path.display())));
+    }
+    if !folder.is_dir() {
+        return Err(Failure::Usage(format!("cannot write {}: there is no such folder", path.display())));
+    }
+    Ok(())
+}
+
+/// Trains, and writes the weights after each epoch.
+pub(super) fn fit<N: Network>(task: &mut Task<N>, args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let train = task.train;
+    let epochs = args.epochs.map_or(train.epochs, u64::from);
+    let mut optimizer = train.optimizer.begin(args.lr.unwrap_or(train.optimizer.lr()));
+    task.check_batches(&task.dataset.train, "to train with")?;
+    let metadata = metadata(task);
+    let metadata: Vec<(&str, &str)> = metadata.iter().map(|(key, text)| (*key, text.as_str())).collect();
+    let (records, tests) = (task.dataset.train.records(), task.dataset.test.records());
+    eprintln!(
+        "{}: {} parameters; {}: {records} records to train with, {tests} to test with",
+        N::NAME,
+        N::PARAMETERS,
+        task.source
+    );
+
+    let begin = Instant::now();
+    let width = epochs.to_string().len();
+    for epoch in 1..=epochs {
+        let order = if train.shuffle { order(train.seed, epoch, records) } else { (0..records).collect() };
+        let mut progress = Progress::new(format!("epoch {epoch:>width$} of {epochs}"), records.div_ceil(train.batch));
+        let loss = pass(task, &order, &mut *optimizer, &mut progress).map_err(|problem| {
+            let kept = match epoch {
+                1 => "no weights were written".to_owned(),
+                _ => format!("{} has the weights of epoch {}", args.out.display(), epoch - 1),
+            };
+            Failure::Failed(format!("in epoch {epoch}, {problem}; {kept}; a smaller `--lr` may help"))
+        })?;
+        progress.evaluating();
+        let scores = task.scores()?;
+        network::save_with(&task.model, &args.out, SaveOptions { metadata: &metadata, ..SaveOptions::default() })?;
+        progress.end();
+        writeln!(out, "epoch {epoch:>width$}  loss {loss:.4}  {scores}")?;
+    }
+    eprintln!("{epochs} epochs in {:.1} s; the weights are in {}", begin.elapsed().as_secs_f64(), args.out.display());
+    Ok(())
+}
+
+/// Takes a step on each batch of an order; gives the mean of their losses, or says where it went wrong.
+fn pass<N: Network>(
+    task: &mut Task<N>,
+    order: &[usize],
+    optimizer: &mut dyn crate::Optimizer,
+    progress: &mut Progress,
+) -> Result<f64, String> {
+    let Task { model, workspace, dataset, train, .. } = task;
+    let part = Part::of(&dataset.train, train.loss);
+    let steps = order.len().div_ceil(train.batch);
+    let mut sum = 0.0;
+    for (step, batch) in (1..).zip(order.chunks(train.batch)) {
+        let feed = |sample: usize, _: usize, to: &mut [f32]| part.split.feed(batch[sample], to);
+        let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| part.loss(batch[sample], output, derivative);
+        let loss = network::step_from(model, workspace, batch.len(), &feed, &loss, optimizer);
+        let problem = match loss {
+            Ok(loss) if !loss.is_finite() => format!("the loss is {loss}"),
+            // A loss is that before its step: of the last one, the weights tell.
+            Ok(_) if step == steps && !model.weights().params().iter().all(|param| param.is_finite()) => {
+                "a weight is not a finite number".to_owned()
+            }
+            Ok(loss) => {
+                sum += f64::from(loss);
+                progress.step(step, loss);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        return Err(format!("step {step} of {steps}, {problem}"));
+    }
+    Ok(sum / steps as f64)
+}
+
+/// What a file of weights says of the data: what must be done to an input before the model reads it.
+fn metadata<N>(task: &Task<N>) -> Vec<(&'static str, String)> {
+    let normalization = task.dataset.normalization();
+    // As JSON, in the fewest digits that give the same f32.
+    let list = |numbers: &[f32]| format!("{numbers:?}");
+    vec![
+        ("netspec.data", task.source.name().to_owned()),
+        ("netspec.classes", json!(task.dataset.classes).to_string()),
+        ("netspec.divisor", normalization.divisor.to_string()),
+        ("netspec.mean", list(&normalization.mean)),
+        ("netspec.std", list(&normalization.std)),
+    ]
+}

@@ -1,0 +1,90 @@
+//! The program around a model: what `netc build` makes, and `netc train` runs. (With the feature `trainer`.)
+//!
+//! Its whole `main` is a call of [`main`](fn@main) with what the spec says, and the command line changes that:
+//!
+//! ```text
+//! digits train --epochs 5
+//! digits eval --weights digits.safetensors
+//! net train --data cifar10:data/cifar-10-batches-bin --lr 0.005
+//! net summary
+//! ```
+//!
+//! # What is printed
+//!
+//! One line an epoch on the standard output:
+//!
+//! ```text
+//! epoch  12  loss 0.3278  train accuracy 0.8610  test accuracy 0.8405
+//! ```
+//!
+//! `loss` is the mean of the batches' mean losses, each before its step. The accuracies are those after the epoch: every record is
+//! evaluated once more, those to train with too, so that both figures are of the same weights. Evaluation is inference, with
+//! running statistics and without dropout; with `eval_mode batch_statistics` it is the forward pass of training, in batches of the
+//! training's size, in the order of the files, with dropout. With the loss `mse` there are no classes, and the two figures are
+//! mean losses, `train loss 0.0210  test loss 0.0234`.
+//!
+//! Everything else goes to the error output: on a terminal a bar for each epoch, else a line every ten seconds. The standard output
+//! is the same for the same spec, seed and data, whatever the number of threads.
+//!
+//! # Files
+//!
+//! The weights are written after every epoch, beside their place and then renamed: an interrupted run leaves those of the last whole
+//! epoch. The texts in the file say how the data was normalized: `netspec.data`, `netspec.classes`, `netspec.divisor`,
+//! `netspec.mean`, `netspec.std`, the lists in JSON; an input is `(element / divisor - mean) / std`.
+//!
+//! A run whose loss or weights are no longer finite numbers ends with an error and leaves the weights of the epoch before.
+//!
+//! # Exit codes
+//!
+//! 0: all went well. 1: the training failed, or a file does not hold what it should. 2: the command line is wrong, or a file cannot be
+//! read or written.
+
+mod args;
+mod defaults;
+mod evaluate;
+mod failure;
+mod fit;
+mod progress;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::Command;
+pub use defaults::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, Train};
+use failure::Failure;
+use task::Task;
+
+use crate::network::Network;
+
+/// Runs the command line of a program that trains the model `N`.
+pub fn main<N: Network>(defaults: &Defaults) -> ExitCode {
+    match run::<N>(defaults, std::env::args_os(), &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Runs a command line; `out` is the standard output.
+fn run<N: Network>(
+    defaults: &Defaults,
+    line: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match args::parse(N::NAME, defaults, line)? {
+        Command::Train(args) => {
+            fit::check_out(&args.out)?;
+            let mut task = Task::<N>::new(defaults, &args.shared)?;
+            fit::fit(&mut task, &args, out)
+        }
+        Command::Eval(args) => {
+            let mut task = Task::<N>::new(defaults, &args.shared)?;
+            let scores = task.scores()?;
+            Ok(writeln!(out, "{scores}")?)
+        }
+        Command::Summary => Ok(out.write_all(defaults.summary.as_bytes())?),
+    }
+}

@@ -35,8 +35,8 @@ pub struct Plan {
     pub tile: u64,
     /// Floats of one sample, in the batch's memory.
     pub batch: u64,
-    /// Where each use of a batch norm keeps its numbers of the batch: the first float, and strides of the loops around it.
-    pub states: HashMap<u32, (u64, Vec<(LayerId, u64)>)>,
+    /// Where each use of a batch norm keeps its numbers of the batch.
+    pub states: HashMap<u32, State>,
     /// Floats of those.
     pub state: u64,
     /// Floats of the largest gradient that a stage makes for each tile.
@@ -48,6 +48,9 @@ pub struct Plan {
     /// Every piece of memory, for `netc plan` and the verifier.
     pub blocks: Vec<Block>,
 }
+
+/// The first float of a batch norm's numbers, and strides of the loops around it.
+pub type State = (u64, Vec<(LayerId, u64)>);
 
 /// Where a slot lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -468,7 +471,7 @@ impl Planner {
     }
 
     /// Places for the numbers of each batch norm: mean, deviation, and three coefficients of its backward, for each iteration.
-    fn states(&self) -> (HashMap<u32, (u64, Vec<(LayerId, u64)>)>, u64) {
+    fn states(&self) -> (HashMap<u32, State>, u64) {
         let mut states = HashMap::new();
         let mut end = 0;
         for (call, site) in self.calls.iter().zip(&self.sites) {
@@ -571,15 +574,12 @@ fn over(kernel: &Kernel) -> &'static [usize] {
 fn lay_out(blocks: &mut [(usize, Block)], region: Region) -> u64 {
     let of_region: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
     // What must go first differs: large ones, long-lived ones, those that are both, or those that come first.
-    let orders: [fn(&Block) -> (std::cmp::Reverse<u64>, usize); 4] = [
-        |block| (std::cmp::Reverse(block.len), block.live.0),
-        |block| (std::cmp::Reverse((block.live.1 - block.live.0) as u64), block.live.0),
-        |block| (std::cmp::Reverse(block.len * (block.live.1 - block.live.0 + 1) as u64), block.live.0),
-        |block| (std::cmp::Reverse(0), block.live.0),
-    ];
-    let layouts = orders.iter().map(|order| {
+    let duration = |block: &Block| (block.live.1 - block.live.0) as u64;
+    let weights: [&dyn Fn(&Block) -> u64; 4] =
+        [&|block| block.len, &duration, &|block| block.len * (duration(block) + 1), &|_| 0];
+    let layouts = weights.iter().map(|weight| {
         let mut indices = of_region.clone();
-        indices.sort_by_key(|&index| order(&blocks[index].1));
+        indices.sort_by_key(|&index| (std::cmp::Reverse(weight(&blocks[index].1)), blocks[index].1.live.0));
         improved(blocks, indices)
     });
     let Some((total, offsets)) = layouts.min_by_key(|(total, _)| *total) else {

@@ -51,9 +51,14 @@ impl Field {
         Some(Field { sizes, jumps, whole: self.whole.clone() })
     }
 
+    /// Whether it is the whole input, as of a layer that looks at all of it.
+    pub fn is_whole(&self) -> bool {
+        self.jumps.is_none() && self.sizes == self.whole
+    }
+
     /// How much a loop's body adds each time, from its first input and output; None when it does not add the same each time.
     pub fn growth(&self, after: &Field) -> Option<Vec<u64>> {
-        (self.jumps.is_some() && self.jumps == after.jumps)
+        (self.jumps == after.jumps)
             .then(|| self.sizes.iter().zip(&after.sizes).map(|(before, after)| after.saturating_sub(*before)).collect())
     }
 

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// This version of netspec has the method, by its name, but not what it does.
-    NotBuilt(&'static str),
     /// Flat data is not a whole number of samples.
     PartSample {
         /// How many values there are.
@@ -124,9 +122,6 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NotBuilt(method) => {
-                write!(f, "`{method}` is not built yet: this version of netspec proves a model, and does not run it")
-            }
             Error::PartSample { values, per_sample } => {
                 let whole = values / per_sample;
                 let rest = values % per_sample;
@@ -209,7 +204,6 @@ mod tests {
             Error::Target { sample: 0, problem: "it is negative".to_owned() },
             "the target of sample 0: it is negative",
         );
-        assert!(Error::NotBuilt("infer").to_string().starts_with("`infer` is not built yet"));
     }
 
     #[test]

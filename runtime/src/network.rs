@@ -248,7 +248,11 @@ pub fn infer_from<N: Network>(
 }
 
 /// The outputs as in training: normalised by the batch, with dropout. Running statistics stay as they are, and so does what dropout
-/// draws in later steps.
+/// draws in later steps. For models whose spec says `eval_mode batch_statistics`.
+///
+/// # Panics
+///
+/// When the spec does not say so.
 ///
 /// # Errors
 ///
@@ -260,6 +264,7 @@ pub fn forward_from<N: Network>(
     feed: &Feed<'_>,
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
+    assert!(!N::FORWARD_OUTPUTS.is_empty(), "the spec of `{}` does not say `eval_mode batch_statistics`", N::NAME);
     if samples == 0 {
         return Ok(());
     }

@@ -365,14 +365,10 @@ impl Run<'_> {
     fn fold(&mut self, fold: Fold, count: usize) {
         let of_tiles: &[f32] = self.tile_gradients;
         let stride = self.plan.gradients;
-        let gradients = Chunks::new(self.gradients);
-        pool::run(self.threads, fold.len.div_ceil(FOLD_BLOCK), &|_, block| {
-            let begin = block * FOLD_BLOCK;
-            let len = FOLD_BLOCK.min(fold.len - begin);
-            // SAFETY: each block is one task's.
-            let to = unsafe { gradients.chunk(fold.to + begin, len) };
+        let of_model = &mut self.gradients[fold.to..][..fold.len];
+        blocks(self.threads, of_model, FOLD_BLOCK, &|block, to| {
             for tile in 0..count {
-                let from = &of_tiles[tile * stride + fold.from + begin..][..len];
+                let from = &of_tiles[tile * stride + fold.from + block * FOLD_BLOCK..][..to.len()];
                 to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
             }
         });

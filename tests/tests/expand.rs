@@ -15,12 +15,12 @@ fn golden(name: &str, spec: &str, params: &[(&str, i64)], origin: &str) {
     let outcome = compile(Main::File(spec.to_owned()), &options, &mut |path| {
         fs::read(root.join(path)).map_err(|error| error.to_string())
     });
-    let checked = outcome.checked.as_ref().unwrap();
+    let checked = outcome.checked.as_ref().expect("a right spec");
     let naming = Naming { visibility: "pub", name: &checked.net.name, origin };
     let text = emit::program(checked, &outcome.sources, naming);
     let path = root.join("tests/golden").join(name);
     if std::env::var_os("NETSPEC_BLESS").is_some() {
-        fs::write(&path, &text).unwrap();
+        fs::write(&path, &text).expect("a golden can be written");
     }
     let wanted = fs::read_to_string(&path).unwrap_or_default();
     let differs = text.lines().zip(wanted.lines()).position(|(found, wanted)| found != wanted);

@@ -85,7 +85,7 @@ fn no_two_values_share_memory_while_both_live_and_little_is_wasted() {
         let body = statements(&mut dice, 3);
         let text = format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}");
         let outcome = compiled(&text);
-        let checked = outcome.checked.as_ref().unwrap();
+        let checked = outcome.checked.as_ref().expect("a right spec");
         for kind in KINDS {
             let plan = planned(checked, kind).plan;
             assert_eq!(plan::verify(&plan), Ok(()), "{kind:?} of {text}");
@@ -104,7 +104,7 @@ fn a_repeat_of_a_thousand_is_as_much_text_as_one_of_ten() {
         let page = format!("model M {{ input x [8, 8, 8]; repeat {count} as r {{ {body} }} flatten; linear(4); }}");
         let outcome = compiled(&page);
         let naming = Naming { visibility: "pub", name: "M", origin: "test.netspec" };
-        let text = emit::program(outcome.checked.as_ref().unwrap(), &outcome.sources, naming);
+        let text = emit::program(outcome.checked.as_ref().expect("a right spec"), &outcome.sources, naming);
         text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
     };
     assert_eq!(text(10), text(1_000));

@@ -2,8 +2,9 @@
 
 use super::{Checker, FirstUse, Inside, Node, Value};
 use crate::diag::{Code, Diagnostic, Frame};
-use crate::net::{LayerId, NetLayer, SharedId};
+use crate::net::{LayerId, LayerKind, NetLayer, SharedId, ValueId};
 use crate::ops::{self, Args, Shape, Weight, given, sizes};
+use crate::receptive::Field;
 use crate::source::Span;
 
 impl<'a> Checker<'a> {
@@ -109,16 +110,41 @@ impl<'a> Checker<'a> {
             *value = Value::blamed(None, layer.call);
             return Node { bodies: vec![nodes], ..self.node(id, value, &[before]) };
         }
-        // Rows show the last iteration; each one before it adds the same to the field.
-        let mut field = after.field.clone();
+        let mut field = None;
         if let (Some(first), Some(last)) = (&before.field, &after.field) {
-            field = first.growth(last).map(|growth| {
-                grow(&mut nodes, &growth, count - 1);
-                last.grown(&growth, count - 1)
-            });
+            // Rows show the last iteration. Each one before it adds the same to the field, unless it sees all of the input, or
+            // reads what is no part of the loop.
+            let later = count - 1;
+            let grown = |field: &Field| match first.growth(last) {
+                _ if later == 0 => Some(field.clone()),
+                _ if self.reads_from_before(id, body) => None,
+                _ if last.is_whole() => Some(last.clone()),
+                growth => growth.map(|growth| field.grown(&growth, later)),
+            };
+            each_field(&mut nodes, &grown);
+            field = after.field.as_ref().and_then(grown);
         }
         *value = Value { field, made_at: layer.call, ..after };
         Node { bodies: vec![nodes], ..self.node(id, value, &[before]) }
+    }
+
+    /// Whether a body names a value from before the container that it is in. Layers are numbered as they are written.
+    fn reads_from_before(&self, container: LayerId, body: &[LayerId]) -> bool {
+        let is_from_before = |value: &ValueId| match value {
+            ValueId::Input(_) => true,
+            ValueId::Layer(id) => *id < container,
+        };
+        body.iter().any(|&id| match &self.net.layer(id).kind {
+            LayerKind::From(value) => is_from_before(value),
+            LayerKind::Op(op) => op.values.iter().flatten().any(is_from_before),
+            LayerKind::Skip { body, project } => {
+                std::iter::once(body).chain(project).any(|body| self.reads_from_before(container, body))
+            }
+            LayerKind::Branch { arms, .. } => arms.iter().any(|arm| self.reads_from_before(container, arm)),
+            LayerKind::Repeat { body, .. } | LayerKind::Group { body, .. } => self.reads_from_before(container, body),
+            // It sees no value of the scope around it.
+            LayerKind::Shared(_) | LayerKind::Missing => false,
+        })
     }
 
     /// A block use or an iteration of an unrolled repeat; without words it is the unrolled repeat itself.
@@ -182,13 +208,11 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Adds what the earlier iterations of a loop see to the fields of its body.
-fn grow(nodes: &mut [Node], growth: &[u64], times: u64) {
+/// Puts `of` each field in its place.
+fn each_field(nodes: &mut [Node], of: &impl Fn(&Field) -> Option<Field>) {
     for node in nodes {
-        if let Some(field) = &mut node.field {
-            *field = field.grown(growth, times);
-        }
-        node.bodies.iter_mut().for_each(|body| grow(body, growth, times));
+        node.field = node.field.as_ref().and_then(of);
+        node.bodies.iter_mut().for_each(|body| each_field(body, of));
     }
 }
 

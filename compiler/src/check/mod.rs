@@ -8,7 +8,7 @@ mod containers;
 mod train;
 mod warnings;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::diag::{Code, Diagnostic, Findings, Frame, Severity};
 use crate::fixes::Fixes;
@@ -59,6 +59,7 @@ pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Che
         fixes: Fixes { sources },
         findings,
         values: HashMap::new(),
+        named: named(&net),
         shared: HashMap::new(),
         inside: Vec::new(),
         trace: Vec::new(),
@@ -120,6 +121,8 @@ struct Checker<'a> {
     fixes: Fixes<'a>,
     findings: &'a mut Findings,
     values: HashMap<ValueId, Value>,
+    /// Values that are read by name.
+    named: HashSet<ValueId>,
     shared: HashMap<SharedId, FirstUse>,
     inside: Vec<Inside>,
     /// Parts of the net around the layer being checked, outermost first.
@@ -145,11 +148,10 @@ impl<'a> Checker<'a> {
 
     fn model(&mut self) -> (Vec<Node>, Vec<Value>) {
         for (index, input) in self.net.inputs.iter().enumerate() {
-            if let Some(shape) = &input.shape {
-                self.check_elements(shape, input.span, &format!("the input `{}`", input.name));
-            }
-            let field = input.shape.as_deref().and_then(Field::of_input);
-            let value = Value { shape: input.shape.clone(), flat_of: None, made_at: input.span, field };
+            let name = format!("the input `{}`", input.name);
+            let shape = input.shape.clone().filter(|shape| self.check_elements(shape, input.span, &name));
+            let field = shape.as_deref().and_then(Field::of_input);
+            let value = Value { shape, flat_of: None, made_at: input.span, field };
             self.values.insert(ValueId::Input(index as u32), value);
         }
         let unknown = Value::blamed(None, self.net.name_span);
@@ -184,7 +186,7 @@ impl<'a> Checker<'a> {
         }
         self.depth += 1;
         let mut nodes = Vec::with_capacity(body.len());
-        let mut before: Option<&'a NetLayer> = None;
+        let mut before: Option<LayerId> = None;
         for &id in body {
             self.nodes += 1;
             if self.nodes > limits::STATEMENTS {
@@ -199,14 +201,14 @@ impl<'a> Checker<'a> {
             }
             let layer = self.net.layer(id);
             if let Some(before) = before {
-                self.warn_of_neighbours(before, layer);
+                self.warn_of_neighbours(before, id, &value);
             }
             let mut node = self.layer(id, layer, &mut value);
             node.field.clone_from(&value.field);
             self.check_asserted(layer, &mut value);
             self.values.insert(ValueId::Layer(id), value.clone());
             nodes.push(node);
-            before = Some(layer);
+            before = Some(id);
         }
         self.depth -= 1;
         (nodes, value)
@@ -394,6 +396,16 @@ impl<'a> Checker<'a> {
             *value = Value::blamed(None, value.made_at);
         }
     }
+}
+
+/// The values of a net that are read by name.
+fn named(net: &Net) -> HashSet<ValueId> {
+    let of_layer = |layer: &NetLayer| match &layer.kind {
+        LayerKind::From(value) => vec![*value],
+        LayerKind::Op(op) => op.values.iter().flatten().copied().collect(),
+        _ => Vec::new(),
+    };
+    net.layers.iter().flat_map(of_layer).chain(net.outputs.iter().map(|output| output.value)).collect()
 }
 
 /// What a layer on these values sees at most.

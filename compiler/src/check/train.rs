@@ -2,7 +2,7 @@
 
 use super::{Checker, Node, Value};
 use crate::diag::{Code, Diagnostic};
-use crate::net::{LayerId, LayerKind, NetLayer, Settings};
+use crate::net::{LayerId, LayerKind, NetLayer, Output, Settings, ValueId};
 use crate::ops::datasets::{DATASETS, Dataset};
 use crate::ops::{self, Choice, Shape, given, losses, plural, sizes};
 
@@ -41,7 +41,7 @@ impl Checker<'_> {
             return;
         }
         if loss.decl.name == "cross_entropy"
-            && let Some(last) = self.last_op(&self.net.body)
+            && let Some(last) = self.last_op()
         {
             let layer = self.net.layer(last);
             let title = format!("`{}` before `cross_entropy`, which takes a log_softmax itself", layer.name);
@@ -55,14 +55,19 @@ impl Checker<'_> {
         }
     }
 
-    /// The last layer of a body, when it is a `log_softmax` and no output is named instead.
-    fn last_op(&self, body: &[LayerId]) -> Option<LayerId> {
-        let last = *body.last().filter(|_| self.net.outputs.is_empty())?;
-        match &self.net.layer(last).kind {
-            LayerKind::Op(op) if op.layer.decl().name == "log_softmax" => Some(last),
-            LayerKind::Group { body, .. } => self.last_op(body),
+    /// The layer that makes the output, when it is a `log_softmax`.
+    fn last_op(&self) -> Option<LayerId> {
+        let mut last = match self.net.outputs.as_slice() {
+            [Output { value: ValueId::Layer(id), .. }] => Some(*id),
+            [] => self.net.body.last().copied(),
             _ => None,
+        };
+        while let Some(LayerKind::Group { body, .. }) = last.map(|id| &self.net.layer(id).kind) {
+            last = body.last().copied();
         }
+        last.filter(
+            |&id| matches!(&self.net.layer(id).kind, LayerKind::Op(op) if op.layer.decl().name == "log_softmax"),
+        )
     }
 
     /// A batch of one sample has one value a channel where a layer that normalises over the batch reads no map: PyTorch's
@@ -129,6 +134,13 @@ impl Checker<'_> {
             Some(_) => None,
             None => dataset.classes.map(<[_]>::len),
         };
+        if dataset.classes.is_some() && !losses::takes_label(loss.decl) {
+            let title = format!("`{name}` has labels, but `{}` takes a target of the output's shape", loss.decl.name);
+            let problem = Diagnostic::new(Code::N0503, title, data.span, "one label a record")
+                .label(loss.span, "the loss")
+                .note("`cross_entropy` and `nll` take labels");
+            self.report(problem);
+        }
         if let (Some(classes), [outputs]) = (classes, output_shape)
             && losses::takes_label(loss.decl)
             && classes as u64 != *outputs

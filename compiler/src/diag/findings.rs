@@ -61,11 +61,13 @@ impl Findings {
 
     /// All that is told, in the order of the text.
     pub fn told(mut self) -> Vec<Diagnostic> {
-        // Something never used beside an unknown name is likely what that name means.
+        // Something never used beside an unknown name is likely what that name means, or is in what could not be read.
         let codes: BTreeSet<Code> = self.told.iter().map(|finding| finding.code).collect();
+        let none_of = |hiding: &[Code]| hiding.iter().all(|code| !codes.contains(code));
         self.told.retain(|finding| match finding.code {
-            Code::N0901 | Code::N0904 => !codes.contains(&Code::N0205),
-            Code::N0902 | Code::N0903 => !codes.contains(&Code::N0201),
+            Code::N0901 => none_of(&[Code::N0204, Code::N0205]),
+            Code::N0904 => none_of(&[Code::N0205, Code::N0213]),
+            Code::N0902 | Code::N0903 => none_of(&[Code::N0201]),
             _ => true,
         });
         self.told.sort_by_key(|finding| (finding.primary(), finding.code));

@@ -112,7 +112,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Notes that the parameters in an expression are read, when it is of no use otherwise.
-    pub(super) fn touch(&mut self, expr: &Expr, ints: &HashMap<&'a str, (i64, Span)>) {
+    pub(super) fn touch(&mut self, expr: &Expr, ints: &HashMap<&'a str, (Option<i64>, Span)>) {
         match &expr.kind {
             ExprKind::Word(word) => {
                 if let Some((_, declared)) = ints.get(word.as_str()) {
@@ -239,14 +239,10 @@ impl<'a> Resolver<'a> {
     /// A number: a float, or integer arithmetic.
     fn number(&mut self, wanted: &Wanted<'_>, range: &NumberRange, expr: &Expr, scope: &mut Scope<'a>) -> Option<f64> {
         self.count_argument(expr.span)?;
-        let number = match &expr.kind {
-            ExprKind::Float(number) => *number,
-            ExprKind::Negative(inner) if matches!(inner.kind, ExprKind::Float(_)) => match inner.kind {
-                ExprKind::Float(number) => -number,
-                _ => 0.0,
-            },
-            kind if is_arithmetic(kind) => self.int(expr, scope)?.value as f64,
-            _ => {
+        let number = match float(expr) {
+            Some(number) => number,
+            None if is_arithmetic(&expr.kind) => self.int(expr, scope)?.value as f64,
+            None => {
                 self.wrong_kind(wanted, expr, "a number");
                 return None;
             }
@@ -304,7 +300,7 @@ impl<'a> Resolver<'a> {
     fn initialiser(&mut self, wanted: &Wanted<'_>, expr: &'a Expr, scope: &mut Scope<'a>) -> Option<Choice> {
         let is_number = match &expr.kind {
             ExprKind::Word(word) => scope.ints.contains_key(word.as_str()),
-            kind => is_arithmetic(kind) || matches!(kind, ExprKind::Float(_)),
+            kind => is_arithmetic(kind) || float(expr).is_some(),
         };
         if is_number {
             let number = self.number(wanted, &NumberRange::ANY, expr, scope)?;
@@ -339,7 +335,7 @@ impl<'a> Resolver<'a> {
             ExprKind::Call(call) => (call.name.clone(), &call.args),
             _ => {
                 let title = format!("{} names no {noun}", described(expr));
-                self.report(Diagnostic::new(Code::N0204, title, expr.span, format!("the name of a {noun} is wanted")));
+                self.report(Diagnostic::new(Code::N0204, title, expr.span, format!("wanted: the name of the {noun}")));
                 return (None, false);
             }
         };
@@ -366,6 +362,15 @@ pub(super) fn unpacked(args: &[Arg]) -> impl Iterator<Item = &Expr> {
     };
     let by_position = exprs.iter().filter(|arg| arg.name.is_none()).map(|arg| &arg.value);
     list.into_iter().flatten().chain(by_position.filter(move |_| list.is_none()))
+}
+
+/// The number of a literal that is no integer.
+fn float(expr: &Expr) -> Option<f64> {
+    match &expr.kind {
+        ExprKind::Float(number) => Some(*number),
+        ExprKind::Negative(inner) => float(inner).map(|number| -number),
+        _ => None,
+    }
 }
 
 /// Whether an expression can have an integer value.

@@ -71,6 +71,7 @@ impl<'a> Resolver<'a> {
             ExprKind::Word(word) => match scope.ints.get(word.as_str()) {
                 Some(&(value, declared)) => {
                     self.used_params.insert(declared);
+                    let value = value?;
                     if !used.iter().any(|(name, _)| name == word) {
                         used.push((word.clone(), value));
                     }

@@ -71,7 +71,7 @@ struct Resolver<'a> {
     /// Places of the parameters' names that some expression reads.
     used_params: HashSet<Span>,
     /// The model's parameters, which its train section can read too.
-    model_ints: HashMap<&'a str, (i64, Span)>,
+    model_ints: HashMap<&'a str, (Option<i64>, Span)>,
     /// The block uses and repeats around what is being resolved, outermost first.
     trace: Vec<Frame>,
     /// Bodies inside each other, with block and shared uses written out.
@@ -85,8 +85,8 @@ struct Resolver<'a> {
 
 /// What an expression and a statement can see: one instance of the model or of a block.
 struct Scope<'a> {
-    /// Integer parameters: value, and where the name is declared.
-    ints: HashMap<&'a str, (i64, Span)>,
+    /// Integer parameters: the value, None when it was reported, and where the name is declared.
+    ints: HashMap<&'a str, (Option<i64>, Span)>,
     /// Shared instances declared directly in it.
     shared: Vec<SharedState<'a>>,
     /// Named values.
@@ -169,9 +169,8 @@ impl<'a> Resolver<'a> {
             Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         self.model_params(model, options, &mut scope);
         let mut level = Level::new(String::new(), 1);
-        for input in &model.inputs {
-            self.input(input, &mut scope, &mut level);
-        }
+        let inputs: Vec<&ast::Ident> =
+            model.inputs.iter().filter_map(|input| self.input(input, &mut scope, &mut level)).collect();
         let could_read_all = !model.body.statements.iter().any(|it| matches!(it.kind, StatementKind::Missing));
         if model.inputs.is_empty() && could_read_all {
             let title = format!("`{}` has no input", model.name.text);
@@ -200,10 +199,10 @@ impl<'a> Resolver<'a> {
                 self.net.outputs.push(Output { name: output.text.clone(), value, span: output.span });
             }
         }
-        for (index, input) in model.inputs.iter().enumerate() {
+        for (index, name) in inputs.into_iter().enumerate() {
             if !scope.values.input_is_used(index as u32) && !self.over_limit {
-                let title = format!("the input `{}` is not used", input.name.text);
-                self.report(Diagnostic::new(Code::N0904, title, input.name.span, "no layer reads it"));
+                let title = format!("the input `{}` is not used", name.text);
+                self.report(Diagnostic::new(Code::N0904, title, name.span, "no layer reads it"));
             }
         }
         self.report_unused_shared(&scope);
@@ -231,10 +230,8 @@ impl<'a> Resolver<'a> {
                     None
                 }
             };
-            // A parameter that has no value is 1 in what follows, so that its uses are not blamed too.
-            let value = value.unwrap_or(1);
             scope.ints.insert(&name.text, (value, name.span));
-            self.net.params.push((name.text.clone(), value));
+            self.net.params.extend(value.map(|value| (name.text.clone(), value)));
         }
         for (given, _) in &options.params {
             if !scope.ints.contains_key(given.as_str()) {
@@ -251,27 +248,32 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn input(&mut self, input: &'a ast::Input, scope: &mut Scope<'a>, level: &mut Level) {
-        let ast::ExprKind::List(sizes) = &input.shape.kind else {
-            let title = format!("the shape of `{}` is not a list", input.name.text);
-            self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write sizes in `[ ]`: `[3, 32, 32]`"));
-            return;
+    /// Adds an input to the net, and gives its name, unless that is taken.
+    fn input(&mut self, input: &'a ast::Input, scope: &mut Scope<'a>, level: &mut Level) -> Option<&'a ast::Ident> {
+        let ast::Input { name, shape } = input;
+        let sizes = match &shape.kind {
+            ast::ExprKind::List(sizes) if sizes.is_empty() => {
+                let title = format!("the input `{}` has no sizes", name.text);
+                self.report(Diagnostic::new(Code::N0204, title, shape.span, "write at least one size"));
+                None
+            }
+            ast::ExprKind::List(sizes) => self.sizes(sizes, shape.span, scope),
+            _ => {
+                let title = format!("the shape of `{}` is not a list", name.text);
+                self.report(Diagnostic::new(Code::N0204, title, shape.span, "write sizes in `[ ]`: `[3, 32, 32]`"));
+                None
+            }
         };
-        let mut shape = self.sizes(sizes, input.shape.span, scope);
-        if shape.as_ref().is_some_and(Vec::is_empty) {
-            let title = format!("the input `{}` has no sizes", input.name.text);
-            self.report(Diagnostic::new(Code::N0204, title, input.shape.span, "write at least one size"));
-            shape = None;
-        }
-        let shape = shape.map(|sizes| sizes.iter().map(|size| size.value.unsigned_abs()).collect());
-        if let Err(first) = level.take(&input.name) {
-            let problem = twice(&input.name, first, "name");
+        if let Err(first) = level.take(name) {
+            let problem = twice(name, first, "name");
             self.report(problem);
-            return;
+            return None;
         }
         let id = ValueId::Input(self.net.inputs.len() as u32);
-        self.net.inputs.push(Input { name: input.name.text.clone(), shape, span: input.shape.span });
-        scope.values.name(&input.name, id);
+        let sizes = sizes.map(|sizes| sizes.iter().map(|size| size.value.unsigned_abs()).collect());
+        self.net.inputs.push(Input { name: name.text.clone(), shape: sizes, span: shape.span });
+        scope.values.name(name, id);
+        Some(name)
     }
 
     fn declare_shared(&mut self, shared: &'a [ast::Shared], scope: &mut Scope<'a>, level: &mut Level) {
@@ -792,7 +794,8 @@ impl<'a> Resolver<'a> {
         let shown: Vec<String> = block
             .params
             .iter()
-            .map(|param| format!("{} = {}", param.name.text, ints[param.name.text.as_str()].0))
+            .map(|param| param.name.text.as_str())
+            .filter_map(|name| Some(format!("{name} = {}", ints.get(name)?.0?)))
             .collect();
         let shown = if shown.is_empty() { String::new() } else { format!("({})", shown.join(", ")) };
         let trace = format!("in `{name}{shown}`");
@@ -816,7 +819,7 @@ impl<'a> Resolver<'a> {
         block: &'a ast::Block,
         call: &'a ast::Call,
         scope: &mut Scope<'a>,
-    ) -> Option<HashMap<&'a str, (i64, Span)>> {
+    ) -> Option<HashMap<&'a str, (Option<i64>, Span)>> {
         let name = &block.name.text;
         let mut given: HashMap<&str, (i64, Span)> = HashMap::new();
         let mut complete = true;
@@ -876,7 +879,7 @@ impl<'a> Resolver<'a> {
             };
             match value {
                 Some(value) => {
-                    inner.ints.insert(param_name, (value, param.name.span));
+                    inner.ints.insert(param_name, (Some(value), param.name.span));
                 }
                 None => complete = false,
             }

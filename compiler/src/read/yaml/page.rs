@@ -135,7 +135,7 @@ impl Page<'_> {
         params
     }
 
-    /// `{ n: 32, k }` or `[n, { k: 3 }]`. One whose default cannot be read is left out.
+    /// `{ n: 32, k }` or `[n, { k: 3 }]`. One whose default cannot be read has a value all the same.
     fn params_in(&mut self, node: &Node) -> Vec<Param> {
         match &node.kind {
             Kind::List(items) => items
@@ -152,7 +152,9 @@ impl Page<'_> {
             _ => self.named(node, "`params`", |page, name, value| {
                 let default = match value.kind {
                     Kind::Empty => None,
-                    _ => Some(page.expr(value, &name.text)?),
+                    _ => {
+                        Some(page.expr(value, &name.text).unwrap_or(Expr { kind: ExprKind::Missing, span: value.span }))
+                    }
                 };
                 Some(Param { name, default })
             }),

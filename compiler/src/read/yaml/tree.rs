@@ -8,6 +8,7 @@ use serde_yaml::Spanned;
 use serde_yaml::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
 
 use super::Page;
+use super::page::is_name;
 use super::survey::{Survey, foreign};
 use crate::diag::{Code, Diagnostic};
 use crate::limits;
@@ -307,7 +308,7 @@ fn cut_call(span: Span, page: &Page<'_>) -> Diagnostic {
                 format!("[{}]", &inner[1..]),
             )
         }
-        (Some((name, _)), _) => Diagnostic::new(
+        (Some((name, _)), _) if is_name(name.trim()) => Diagnostic::new(
             Code::N0112,
             format!("several arguments of `{}` are a mapping in YAML", name.trim()),
             span,

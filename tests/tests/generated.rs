@@ -1,0 +1,275 @@
+//! What the macro generates, run: against the f64 interpreter, against PyTorch, and against itself with other threads and batches.
+
+use netspec::network::{self, Network};
+use netspec::{CrossEntropy, Loss, Optimizer, Sgd, Workspace};
+use netspec_compiler::check::Checked;
+use netspec_compiler::fuse::{PlanKind, fuse};
+use netspec_compiler::interpret::{Batch, Draw, Samples, Trace, pack, run};
+use netspec_compiler::ir::Program;
+use netspec_compiler::lower::lower;
+use netspec_tests::parity::{Case, cases};
+use netspec_tests::reference::{Numbers, compile_file, cross_entropy, relative_l2, training};
+
+/// Every spec of `specs/`, narrower where it has parameters: the interpreter is a naive one.
+mod specs {
+    macro_rules! models {
+        ($($module:ident: $name:ident = $path:literal $(, $param:ident = $value:literal)*;)*) => {$(
+            // The book keeps the bias before its batch norms.
+            #[allow(deprecated)]
+            pub(crate) mod $module {
+                netspec::netspec!(pub $name = $path $(, $param = $value)*);
+            }
+        )*};
+    }
+    models! {
+        digits: Digits = "../specs/digits.yaml";
+        fully_connected: FullyConnected = "../specs/fully_connected.yaml";
+        first_model: FirstModel = "../specs/first_model.netspec";
+        net: Net = "../specs/net.yaml";
+        net_5x5: Net5x5 = "../specs/net_5x5.yaml";
+        net_1x3: Net1x3 = "../specs/net_1x3.netspec";
+        width: Width = "../specs/width.yaml", n_chans1 = 8;
+        dropout: Dropout = "../specs/dropout.yaml", n_chans1 = 8;
+        batch_norm: BatchNorm = "../specs/batch_norm.yaml", n_chans1 = 4;
+        depth: Depth = "../specs/depth.netspec", n_chans1 = 8;
+        res: Res = "../specs/res.yaml", n_chans1 = 8;
+        res_deep: ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3;
+        res_deep_tied: ResDeepTied = "../specs/res_deep_tied.yaml", n_chans1 = 4, n_blocks = 3;
+        lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
+    }
+}
+
+/// What was measured of f32 against f64 in sums of a few thousand products, with room: a wrong term is off by far more.
+const OUTPUTS: f64 = 1e-5;
+const GRADIENTS: f64 = 1e-4;
+
+fn narrow(numbers: &[f64]) -> Vec<f32> {
+    numbers.iter().map(|&number| number as f32).collect()
+}
+
+fn wide(numbers: &[f32]) -> Vec<f64> {
+    numbers.iter().map(|&number| f64::from(number)).collect()
+}
+
+/// A feed of inputs `[input][sample][element]`.
+fn feed(inputs: &[Samples]) -> impl Fn(usize, usize, &mut [f32]) + Sync + '_ {
+    |sample, input, to| to.iter_mut().zip(&inputs[input][sample]).for_each(|(to, &from)| *to = from as f32)
+}
+
+/// Leaves the parameters as they are.
+struct Still;
+
+impl Optimizer for Still {
+    fn update(&mut self, _: &mut [f32], _: &[f32]) {}
+}
+
+/// The draw of the first step of a workspace, as the generated code keys it.
+fn keeps(p: f64) -> impl Fn(Draw) -> bool {
+    move |draw| {
+        let key = (u64::from(draw.of) << 32) + draw.iteration;
+        let bits = netspec::random::bits(&[0, 0, key, draw.sample as u64, draw.unit as u64]);
+        f64::from(netspec::random::unit(bits)) >= p
+    }
+}
+
+/// One model, generated and as a program, on the same weights and inputs.
+struct Pair<N> {
+    checked: Checked,
+    model: N,
+    params: Vec<f64>,
+    statistics: Vec<f64>,
+    inputs: Vec<Samples>,
+    labels: Vec<usize>,
+}
+
+impl<N: Network> Pair<N> {
+    fn new(spec: &str, params: &[(&str, i64)], samples: usize, seed: u64) -> Pair<N> {
+        let checked = compile_file(spec, params);
+        let mut numbers = Numbers(seed);
+        let (params, statistics) = numbers.weights(&lower(&checked));
+        let (params, statistics) = (wide(&narrow(&params)), wide(&narrow(&statistics)));
+        let inputs: Vec<Samples> = numbers.inputs(&checked, samples);
+        let inputs = inputs.iter().map(|input| input.iter().map(|sample| wide(&narrow(sample))).collect()).collect();
+        let classes = checked.outputs[0][0] as usize;
+        let labels = (0..samples).map(|sample| (sample * 7 + seed as usize) % classes).collect();
+        let mut model: N = network::new(seed);
+        model.weights_mut().params_mut().copy_from_slice(&narrow(&params));
+        model.weights_mut().statistics_mut().copy_from_slice(&narrow(&statistics));
+        Pair { checked, model, params, statistics, inputs, labels }
+    }
+
+    fn trace(&self, program: &Program, params: &[f64], statistics: &mut [f64], p: f64) -> Trace {
+        let loss = |sample: usize, y: &[f64]| match self.checked.net.train.as_ref().map(|train| train.loss.decl.name) {
+            Some("nll") => (-y[self.labels[sample]], one_hot(y.len(), self.labels[sample])),
+            _ => cross_entropy(y, self.labels[sample]),
+        };
+        run(program, params, statistics, &Batch { inputs: &self.inputs, loss: &loss, keeps: &keeps(p) })
+    }
+
+    fn samples(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The loss, the gradient, and the running statistics behind a step.
+    fn stepped(&self, workspace: &mut Workspace) -> (f32, Vec<f32>, Vec<f32>) {
+        let nll = self.checked.net.train.as_ref().is_some_and(|train| train.loss.decl.name == "nll");
+        let loss = |sample: usize, y: &[f32], derivative: &mut [f32]| match nll {
+            true => Loss::<[f32; 1]>::loss(&netspec::Nll, y, &self.labels[sample], derivative),
+            false => Loss::<[f32; 1]>::loss(&CrossEntropy, y, &self.labels[sample], derivative),
+        };
+        let mut model = self.model.clone();
+        let mean = network::step_from(&mut model, workspace, self.samples(), &feed(&self.inputs), &loss, &mut Still);
+        let mean = mean.expect("a batch of enough samples");
+        (mean, workspace.gradients().to_vec(), model.weights().statistics().to_vec())
+    }
+
+    fn inferred(&self, workspace: &mut Workspace, samples: std::ops::Range<usize>) -> Vec<f32> {
+        let inputs: Vec<Samples> = self.inputs.iter().map(|input| input[samples.clone()].to_vec()).collect();
+        let mut outputs = Vec::new();
+        network::infer_from(&self.model, workspace, samples.len(), &feed(&inputs), &mut |_, _, values| {
+            outputs.extend_from_slice(values);
+        });
+        outputs
+    }
+}
+
+fn one_hot(classes: usize, label: usize) -> Vec<f64> {
+    (0..classes).map(|class| if class == label { -1.0 } else { 0.0 }).collect()
+}
+
+/// Compares a generated model with the interpreter: loss, gradients, running statistics, inference.
+fn agrees<N: Network>(spec: &str, params: &[(&str, i64)], seed: u64) {
+    let pair: Pair<N> = Pair::new(spec, params, 3, seed);
+    let mut workspace = Workspace::new();
+    // The specs' dropouts share one probability.
+    let p = if spec.contains("dropout") { 0.4 } else { 0.0 };
+
+    let mut statistics = pair.statistics.clone();
+    let program = training(&pair.checked);
+    let wanted = pair.trace(&program, &pair.params, &mut statistics, p);
+    let (loss, gradients, stepped) = pair.stepped(&mut workspace);
+    let close = |what: &str, found: &[f64], wanted: &[f64], tolerance: f64| {
+        let apart = relative_l2(found, wanted, 0.0);
+        assert!(apart <= tolerance, "{spec}: {what} differs by {apart:.1e}");
+    };
+    close("loss", &[f64::from(loss)], &[wanted.loss], OUTPUTS);
+    close("gradient", &wide(&gradients), &wanted.gradient, GRADIENTS);
+    close("running statistics", &wide(&stepped), &statistics, OUTPUTS);
+
+    let (program, folded) = fuse(lower(&pair.checked), PlanKind::Inference);
+    let (params, mut statistics) = pack(&program, &folded, &pair.params, &pair.statistics);
+    let wanted = pair.trace(&program, &params, &mut statistics, 0.0).outputs[0].concat();
+    close("inference", &wide(&pair.inferred(&mut workspace, 0..pair.samples())), &wanted, OUTPUTS);
+}
+
+#[test]
+fn every_spec_runs_as_the_interpreter_does() {
+    use specs::*;
+    agrees::<digits::Digits>("specs/digits.yaml", &[], 1);
+    agrees::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[], 2);
+    agrees::<first_model::FirstModel>("specs/first_model.netspec", &[], 3);
+    agrees::<net::Net>("specs/net.yaml", &[], 4);
+    agrees::<net_5x5::Net5x5>("specs/net_5x5.yaml", &[], 5);
+    agrees::<net_1x3::Net1x3>("specs/net_1x3.netspec", &[], 6);
+    agrees::<width::Width>("specs/width.yaml", &[("n_chans1", 8)], 7);
+    agrees::<dropout::Dropout>("specs/dropout.yaml", &[("n_chans1", 8)], 8);
+    agrees::<batch_norm::BatchNorm>("specs/batch_norm.yaml", &[("n_chans1", 4)], 9);
+    agrees::<depth::Depth>("specs/depth.netspec", &[("n_chans1", 8)], 10);
+    agrees::<res::Res>("specs/res.yaml", &[("n_chans1", 8)], 11);
+    agrees::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], 12);
+    agrees::<res_deep_tied::ResDeepTied>("specs/res_deep_tied.yaml", &[("n_chans1", 4), ("n_blocks", 3)], 13);
+    agrees::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[], 14);
+}
+
+/// Trains a generated model as PyTorch trained the same one, and compares the first step and what ten give.
+fn trains_like_pytorch<N: Network>(case: &Case) -> Result<(), String> {
+    let inputs = case.inputs();
+    let samples = inputs[0].len();
+    let labels: Vec<usize> = case.part("target").iter().map(|&label| label as usize).collect();
+    let mut model: N = network::new(0);
+    model.weights_mut().params_mut().copy_from_slice(&narrow(&case.params()));
+    model.weights_mut().statistics_mut().copy_from_slice(&narrow(&case.statistics()));
+    let mut workspace = Workspace::new();
+    let loss = |sample: usize, y: &[f32], derivative: &mut [f32]| {
+        Loss::<[f32; 1]>::loss(&CrossEntropy, y, &labels[sample], derivative)
+    };
+    let mut sgd = Sgd::new(case.lr.expect("a model's case has steps"));
+    for step in 0..10 {
+        let mean = network::step_from(&mut model, &mut workspace, samples, &feed(&inputs), &loss, &mut sgd)
+            .map_err(|error| error.to_string())?;
+        if step == 0 {
+            case.compare("loss", &[f64::from(mean)], OUTPUTS)?;
+            case.compare_weights("grad", true, &wide(workspace.gradients()), GRADIENTS)?;
+            case.compare_weights("stat_after", false, &wide(model.weights().statistics()), OUTPUTS)?;
+        }
+    }
+    // Ten steps add up what one is off by.
+    case.compare_weights("trained", true, &wide(model.weights().params()), GRADIENTS)?;
+    case.compare_weights("trained", false, &wide(model.weights().statistics()), GRADIENTS)?;
+    let mut outputs = Vec::new();
+    network::infer_from(&model, &mut workspace, samples, &feed(&inputs), &mut |_, _, values| {
+        outputs.extend(wide(values))
+    });
+    case.compare("evaluated", &outputs, GRADIENTS)
+}
+
+#[test]
+fn models_train_as_in_pytorch() {
+    let mut tried = 0;
+    for case in cases().iter().filter(|case| case.layer.is_none()) {
+        let result = match case.name.as_str() {
+            "net" => trains_like_pytorch::<specs::net::Net>(case),
+            "batch_norm" => trains_like_pytorch::<specs::batch_norm::BatchNorm>(case),
+            "res_deep" => trains_like_pytorch::<specs::res_deep::ResDeep>(case),
+            "res_deep_tied" => trains_like_pytorch::<specs::res_deep_tied::ResDeepTied>(case),
+            other => Err(format!("no model is generated for {other}")),
+        };
+        assert_eq!(result, Ok(()));
+        tried += 1;
+    }
+    assert_eq!(tried, 4);
+}
+
+fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}
+
+/// A step with 1, 2, 3 and 7 threads, of a batch whose last tile is not whole.
+fn same_with_any_threads<N: Network>(spec: &str, params: &[(&str, i64)]) {
+    let pair: Pair<N> = Pair::new(spec, params, 29, 5);
+    let (loss, gradients, statistics) = pair.stepped(&mut Workspace::with_threads(1));
+    for threads in [2, 3, 7] {
+        let (other_loss, other_gradients, other_statistics) = pair.stepped(&mut Workspace::with_threads(threads));
+        assert_eq!(loss.to_bits(), other_loss.to_bits(), "{spec}, {threads} threads: the loss");
+        assert!(bits(&gradients) == bits(&other_gradients), "{spec}, {threads} threads: the gradient");
+        assert!(bits(&statistics) == bits(&other_statistics), "{spec}, {threads} threads: the running statistics");
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    use specs::*;
+    same_with_any_threads::<net::Net>("specs/net.yaml", &[]);
+    same_with_any_threads::<dropout::Dropout>("specs/dropout.yaml", &[("n_chans1", 8)]);
+    same_with_any_threads::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
+    same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+}
+
+/// Inference of 64 samples at once and of each alone.
+fn same_alone_and_in_a_batch<N: Network>(spec: &str, params: &[(&str, i64)]) {
+    let pair: Pair<N> = Pair::new(spec, params, 64, 6);
+    let mut workspace = Workspace::new();
+    let together = pair.inferred(&mut workspace, 0..64);
+    let alone: Vec<f32> = (0..64).flat_map(|sample| pair.inferred(&mut workspace, sample..sample + 1)).collect();
+    assert!(bits(&together) == bits(&alone), "{spec}");
+}
+
+#[test]
+fn a_sample_is_inferred_to_the_same_bits_alone_and_in_a_batch() {
+    use specs::*;
+    same_alone_and_in_a_batch::<net::Net>("specs/net.yaml", &[]);
+    same_alone_and_in_a_batch::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_alone_and_in_a_batch::<batch_norm::BatchNorm>("specs/batch_norm.yaml", &[("n_chans1", 4)]);
+    same_alone_and_in_a_batch::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
+    same_alone_and_in_a_batch::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+}

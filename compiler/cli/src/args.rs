@@ -103,7 +103,7 @@ pub(crate) enum SummaryFormat {
 /// Train a model: build a program for it, and run that with `train` and OPTIONS.
 ///
 /// OPTIONS are the program's, each with the spec's value when it is not given:
-///   --data NAME[:PATH]   cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits, safetensors:FILE
+///   --data NAME:PATH     cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits, safetensors:FILE
 ///   --epochs N  --batch N  --lr RATE  --seed N  --threads N
 ///   --weights FILE       weights to begin with
 ///   --out FILE           where the weights are written

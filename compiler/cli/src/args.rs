@@ -102,12 +102,20 @@ pub(crate) enum SummaryFormat {
 
 /// Train a model: build a program for it, and run that with `train` and OPTIONS.
 ///
-/// netc's own options stand before FILE. What stands behind it is the program's: `--data --epochs --batch --lr --seed --threads
-/// --weights --out`, each with the spec's value when it is not given; `netc train FILE --help` tells more.
+/// OPTIONS are the program's, each with the spec's value when it is not given:
+///   --data NAME:PATH     cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits, safetensors:FILE
+///   --epochs N  --batch N  --lr RATE  --seed N  --threads N
+///   --weights FILE       weights to begin with
+///   --out FILE           where the weights are written
+/// `netc train FILE -- --help` shows them with the spec's values. netc's own options stand before them.
 ///
-/// The exit code is the program's: 0 all went well, 1 the training failed, 2 the command line is wrong or a file cannot be read.
+/// The exit code is the program's: 0 all went well, 1 the training failed, 2 the command line is wrong or a
+/// file cannot be read.
 #[derive(Parser)]
-#[command(override_usage = "netc train [-p NAME=VALUE] [-v] [--netspec PATH] <FILE> [OPTIONS]...")]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "netc train [-p NAME=VALUE] [-v] [--netspec PATH] <FILE> [OPTIONS]..."
+)]
 pub(crate) struct Train {
     #[command(flatten)]
     pub(crate) params: Params,

@@ -36,8 +36,9 @@ pub(super) enum Command {
 /// What training and evaluation share.
 #[derive(Args, Debug)]
 pub(super) struct Shared {
-    /// The data: cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits or safetensors:FILE. The name in the spec keeps the spec's
-    /// classes, mean and deviation
+    /// cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits or safetensors:FILE
+    ///
+    /// The data set of the spec keeps the spec's classes, mean and deviation, wherever its files are; another one has none of them.
     #[arg(long, value_name = "NAME[:PATH]")]
     pub(super) data: Option<Source>,
     /// Samples of a batch

@@ -59,7 +59,7 @@ pub(super) fn fit<N: Network>(task: &mut Task<N>, args: &TrainArgs, out: &mut dy
         progress.end();
         writeln!(out, "epoch {epoch:>width$}  loss {loss:.4}  {scores}")?;
     }
-    eprintln!("{epochs} epochs in {:.1} s; the weights are in {}", begin.elapsed().as_secs_f64(), args.out.display());
+    eprintln!("trained in {:.1} s; the weights are in {}", begin.elapsed().as_secs_f64(), args.out.display());
     Ok(())
 }
 

@@ -59,7 +59,7 @@ fn main() {
     let mut net = in_line::Net::new(0);
     assert_eq!(net.params().len(), 3 * 8 * 9 + 8 + 2048 * 2 + 2);
     net.params_mut()[0] = 1.0;
-    assert_eq!(format!("{:?}", net.clone()), "Net { .. }");
+    assert_eq!(format!("{:?}", net.clone()), "Net { weights: Weights { params: 4322, statistics: 0, .. } }");
 
     let workspace = &mut Workspace::new();
     let image: <in_line::Net as Model>::Input = [[[0.5; 32]; 32]; 3];

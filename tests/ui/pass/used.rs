@@ -1,7 +1,7 @@
 //! What a user writes of a model whose spec is right.
 #![deny(warnings, missing_docs, unsafe_code, unreachable_pub)]
 
-use netspec::{Error, Loss, Model, Optimizer, Workspace, joins, samples};
+use netspec::{CrossEntropy, Error, Loss, Model, Optimizer, Sgd, Workspace, joins, samples};
 
 /// A page in line.
 pub mod in_line {
@@ -41,7 +41,8 @@ struct Nothing;
 
 impl<Output> Loss<Output> for Nothing {
     type Target = ();
-    fn loss(&self, _: &[f32], _: &(), _: &mut [f32]) -> f32 {
+    fn loss(&self, _: &[f32], _: &(), derivative: &mut [f32]) -> f32 {
+        derivative.fill(0.0);
         0.0
     }
 }
@@ -53,21 +54,39 @@ impl Optimizer for Nothing {
 fn main() {
     netspec::netspec! { model Local { input x [2]; input y [3]; concat(x, y); linear(2) as a; output a, y; } }
     assert_eq!(Local::PARAMETERS, 12);
-    let _: <Local as Model>::Input = ([0.0; 2], [0.0; 3]);
-    let _: <Local as Model>::Output = ([0.0; 2], [0.0; 3]);
+    let workspace = &mut Workspace::new();
+    let mut outputs = [([0.0; 2], [0.0; 3])];
+    Local::new(0).infer(workspace, &[([1.0, 2.0], [3.0, 4.0, 5.0])], &mut outputs).unwrap();
+    assert_eq!(outputs[0].1, [3.0, 4.0, 5.0], "an output that is an input");
 
     let mut net = in_line::Net::new(0);
     assert_eq!(net.params().len(), 3 * 8 * 9 + 8 + 2048 * 2 + 2);
     net.params_mut()[0] = 1.0;
     assert_eq!(format!("{:?}", net.clone()), "Net { weights: Weights { params: 4322, statistics: 0, .. } }");
 
-    let workspace = &mut Workspace::new();
     let image: <in_line::Net as Model>::Input = [[[0.5; 32]; 32]; 3];
-    let mut gradients = vec![0.0; in_line::Net::PARAMETERS];
-    assert!(net.infer(workspace, &[image], &mut [[0.0; 2]]).is_err());
-    assert!(net.step(workspace, &[image], &[()], &Nothing, &mut Nothing).is_err());
-    assert!(net.gradients(workspace, &[image], &[()], &Nothing, &mut gradients).is_err());
-    assert!(net.save("no.file").is_err() && of_files::Narrow::load("no.file").is_err());
+    let mut scores = [[0.0; 2]];
+    net.infer(workspace, &[image], &mut scores).unwrap();
+    let mut gradients = vec![1.0; in_line::Net::PARAMETERS];
+    assert_eq!(net.gradients(workspace, &[image], &[()], &Nothing, &mut gradients).unwrap(), 0.0);
+    assert!(gradients.iter().all(|&gradient| gradient == 0.0));
+    assert_eq!(net.step(workspace, &[image], &[()], &Nothing, &mut Nothing).unwrap(), 0.0);
+
+    let sgd = &mut Sgd::new(0.01);
+    let first = net.step(workspace, &[image], &[1], &CrossEntropy, sgd).unwrap();
+    for _ in 0..9 {
+        net.step(workspace, &[image], &[1], &CrossEntropy, sgd).unwrap();
+    }
+    let last = net.gradients(workspace, &[image], &[1], &CrossEntropy, &mut gradients).unwrap();
+    assert!(last < first, "ten steps on one image make its loss smaller: {first}, {last}");
+    assert!(matches!(net.step(workspace, &[image], &[2], &CrossEntropy, sgd), Err(Error::Label { .. })));
+
+    let path = std::env::temp_dir().join(format!("netspec-ui-{}.safetensors", std::process::id()));
+    net.save(&path).unwrap();
+    assert_eq!(in_line::Net::load(&path).unwrap().params(), net.params());
+    assert!(of_files::Narrow::load(&path).is_err(), "the weights of another model");
+    std::fs::remove_file(&path).unwrap();
+    assert!(of_files::Narrow::load("no.file").is_err());
 
     assert_eq!(samples::<of_files::Wide>(&vec![0.0; 6 * 32 * 32]).unwrap().len(), 2);
     assert!(matches!(samples::<of_files::Wide>(&[0.0; 5]), Err(Error::PartSample { .. })));

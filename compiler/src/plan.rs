@@ -65,6 +65,8 @@ pub struct Place {
     pub chain: Option<(LayerId, u64, u64)>,
     /// Which of its loop's carried values the slot is.
     pub at: At,
+    /// The piece of memory it is in, of [`Plan::blocks`]; None for a slot that nothing touches.
+    pub block: Option<usize>,
 }
 
 /// A piece of memory.
@@ -80,6 +82,8 @@ pub struct Block {
     pub len: u64,
     /// The first and last call that touch it, by number.
     pub live: (usize, usize),
+    /// The loops that it lives inside of: each of their iterations takes the memory anew.
+    pub inside: Vec<LoopId>,
 }
 
 /// An operand's address: `offset + Σ (variable + shift) * stride`.
@@ -440,9 +444,10 @@ impl Planner {
                 continue;
             }
             let (place, len) = self.shape_of(class);
-            let live = self.live(class);
-            blocks.push((index, Block { names: class.names.clone(), region: place.region, offset: 0, len, live }));
-            places[index] = Some(place);
+            let (names, live) = (class.names.clone(), self.live(class));
+            let inside = class.home[..self.common_depth(class)].to_vec();
+            places[index] = Some(Place { block: Some(blocks.len()), ..place });
+            blocks.push((index, Block { names, region: place.region, offset: 0, len, live, inside }));
         }
         let [tile, batch] = [Region::Tile, Region::Batch].map(|region| lay_out(&mut blocks, region));
         for (index, block) in &blocks {
@@ -450,7 +455,8 @@ impl Planner {
                 place.offset = block.offset;
             }
         }
-        let nowhere = Place { region: Region::Tile, offset: 0, strides: Vec::new(), chain: None, at: At::Here };
+        let nowhere =
+            Place { region: Region::Tile, offset: 0, strides: Vec::new(), chain: None, at: At::Here, block: None };
         let places: Vec<Place> = (0..self.classes.len())
             .map(|index| {
                 let (root, at) = self.find(&Operand { slot: SlotId(index as u32), at: At::Here, part: None });
@@ -513,7 +519,7 @@ impl Planner {
         let is_local = first.is_some_and(|(_, loops)| class.home.len() >= loops && depth >= loops)
             && stages.all(|stage| stage.map(|(stage, _)| stage) == first.map(|(stage, _)| stage));
         let region = if is_local { Region::Tile } else { Region::Batch };
-        (Place { region, offset: 0, strides, chain, at: At::Here }, len)
+        (Place { region, offset: 0, strides, chain, at: At::Here, block: None }, len)
     }
 
     /// How many loops every access to a class is inside of together.
@@ -561,7 +567,7 @@ fn largest_gradient(program: &Program, steps: &[Step], around: &mut Vec<LayerId>
 }
 
 /// Which of its reads a kernel may write over.
-fn over(kernel: &Kernel) -> &'static [usize] {
+pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
         Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
         Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(_) => &[1],

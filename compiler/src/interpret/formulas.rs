@@ -3,6 +3,7 @@
 use crate::ir::{Act, Conv, Linear, Norm, Window};
 
 use super::Samples;
+use super::kinds::Pairs;
 
 /// Where windows meet a map: output position, tap, input position, in the order of outputs and, for each, of taps. Taps that lie
 /// beside the map are left out.
@@ -248,33 +249,48 @@ pub(super) fn batch_norm(
     x.iter().map(|x| x.iter().enumerate().map(y).collect()).collect()
 }
 
-/// With `n = (x - mean) / sqrt(var + eps)`: `dx = g / sqrt(var + eps) (dy - mean(dy) - n mean(dy n))`, `dg = sum dy n`, `db = sum dy`
-/// (Ioffe and Szegedy 2015, section 3).
+/// The moments of a batch by those of its samples: the variance is the mean of the variances and the variance of the means.
+pub(super) fn merged_moments(of_samples: &[Pairs]) -> Pairs {
+    let means = mean_pairs(of_samples);
+    let of_channel = |(c, &(mean, var)): (usize, &(f64, f64))| {
+        let between = of_samples.iter().map(|sample| (sample[c].0 - mean).powi(2)).sum::<f64>();
+        (mean, var + between / of_samples.len() as f64)
+    };
+    means.iter().enumerate().map(of_channel).collect()
+}
+
+/// For each channel the mean over the samples of both.
+pub(super) fn mean_pairs(of_samples: &[Pairs]) -> Pairs {
+    let mean = |number: &dyn Fn(&Pairs) -> f64| of_samples.iter().map(number).sum::<f64>() / of_samples.len() as f64;
+    (0..of_samples[0].len()).map(|c| (mean(&|sample| sample[c].0), mean(&|sample| sample[c].1))).collect()
+}
+
+/// With `n = (x - mean) / sqrt(var + eps)`: the means of `dy` and of `dy n` over each channel.
+pub(super) fn batch_norm_means(norm: &Norm, moments: &[(f64, f64)], x: &[Vec<f64>], dy: &[Vec<f64>]) -> Pairs {
+    let of_channel = |(c, (mean, var)): (usize, &(f64, f64))| {
+        let n = |sample: usize, at: usize| (x[sample][at] - mean) / (var + norm.eps).sqrt();
+        let mean_dy = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at]);
+        (mean_dy, channel_mean(norm, x.len(), c, |sample, at| dy[sample][at] * n(sample, at)))
+    };
+    moments.iter().enumerate().map(of_channel).collect()
+}
+
+/// `dx = g / sqrt(var + eps) (dy - mean(dy) - n mean(dy n))` (Ioffe and Szegedy 2015, section 3).
 pub(super) fn batch_norm_grad(
     norm: &Norm,
+    moments: &[(f64, f64)],
+    means: &[(f64, f64)],
+    weight: Option<&[f64]>,
     x: &[Vec<f64>],
     dy: &[Vec<f64>],
-    weight: Option<&[f64]>,
-) -> (Samples, Vec<f64>, Vec<f64>) {
-    let positions = norm.positions as usize;
-    let (mut d_weight, mut d_bias) = (Vec::new(), Vec::new());
-    let mut dx: Samples = x.iter().map(|x| vec![0.0; x.len()]).collect();
-    for (c, (mean, var)) in moments(norm, x).into_iter().enumerate() {
+) -> Samples {
+    let dx = |(at, (x, dy)): (usize, (&f64, &f64))| {
+        let c = at / norm.positions as usize;
+        let ((mean, var), (mean_dy, mean_dy_n)) = (moments[c], means[c]);
         let deviation = (var + norm.eps).sqrt();
-        let n = |sample: usize, at: usize| (x[sample][at] - mean) / deviation;
-        let mean_dy = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at]);
-        let mean_dy_n = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at] * n(sample, at));
-        let g = weight.map_or(1.0, |g| g[c]);
-        for (sample, dx) in dx.iter_mut().enumerate() {
-            for at in c * positions..(c + 1) * positions {
-                dx[at] = g / deviation * (dy[sample][at] - mean_dy - n(sample, at) * mean_dy_n);
-            }
-        }
-        let count = (x.len() * positions) as f64;
-        d_weight.push(mean_dy_n * count);
-        d_bias.push(mean_dy * count);
-    }
-    (dx, d_weight, d_bias)
+        weight.map_or(1.0, |g| g[c]) / deviation * (dy - mean_dy - (x - mean) / deviation * mean_dy_n)
+    };
+    x.iter().zip(dy).map(|(x, dy)| x.iter().zip(dy).enumerate().map(dx).collect()).collect()
 }
 
 /// The places of each distribution in `[outer, size, inner]`.

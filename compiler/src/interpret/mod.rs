@@ -1,18 +1,22 @@
 //! The program of a model, run in f64 by plain loops: what everything faster is compared with.
 //!
 //! It runs any program of [`crate::ir`], with or without its backward pass, the whole batch at once. Each op's formula stands in
-//! `formulas`; here is what runs around them: loops, values, weights. A value that a loop makes is kept for each iteration, so
-//! that the reversed loop finds that of its own, and a test whatever it looks for.
+//! `formulas`, and `kinds` calls them; here is what runs around them: loops and values. A value that a loop makes is kept for
+//! each iteration, so that the reversed loop finds that of its own, and a test whatever it looks for. [`scheduled`] runs the same
+//! formulas on the memory of a plan.
 
 mod formulas;
+mod kinds;
+pub mod scheduled;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::fuse::Folded;
-use crate::ir::{Item, Kind, Loop, NormTensors, Op, Program, Store, TensorId, ValueId};
+use crate::ir::{Item, Loop, NormTensors, Op, Program, Store, TensorId, ValueId};
 use crate::net::LayerId;
 use crate::ops::elements;
+use kinds::Scope;
 
 /// A value of a batch: `[sample][element]`.
 pub type Samples = Vec<Vec<f64>>;
@@ -73,20 +77,15 @@ pub fn run(program: &Program, params: &[f64], statistics: &mut [f64], batch: &Ba
     assert_eq!(params.len() as u64, program.params, "params");
     assert_eq!(statistics.len() as u64, program.statistics, "statistics");
     let mut machine = Machine {
-        program,
-        params,
-        statistics,
-        batch,
-        around: Vec::new(),
+        scope: Scope { program, params, statistics, batch, around: Vec::new(), loss: 0.0 },
         homes: vec![Vec::new(); program.values.len()],
         values: HashMap::new(),
-        loss: 0.0,
         gradient: vec![0.0; params.len()],
     };
     machine.body(&program.body);
     let outputs = program.outputs.iter().map(|&output| machine.read(output).to_vec()).collect();
-    let Machine { loss, gradient, values, .. } = machine;
-    Trace { outputs, loss, gradient, values }
+    let Machine { scope, gradient, values, .. } = machine;
+    Trace { outputs, loss: scope.loss, gradient, values }
 }
 
 /// The weights that a program with folded batch norms runs on: a copy of the parameters and of the statistics, the folded layers'
@@ -153,16 +152,10 @@ fn place(
 }
 
 struct Machine<'a> {
-    program: &'a Program,
-    params: &'a [f64],
-    statistics: &'a mut [f64],
-    batch: &'a Batch<'a>,
-    /// The loops around, outermost first: layer, iteration, count.
-    around: Vec<(LayerId, u64, u64)>,
+    scope: Scope<'a>,
     /// The loops that each value is made in.
     homes: Vec<Vec<LayerId>>,
     values: HashMap<(ValueId, Vec<u64>), Rc<Samples>>,
-    loss: f64,
     gradient: Vec<f64>,
 }
 
@@ -180,23 +173,19 @@ impl Machine<'_> {
         let mut value = self.read(looped.outer);
         for step in 0..looped.count {
             let iteration = if looped.reversed { looped.count - 1 - step } else { step };
-            self.around.push((looped.layer, iteration, looped.count));
+            self.scope.around.push((looped.layer, iteration, looped.count));
             self.write(looped.start, Store::Write, value.to_vec());
             self.body(&looped.body);
             value = self.read(looped.end);
-            self.around.pop();
+            self.scope.around.pop();
         }
         self.write(looped.result, Store::Write, value.to_vec());
-    }
-
-    fn iteration_of(&self, layer: LayerId) -> Option<u64> {
-        self.around.iter().find(|around| around.0 == layer).map(|around| around.1)
     }
 
     /// A value and the iterations, here, of the loops it is made in.
     fn key(&self, value: ValueId) -> (ValueId, Vec<u64>) {
         let home = &self.homes[value.0 as usize];
-        (value, home.iter().filter_map(|&layer| self.iteration_of(layer)).collect())
+        (value, home.iter().filter_map(|&layer| self.scope.iteration_of(layer)).collect())
     }
 
     fn read(&self, value: ValueId) -> Rc<Samples> {
@@ -205,7 +194,7 @@ impl Machine<'_> {
 
     fn write(&mut self, value: ValueId, store: Store, mut samples: Samples) {
         match store {
-            Store::Write => self.homes[value.0 as usize] = self.around.iter().map(|around| around.0).collect(),
+            Store::Write => self.homes[value.0 as usize] = self.scope.around.iter().map(|around| around.0).collect(),
             Store::Add => {
                 for (sum, old) in samples.iter_mut().zip(&*self.read(value)) {
                     sum.iter_mut().zip(old).for_each(|(sum, old)| *sum += old);
@@ -215,146 +204,17 @@ impl Machine<'_> {
         self.values.insert(self.key(value), Rc::new(samples));
     }
 
-    /// A tensor's floats, of the iterations here.
-    fn floats(&self, tensor: TensorId) -> &[f64] {
-        let (trainable, at) = place(self.program, tensor, |layer| self.iteration_of(layer));
-        if trainable { &self.params[at] } else { &self.statistics[at] }
-    }
-
-    fn add_to_gradient(&mut self, tensor: Option<TensorId>, gradient: &[f64]) {
-        let Some(tensor) = tensor else {
-            return;
-        };
-        let (_, at) = place(self.program, tensor, |layer| self.iteration_of(layer));
-        self.gradient[at].iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient);
-    }
-
     fn op(&mut self, op: &Op) {
         let reads: Vec<Rc<Samples>> = op.reads.iter().map(|&read| self.read(read)).collect();
         let reads: Vec<&[Vec<f64>]> = reads.iter().map(|read| read.as_slice()).collect();
-        let made = self.made(op, &reads);
-        for (&(value, store), samples) in op.writes.iter().zip(made) {
-            self.write(value, store, samples);
+        let len = op.writes.first().map_or(0, |write| self.scope.program.len(write.0) as usize);
+        let made = self.scope.made(&op.kind, len, &reads);
+        for (tensor, gradient) in made.gradients {
+            let (_, at) = self.scope.place(tensor);
+            self.gradient[at].iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient);
         }
-    }
-
-    /// What an op makes of what it reads; what it does to gradients and statistics it does here.
-    fn made(&mut self, op: &Op, reads: &[&[Vec<f64>]]) -> Vec<Samples> {
-        let len = op.writes.first().map_or(0, |write| self.program.len(write.0) as usize);
-        // Most ops see one sample at a time.
-        let one = |formula: &dyn Fn(&[f64]) -> Vec<f64>| vec![reads[0].iter().map(|x| formula(x)).collect()];
-        let two = |formula: &dyn Fn([&[f64]; 2]) -> Vec<f64>| {
-            vec![reads[0].iter().zip(reads[1]).map(|(a, b)| formula([a, b])).collect()]
-        };
-        match &op.kind {
-            Kind::Load(input) => vec![self.batch.inputs[*input].clone()],
-            Kind::Conv(conv, weight, bias, act) => {
-                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
-                one(&|x| formulas::act(*act, formulas::conv(conv, x, weight, bias)))
-            }
-            Kind::ConvGradInput(conv, weight) => {
-                let weight = self.floats(*weight);
-                one(&|dy| formulas::conv_grad_input(conv, dy, weight))
-            }
-            Kind::ConvGradWeight(conv, weight, bias) => {
-                for (x, dy) in reads[0].iter().zip(reads[1]) {
-                    let (d_weight, d_bias) = formulas::conv_grad_weight(conv, x, dy);
-                    self.add_to_gradient(Some(*weight), &d_weight);
-                    self.add_to_gradient(*bias, &d_bias);
-                }
-                Vec::new()
-            }
-            Kind::Linear(linear, weight, bias, act) => {
-                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
-                one(&|x| formulas::act(*act, formulas::linear(linear, x, weight, bias)))
-            }
-            Kind::LinearGradInput(linear, weight) => {
-                let weight = self.floats(*weight);
-                one(&|dy| formulas::linear_grad_input(linear, dy, weight))
-            }
-            Kind::LinearGradWeight(linear, weight, bias) => {
-                for (x, dy) in reads[0].iter().zip(reads[1]) {
-                    let (d_weight, d_bias) = formulas::linear_grad_weight(linear, x, dy);
-                    self.add_to_gradient(Some(*weight), &d_weight);
-                    self.add_to_gradient(*bias, &d_bias);
-                }
-                Vec::new()
-            }
-            Kind::Act(act) => one(&|x| formulas::act(*act, x.to_vec())),
-            Kind::ActGrad(act) => two(&|[y, dy]| formulas::act_grad(*act, y, dy)),
-            Kind::MaxPool(channels, window) => {
-                let (y, places) = reads[0].iter().map(|x| formulas::max_pool(*channels, window, x)).unzip();
-                vec![y, places]
-            }
-            Kind::MaxPoolGrad(channels, window) => {
-                two(&|[dy, places]| formulas::max_pool_grad(*channels, window, dy, places))
-            }
-            Kind::AvgPool(channels, window, counts_padding) => {
-                one(&|x| formulas::avg_pool(*channels, window, *counts_padding, x))
-            }
-            Kind::AvgPoolGrad(channels, window, counts_padding) => {
-                one(&|dy| formulas::avg_pool_grad(*channels, window, *counts_padding, dy))
-            }
-            Kind::BatchNorm(norm, tensors, act) => {
-                let moments = formulas::moments(norm, reads[0]);
-                let (weight, bias) = (tensors.weight.map(|g| self.floats(g)), tensors.bias.map(|b| self.floats(b)));
-                let y = formulas::batch_norm(norm, reads[0], &moments, weight, bias);
-                let y = y.into_iter().map(|y| formulas::act(*act, y)).collect();
-                // running = (1 - momentum) running + momentum new, the new variance unbiased.
-                let count = norm.positions as f64 * reads[0].len() as f64;
-                let unbiased = moments.iter().map(|(_, var)| var * count / (count - 1.0));
-                let new = [moments.iter().map(|(mean, _)| *mean).collect::<Vec<f64>>(), unbiased.collect()];
-                for (tensor, new) in [tensors.mean, tensors.var].into_iter().zip(new) {
-                    let (_, at) = place(self.program, tensor, |layer| self.iteration_of(layer));
-                    for (running, new) in self.statistics[at].iter_mut().zip(new) {
-                        *running = (1.0 - norm.momentum) * *running + norm.momentum * new;
-                    }
-                }
-                vec![y]
-            }
-            Kind::BatchNormGrad(norm, tensors) => {
-                let weight = tensors.weight.map(|weight| self.floats(weight));
-                let (dx, d_weight, d_bias) = formulas::batch_norm_grad(norm, reads[0], reads[1], weight);
-                self.add_to_gradient(tensors.weight, &d_weight);
-                self.add_to_gradient(tensors.bias, &d_bias);
-                vec![dx]
-            }
-            Kind::NormByRunning(norm, tensors, act) => {
-                let (scale, shift) = by_running(norm.eps, tensors, |tensor| self.floats(tensor));
-                let positions = norm.positions as usize;
-                let y = |(at, x): (usize, &f64)| scale[at / positions] * x + shift[at / positions];
-                one(&|x| formulas::act(*act, x.iter().enumerate().map(y).collect()))
-            }
-            // y = x / (1 - p) where a unit is kept, else 0.
-            Kind::Dropout(p, _, per_unit, of) => {
-                let iteration = self.around.iter().fold(0, |all, (_, iteration, count)| all * count + iteration);
-                let factor = |sample: usize, at: usize| {
-                    let unit = at / *per_unit as usize;
-                    if (self.batch.keeps)(Draw { of: *of, iteration, sample, unit }) { 1.0 / (1.0 - p) } else { 0.0 }
-                };
-                let masked = |(sample, x): (usize, &Vec<f64>)| {
-                    x.iter().enumerate().map(|(at, x)| x * factor(sample, at)).collect()
-                };
-                vec![reads[0].iter().enumerate().map(masked).collect()]
-            }
-            Kind::LogSoftmax(sizes) => one(&|x| formulas::log_softmax(*sizes, x)),
-            Kind::LogSoftmaxGrad(sizes) => two(&|[y, dy]| formulas::log_softmax_grad(*sizes, y, dy)),
-            Kind::Add => two(&|[a, b]| a.iter().zip(b).map(|(a, b)| a + b).collect()),
-            Kind::Concat => {
-                let of = |sample: usize| reads.iter().flat_map(|part| part[sample].iter().copied()).collect();
-                vec![(0..reads[0].len()).map(of).collect()]
-            }
-            Kind::Slice(from) => one(&|all| all[*from as usize..][..len].to_vec()),
-            Kind::Copy => one(&|x| x.to_vec()),
-            Kind::Zero => vec![vec![vec![0.0; len]; self.batch.inputs[0].len()]],
-            // The mean over the batch.
-            Kind::Loss => {
-                let count = reads[0].len() as f64;
-                let (losses, derivatives): (Vec<f64>, Samples) =
-                    reads[0].iter().enumerate().map(|(sample, y)| (self.batch.loss)(sample, y)).unzip();
-                self.loss = losses.iter().sum::<f64>() / count;
-                vec![derivatives.into_iter().map(|dy| dy.into_iter().map(|dy| dy / count).collect()).collect()]
-            }
+        for (&(value, store), samples) in op.writes.iter().zip(made.values) {
+            self.write(value, store, samples);
         }
     }
 }

@@ -1,0 +1,373 @@
+//! The plan of a model, run in f64 on the plan's own offsets: the proof that memory which is shared is shared rightly.
+//!
+//! It has the two memories of a run, one row for each sample, and the numbers of the batch; the whole batch is one tile. Every float
+//! knows which block of the plan wrote it last. It forgets that when a stage begins, in a worker's memory, and when an iteration of
+//! the loop that the block lives in does; a read of a float that its own block has not written since is an error. So is a kernel that
+//! writes over what it reads and may not, or that leaves its memory. What a kernel computes, `kinds` and its formulas say, as for
+//! [`run`](super::run).
+
+use std::ops::Range;
+
+use super::kinds::{Made, Pairs, Scope};
+use super::{Batch, Samples, formulas};
+use crate::ir::{Kind, Norm, Program, Store, TensorId};
+use crate::net::LayerId;
+use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
+use crate::schedule::{Call, Kernel, LoopId, Node, Operand, Repeated, Step};
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Results {
+    /// The model's outputs; none of a training plan, which ends in the loss.
+    pub outputs: Vec<Samples>,
+    /// The mean loss; 0 without a backward pass.
+    pub loss: f64,
+    /// Its derivative by each parameter.
+    pub gradient: Vec<f64>,
+}
+
+/// Runs a program by its plan. `params` and `statistics` are as long as the program says; batch norms that use the statistics of the
+/// batch change the running ones.
+///
+/// # Errors
+///
+/// What the plan does wrong first: the call, the slot and the float.
+pub fn run_plan(
+    program: &Program,
+    plan: &Plan,
+    params: &[f64],
+    statistics: &mut [f64],
+    batch: &Batch<'_>,
+) -> Result<Results, String> {
+    assert_eq!(params.len() as u64, program.params, "params");
+    assert_eq!(statistics.len() as u64, program.statistics, "statistics");
+    let scope = Scope { program, params, statistics, batch, around: Vec::new(), loss: 0.0 };
+    let samples = scope.samples();
+    let mut machine = Machine {
+        scope,
+        plan,
+        tile: Memory::new(samples, plan.tile),
+        batch: Memory::new(samples, plan.batch),
+        state: vec![f64::NAN; plan.state as usize],
+        stage: None,
+        call: 0,
+        gradient: vec![0.0; params.len()],
+    };
+    machine.steps(&plan.schedule.steps)?;
+    let outputs = plan.schedule.outputs.iter();
+    let outputs = outputs.map(|output| machine.read(output).map_err(|problem| format!("the model {problem}")));
+    let outputs = outputs.collect::<Result<_, String>>()?;
+    Ok(Results { outputs, loss: machine.scope.loss, gradient: machine.gradient })
+}
+
+/// A region: one row for each sample.
+struct Memory {
+    rows: Samples,
+    /// The block that wrote each float of a row last, unless it has been forgotten.
+    writers: Vec<Option<usize>>,
+}
+
+impl Memory {
+    fn new(samples: usize, len: u64) -> Memory {
+        Memory { rows: vec![vec![f64::NAN; len as usize]; samples], writers: vec![None; len as usize] }
+    }
+
+    /// Poisons the floats whose last writer is one of these blocks.
+    fn forget(&mut self, is_forgotten: impl Fn(usize) -> bool) {
+        for (at, writer) in self.writers.iter_mut().enumerate() {
+            if writer.is_some_and(&is_forgotten) {
+                *writer = None;
+                self.rows.iter_mut().for_each(|row| row[at] = f64::NAN);
+            }
+        }
+    }
+}
+
+/// The gradient that a stage makes.
+struct StageGradient {
+    groups: Vec<GradientGroup>,
+    floats: Vec<f64>,
+}
+
+struct Machine<'a> {
+    scope: Scope<'a>,
+    plan: &'a Plan,
+    tile: Memory,
+    batch: Memory,
+    /// Numbers of the batch, of batch norms.
+    state: Vec<f64>,
+    /// None between stages.
+    stage: Option<StageGradient>,
+    /// Which call of the plan runs; all iterations of a loop have the same ones.
+    call: usize,
+    gradient: Vec<f64>,
+}
+
+impl Machine<'_> {
+    fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
+        steps.iter().try_for_each(|step| match step {
+            Step::Whole(call) => self.numbered(call),
+            Step::Stage(nodes) => self.stage(nodes),
+            Step::Loop(looped) => self.looped(looped, Machine::steps),
+        })
+    }
+
+    fn nodes(&mut self, nodes: &[Node]) -> Result<(), String> {
+        nodes.iter().try_for_each(|node| match node {
+            Node::Call(call) => self.numbered(call),
+            Node::Loop(looped) => self.looped(looped, Machine::nodes),
+        })
+    }
+
+    fn looped<T>(
+        &mut self,
+        looped: &Repeated<T>,
+        body: fn(&mut Self, &[T]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let first = self.call;
+        for step in 0..looped.count {
+            let iteration = if looped.reversed { looped.count - 1 - step } else { step };
+            self.call = first;
+            self.begin(looped.id);
+            self.scope.around.push((looped.layer, iteration, looped.count));
+            body(self, &looped.body)?;
+            self.scope.around.pop();
+        }
+        Ok(())
+    }
+
+    /// An iteration begins: what lives in it is taken anew.
+    fn begin(&mut self, id: LoopId) {
+        let blocks = &self.plan.blocks;
+        let is_forgotten = |block: usize| blocks[block].inside.last() == Some(&id);
+        self.tile.forget(is_forgotten);
+        self.batch.forget(is_forgotten);
+    }
+
+    /// A worker's memory is nobody's when a tile begins, and the tile's gradient is zero; behind it that is added to the model's.
+    fn stage(&mut self, nodes: &[Node]) -> Result<(), String> {
+        let layers: Vec<LayerId> = self.scope.around.iter().map(|around| around.0).collect();
+        let groups = gradient_groups(self.scope.program, nodes, &layers);
+        self.tile.forget(|_| true);
+        self.stage = Some(StageGradient { groups, floats: vec![0.0; self.plan.gradients as usize] });
+        self.nodes(nodes)?;
+        let StageGradient { groups, floats } = self.stage.take().expect("the stage that has just run");
+        for group in groups {
+            let (to, from) = (self.shifted(group.first, &group.outer), group.local as usize);
+            let (to, from) = (to..to + group.len as usize, from..from + group.len as usize);
+            let (Some(from), Some(to)) = (floats.get(from), self.gradient.get_mut(to)) else {
+                return Err(format!("a stage's gradient of {} floats has no room", group.len));
+            };
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        }
+        Ok(())
+    }
+
+    /// `first` and the strides of the loops here.
+    fn shifted(&self, first: u64, strides: &[(LayerId, u64)]) -> usize {
+        let iteration = |layer: LayerId| self.scope.iteration_of(layer).unwrap_or(0);
+        (first + strides.iter().map(|&(layer, stride)| iteration(layer) * stride).sum::<u64>()) as usize
+    }
+
+    fn numbered(&mut self, call: &Call) -> Result<(), String> {
+        self.call(call).map_err(|problem| format!("call {}, {}, {problem}", self.call, name(&call.kernel)))?;
+        self.call += 1;
+        Ok(())
+    }
+
+    fn call(&mut self, call: &Call) -> Result<(), String> {
+        self.may_write(call)?;
+        let reads: Vec<Samples> = call.reads.iter().map(|read| self.read(read)).collect::<Result<_, String>>()?;
+        let reads: Vec<&[Vec<f64>]> = reads.iter().map(Vec::as_slice).collect();
+        let len = call.writes.first().map_or(0, |(write, _)| self.plan.address(write).len as usize);
+        let made = self.made(&call.kernel, len, &reads)?;
+        for (tensor, gradient) in made.gradients {
+            self.add_to_gradient(&call.kernel, tensor, &gradient)?;
+        }
+        call.writes.iter().zip(made.values).try_for_each(|((write, store), value)| self.write(write, *store, value))
+    }
+
+    fn made(&mut self, kernel: &Kernel, len: usize, reads: &[&[Vec<f64>]]) -> Result<Made, String> {
+        let values = |values: Samples| Made { values: vec![values], ..Made::default() };
+        Ok(match kernel {
+            Kernel::Op(kind) => self.scope.made(kind, len, reads),
+            Kernel::LinearGradWeightBatch(linear, weight, bias) => {
+                self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
+            }
+            Kernel::NormStatistics(norm) => {
+                let of_sample = |x: &Vec<f64>| floats(&formulas::moments(norm, std::slice::from_ref(x)));
+                values(reads[0].iter().map(of_sample).collect())
+            }
+            Kernel::NormMerge(norm, tensors) => {
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let moments = formulas::merged_moments(&of_samples);
+                self.scope.update_running(norm, tensors, &moments);
+                self.state(norm)?[0].copy_from_slice(&floats(&moments));
+                Made::default()
+            }
+            Kernel::NormForward(norm, tensors, act) => {
+                let moments = pairs(self.state(norm)?[0]);
+                let y = self.scope.normed(norm, tensors, &moments, reads[0]);
+                values(y.into_iter().map(|y| formulas::act(*act, y)).collect())
+            }
+            Kernel::NormSums(norm) => {
+                let moments = pairs(self.state(norm)?[0]);
+                let of_sample = |(x, dy): (&Vec<f64>, &Vec<f64>)| {
+                    let (x, dy) = (std::slice::from_ref(x), std::slice::from_ref(dy));
+                    floats(&formulas::batch_norm_means(norm, &moments, x, dy))
+                };
+                values(reads[0].iter().zip(reads[1]).map(of_sample).collect())
+            }
+            Kernel::NormMergeBackward(norm, tensors) => {
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let means = formulas::mean_pairs(&of_samples);
+                let ones = vec![1.0; norm.channels as usize];
+                let weight = tensors.weight.map_or(ones, |weight| self.scope.floats(weight).to_vec());
+                let [_, of_means, of_weight] = self.state(norm)?;
+                of_means.copy_from_slice(&floats(&means));
+                of_weight.copy_from_slice(&weight);
+                Made { gradients: self.scope.norm_gradients(norm, tensors, &means), ..Made::default() }
+            }
+            Kernel::NormBackward(norm) => {
+                let [moments, means, weight] = self.state(norm)?;
+                let (moments, means) = (pairs(moments), pairs(means));
+                values(formulas::batch_norm_grad(norm, &moments, &means, Some(weight), reads[0], reads[1]))
+            }
+        })
+    }
+
+    /// The numbers that a batch norm keeps from kernel to kernel: moments, means of its backward, the weight.
+    fn state(&mut self, norm: &Norm) -> Result<[&mut [f64]; 3], String> {
+        let (first, strides) = self.plan.states.get(&norm.of).ok_or("has no place for its numbers")?;
+        let (first, channels) = (self.shifted(*first, strides), norm.channels as usize);
+        let state = self.state.get_mut(first..first + 5 * channels).ok_or("keeps numbers outside their memory")?;
+        let (moments, rest) = state.split_at_mut(2 * channels);
+        let (means, weight) = rest.split_at_mut(2 * channels);
+        Ok([moments, means, weight])
+    }
+
+    /// A kernel of a stage adds to the stage's gradient; others add to the model's.
+    fn add_to_gradient(&mut self, kernel: &Kernel, tensor: TensorId, gradient: &[f64]) -> Result<(), String> {
+        let (_, mut at) = self.scope.place(tensor);
+        let mut to = &mut self.gradient;
+        if let Some(stage) = &mut self.stage {
+            let group = stage.groups.iter().find(|group| group.tensors.contains(&tensor));
+            let group = group.ok_or_else(|| format!("has no gradient in its stage: {kernel:?}"))?;
+            let outer = |layer: LayerId| self.scope.iteration_of(layer).unwrap_or(0);
+            let outer: u64 = group.outer.iter().map(|&(layer, stride)| outer(layer) * stride).sum();
+            let from = at.start - (group.first + outer) as usize;
+            if from + at.len() > group.len as usize {
+                return Err("makes a gradient outside its group".to_owned());
+            }
+            let from = group.local as usize + from;
+            at = from..from + at.len();
+            to = &mut stage.floats;
+        }
+        let to = to.get_mut(at).ok_or("makes a gradient outside its memory")?;
+        to.iter_mut().zip(gradient).for_each(|(to, gradient)| *to += gradient);
+        Ok(())
+    }
+
+    /// Where an operand is now.
+    fn range(&self, operand: &Operand) -> (Region, Range<usize>) {
+        let address = self.plan.address(operand);
+        let first = self.shifted(address.offset, &address.terms);
+        (address.region, first..first + address.len as usize)
+    }
+
+    fn slot(&self, operand: &Operand) -> &str {
+        &self.plan.schedule.slots[operand.slot.0 as usize].name
+    }
+
+    /// Whether what a call writes lies apart from everything else that it touches, or where it may.
+    fn may_write(&self, call: &Call) -> Result<(), String> {
+        let apart = |(region, a): &(Region, Range<usize>), (other, b): &(Region, Range<usize>)| {
+            region != other || a.end <= b.start || b.end <= a.start
+        };
+        for (index, (write, store)) in call.writes.iter().enumerate() {
+            let written = self.range(write);
+            for (number, read) in call.reads.iter().enumerate() {
+                let is_over = *store == Store::Write && plan::over(&call.kernel).contains(&number);
+                let from = self.range(read);
+                if !apart(&written, &from) && !(is_over && written == from) {
+                    return Err(format!("writes `{}` over `{}`, which it reads", self.slot(write), self.slot(read)));
+                }
+            }
+            if let Some((other, _)) =
+                call.writes[..index].iter().find(|(other, _)| !apart(&written, &self.range(other)))
+            {
+                return Err(format!("writes `{}` over `{}`", self.slot(write), self.slot(other)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A region, the floats of an operand in it, and the operand's block.
+    fn find(&self, operand: &Operand) -> Result<(&Memory, Range<usize>, usize), String> {
+        let ((region, range), slot) = (self.range(operand), self.slot(operand));
+        let memory = match region {
+            Region::Tile => &self.tile,
+            Region::Batch => &self.batch,
+        };
+        if region == Region::Tile && self.stage.is_none() {
+            return Err(format!("finds `{slot}` in a worker's memory, behind the stage"));
+        }
+        if range.end > memory.writers.len() {
+            return Err(format!("finds `{slot}` at {range:?}, of a memory of {}", memory.writers.len()));
+        }
+        let block = self.plan.places[operand.slot.0 as usize].block;
+        Ok((memory, range, block.ok_or_else(|| format!("finds `{slot}` nowhere"))?))
+    }
+
+    fn read(&self, operand: &Operand) -> Result<Samples, String> {
+        let (memory, range, block) = self.find(operand)?;
+        if let Some(at) = range.clone().find(|&at| memory.writers[at] != Some(block)) {
+            let writer = memory.writers[at].map(|writer| self.plan.blocks[writer].names.join(" = "));
+            let writer = writer.map_or("nothing has written".to_owned(), |writer| format!("`{writer}` has written"));
+            let region = self.plan.blocks[block].region;
+            return Err(format!("reads `{}` at float {at} of the {region:?}, which {writer}", self.slot(operand)));
+        }
+        Ok(memory.rows.iter().map(|row| row[range.clone()].to_vec()).collect())
+    }
+
+    fn write(&mut self, operand: &Operand, store: Store, mut value: Samples) -> Result<(), String> {
+        if store == Store::Add {
+            for (sum, old) in value.iter_mut().zip(self.read(operand)?) {
+                sum.iter_mut().zip(old).for_each(|(sum, old)| *sum += old);
+            }
+        }
+        let (_, range, block) = self.find(operand)?;
+        let memory = match self.range(operand).0 {
+            Region::Tile => &mut self.tile,
+            Region::Batch => &mut self.batch,
+        };
+        memory.writers[range.clone()].fill(Some(block));
+        for (row, value) in memory.rows.iter_mut().zip(value) {
+            if value.len() != range.len() {
+                return Err(format!("makes {} floats for {}", value.len(), range.len()));
+            }
+            row[range.clone()].copy_from_slice(&value);
+        }
+        Ok(())
+    }
+}
+
+/// A kernel's name without its geometry.
+fn name(kernel: &Kernel) -> String {
+    let text = match kernel {
+        Kernel::Op(kind) => format!("{kind:?}"),
+        kernel => format!("{kernel:?}"),
+    };
+    text.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// Two numbers for each channel, as a slot or the state has them: all first ones, then all second ones.
+fn floats(pairs: &Pairs) -> Vec<f64> {
+    let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    [first, second].concat()
+}
+
+fn pairs(floats: &[f64]) -> Pairs {
+    let (first, second) = floats.split_at(floats.len() / 2);
+    first.iter().copied().zip(second.iter().copied()).collect()
+}

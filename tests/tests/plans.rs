@@ -1,6 +1,9 @@
 //! Memory plans of many nets: nothing overlaps, little is wasted, and nothing grows with a repeat's count.
 
-use netspec::random::bits;
+#[path = "support/nets.rs"]
+mod nets;
+
+use nets::random_net;
 use netspec_compiler::emit::{self, Naming, planned};
 use netspec_compiler::fuse::PlanKind;
 use netspec_compiler::plan::{self, Block, Plan, Region};
@@ -14,48 +17,6 @@ fn compiled(text: &str) -> Outcome {
     let outcome = compile(main, &Options::default(), &mut |path| Err(format!("{path} is not to be read")));
     assert!(outcome.is_ok(), "{text}\n{:#?}", outcome.diagnostics);
     outcome
-}
-
-/// Random numbers below a bound.
-struct Dice {
-    seed: u64,
-    throws: u64,
-}
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.throws += 1;
-        bits(&[self.seed, self.throws]) % bound
-    }
-}
-
-/// Statements that keep the shape `[8, 8, 8]`, with containers up to `depth` inside each other.
-fn statements(dice: &mut Dice, depth: u64) -> String {
-    let count = 1 + dice.below(4);
-    (0..count).map(|_| statement(dice, depth)).collect()
-}
-
-fn statement(dice: &mut Dice, depth: u64) -> String {
-    match dice.below(if depth == 0 { 8 } else { 13 }) {
-        0 => "relu; ".to_owned(),
-        1 => "tanh; ".to_owned(),
-        2 => "batch_norm; ".to_owned(),
-        3 => "dropout(0.5); ".to_owned(),
-        4 => "max_pool(3, stride = 1, padding = 1); ".to_owned(),
-        5 => "identity; ".to_owned(),
-        6 | 7 => "conv(8, kernel = 3, padding = 1); ".to_owned(),
-        8 => format!("skip {{ {}}} ", statements(dice, depth - 1)),
-        9 => {
-            let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));
-            format!("branch concat {{ {{ {arm}}} {{ {other}}} }} conv(8, kernel = 1); ")
-        }
-        10 => {
-            let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));
-            format!("branch add {{ {{ {arm}}} {{ {other}}} {{ identity; }} }} ")
-        }
-        11 => format!("repeat {} {{ {}}} ", 2 + dice.below(3), statements(dice, depth - 1)),
-        _ => format!("repeat {} tied {{ {}}} ", 2 + dice.below(3), statements(dice, depth - 1)),
-    }
 }
 
 /// The largest sum of a region's blocks that live at once, counted call by call.
@@ -81,9 +42,7 @@ fn waste(plan: &Plan) -> f64 {
 fn no_two_values_share_memory_while_both_live_and_little_is_wasted() {
     let mut worst: f64 = 1.0;
     for seed in 0..300 {
-        let mut dice = Dice { seed, throws: 0 };
-        let body = statements(&mut dice, 3);
-        let text = format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}");
+        let text = random_net(seed);
         let outcome = compiled(&text);
         let checked = outcome.checked.as_ref().expect("a right spec");
         for kind in KINDS {

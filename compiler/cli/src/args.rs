@@ -22,6 +22,7 @@ Examples:
   netc check wide.yaml -p n_chans1=64    is it still right with 64 channels?
   netc summary net.yaml                  every layer's shape, parameters and work
   netc train net.yaml --epochs 5         train it, and write the weights
+  netc plan net.yaml --kind inference    the memory it runs in
   netc build net.yaml -o net             a program that trains and evaluates it
   netc explain N0301                     what an error means, and how it is mended
 
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Train(Train),
     Build(Build),
     Expand(Expand),
+    Plan(Plan),
     Explain(Explain),
 }
 
@@ -166,6 +168,36 @@ pub(crate) struct Expand {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) params: Params,
+}
+
+/// Print where a model's values lie in memory.
+///
+/// For each value: where its memory begins, its bytes, and the first and last of the plan's calls that touch it. Values in one line,
+/// with `=` between them, are one after the other in the same place. Bytes are for one sample, and of a value that a `repeat` keeps
+/// for all its iterations together.
+#[derive(Parser)]
+pub(crate) struct Plan {
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    /// What the plan is for.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) kind: PlanKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PlanKind {
+    /// Forward, loss and backward.
+    #[default]
+    Training,
+    /// Forward with the running statistics.
+    Inference,
+    /// Forward as in training, with dropout and the statistics of the batch.
+    Evaluation,
+    /// Forward as in inference, with nothing fused.
+    Probe,
 }
 
 /// Explain an error: what it means, a spec that has it, the same spec mended.

@@ -344,3 +344,36 @@ fn the_rust_of_a_model_is_printed() {
     let run = netc(&["expand", "no.yaml"]);
     assert_eq!((run.code, &run.out[..]), (Some(2), ""));
 }
+
+#[test]
+fn the_plan_of_a_model_is_printed() {
+    let page = "model: Small\nparams: { n: 1 }\ninput: { x: [2] }\nlayers: [ { linear: n }, tanh ]\n";
+    file("planned.yaml", page.as_bytes());
+    let run = netc(&["plan", "planned.yaml", "-p", "n=20", "--kind", "inference"]);
+    assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+    let wanted = "\
+Small, inference
+a worker's memory: 64 bytes a sample, of which at most 64 live at once
+       offset          bytes         live  value
+            0             64          0-1  x
+the batch's memory: 128 bytes a sample, of which at most 128 live at once
+       offset          bytes         live  value
+            0            128          1-2  tanh1
+numbers of the whole batch: 0 bytes
+a stage's gradient: 0 bytes a tile
+kernels' scratch: 0 bytes a worker
+";
+    assert_eq!(run.out, wanted);
+    let training = netc(&["plan", "planned.yaml"]);
+    assert!(training.out.starts_with("Small, training\n") && training.out.contains("  d "), "{}", training.out);
+    for kind in ["training", "evaluation", "probe"] {
+        let run = netc(&["plan", "planned.yaml", "--kind", kind]);
+        assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+        assert!(run.out.starts_with(&format!("Small, {kind}\n")), "{}", run.out);
+    }
+    misuse(&["plan", "planned.yaml", "--kind", "train"], "invalid value 'train' for '--kind <KIND>'");
+    file("two.netspec", b"model Two { input x [2]; linear(2) as a; tanh as b; output a, b; }");
+    misuse(&["plan", "two.netspec"], "Two has 2 outputs, and training is of one; `--kind inference` has a plan\n");
+    assert_eq!(netc(&["plan", "two.netspec", "--kind", "inference"]).code, Some(0));
+    assert_eq!(netc(&["plan", "no.yaml"]).code, Some(2));
+}

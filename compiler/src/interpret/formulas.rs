@@ -217,20 +217,34 @@ pub(super) fn avg_pool_grad(channels: u64, window: &Window, counts_padding: bool
     dx
 }
 
-/// The mean of a number over all elements of a channel in the batch: their places are given by sample and index.
-fn channel_mean(norm: &Norm, samples: usize, c: usize, number: impl Fn(usize, usize) -> f64) -> f64 {
+/// For each channel the mean of a number of its elements.
+fn channel_means(norm: &Norm, number: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let positions = norm.positions as usize;
-    let elements = (0..samples).flat_map(|sample| (c * positions..(c + 1) * positions).map(move |at| (sample, at)));
-    elements.map(|(sample, at)| number(sample, at)).sum::<f64>() / (samples * positions) as f64
+    let sum = |c: usize| (c * positions..(c + 1) * positions).map(|at| number(c, at)).sum::<f64>();
+    (0..norm.channels as usize).map(|c| sum(c) / positions as f64).collect()
 }
 
-/// The mean and the biased variance of each channel.
-pub(super) fn moments(norm: &Norm, x: &[Vec<f64>]) -> Vec<(f64, f64)> {
-    let of = |c: usize| {
-        let mean = channel_mean(norm, x.len(), c, |sample, at| x[sample][at]);
-        (mean, channel_mean(norm, x.len(), c, |sample, at| (x[sample][at] - mean).powi(2)))
+/// The mean and the biased variance of each channel of one sample.
+pub(super) fn moments_of_sample(norm: &Norm, x: &[f64]) -> Pairs {
+    let means = channel_means(norm, |_, at| x[at]);
+    let variances = channel_means(norm, |c, at| (x[at] - means[c]).powi(2));
+    means.into_iter().zip(variances).collect()
+}
+
+/// Those of a batch by those of its samples: the variance is the mean of the variances and the variance of the means.
+pub(super) fn moments(of_samples: &[Pairs]) -> Pairs {
+    let means = mean_pairs(of_samples);
+    let of_channel = |(c, &(mean, var)): (usize, &(f64, f64))| {
+        let between = of_samples.iter().map(|sample| (sample[c].0 - mean).powi(2)).sum::<f64>();
+        (mean, var + between / of_samples.len() as f64)
     };
-    (0..norm.channels as usize).map(of).collect()
+    means.iter().enumerate().map(of_channel).collect()
+}
+
+/// The means of both numbers over the samples.
+pub(super) fn mean_pairs(of_samples: &[Pairs]) -> Pairs {
+    let mean = |number: &dyn Fn(&Pairs) -> f64| of_samples.iter().map(number).sum::<f64>() / of_samples.len() as f64;
+    (0..of_samples[0].len()).map(|c| (mean(&|sample| sample[c].0), mean(&|sample| sample[c].1))).collect()
 }
 
 /// `y = g (x - mean) / sqrt(var + eps) + b`
@@ -249,30 +263,11 @@ pub(super) fn batch_norm(
     x.iter().map(|x| x.iter().enumerate().map(y).collect()).collect()
 }
 
-/// The moments of a batch by those of its samples: the variance is the mean of the variances and the variance of the means.
-pub(super) fn merged_moments(of_samples: &[Pairs]) -> Pairs {
-    let means = mean_pairs(of_samples);
-    let of_channel = |(c, &(mean, var)): (usize, &(f64, f64))| {
-        let between = of_samples.iter().map(|sample| (sample[c].0 - mean).powi(2)).sum::<f64>();
-        (mean, var + between / of_samples.len() as f64)
-    };
-    means.iter().enumerate().map(of_channel).collect()
-}
-
-/// For each channel the mean over the samples of both.
-pub(super) fn mean_pairs(of_samples: &[Pairs]) -> Pairs {
-    let mean = |number: &dyn Fn(&Pairs) -> f64| of_samples.iter().map(number).sum::<f64>() / of_samples.len() as f64;
-    (0..of_samples[0].len()).map(|c| (mean(&|sample| sample[c].0), mean(&|sample| sample[c].1))).collect()
-}
-
-/// With `n = (x - mean) / sqrt(var + eps)`: the means of `dy` and of `dy n` over each channel.
-pub(super) fn batch_norm_means(norm: &Norm, moments: &[(f64, f64)], x: &[Vec<f64>], dy: &[Vec<f64>]) -> Pairs {
-    let of_channel = |(c, (mean, var)): (usize, &(f64, f64))| {
-        let n = |sample: usize, at: usize| (x[sample][at] - mean) / (var + norm.eps).sqrt();
-        let mean_dy = channel_mean(norm, x.len(), c, |sample, at| dy[sample][at]);
-        (mean_dy, channel_mean(norm, x.len(), c, |sample, at| dy[sample][at] * n(sample, at)))
-    };
-    moments.iter().enumerate().map(of_channel).collect()
+/// With `n = (x - mean) / sqrt(var + eps)`: the means of `dy` and of `dy n` over each channel of one sample.
+pub(super) fn batch_norm_means(norm: &Norm, moments: &[(f64, f64)], x: &[f64], dy: &[f64]) -> Pairs {
+    let n = |c: usize, at: usize| (x[at] - moments[c].0) / (moments[c].1 + norm.eps).sqrt();
+    let means = channel_means(norm, |_, at| dy[at]);
+    means.into_iter().zip(channel_means(norm, |c, at| dy[at] * n(c, at))).collect()
 }
 
 /// `dx = g / sqrt(var + eps) (dy - mean(dy) - n mean(dy n))` (Ioffe and Szegedy 2015, section 3).

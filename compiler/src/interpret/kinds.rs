@@ -32,6 +32,11 @@ fn of_tensors<const N: usize>(gradients: [(Option<TensorId>, Vec<f64>); N]) -> V
     gradients.into_iter().filter_map(|(tensor, gradient)| Some((tensor?, gradient))).collect()
 }
 
+fn moments(norm: &Norm, x: &[Vec<f64>]) -> Pairs {
+    let of_samples: Vec<Pairs> = x.iter().map(|x| formulas::moments_of_sample(norm, x)).collect();
+    formulas::moments(&of_samples)
+}
+
 impl Scope<'_> {
     pub(super) fn samples(&self) -> usize {
         self.batch.inputs[0].len()
@@ -150,14 +155,16 @@ impl Scope<'_> {
                 one(&|dy| formulas::avg_pool_grad(*channels, window, *counts_padding, dy))
             }
             Kind::BatchNorm(norm, tensors, act) => {
-                let moments = formulas::moments(norm, reads[0]);
+                let moments = moments(norm, reads[0]);
                 self.update_running(norm, tensors, &moments);
                 let y = self.normed(norm, tensors, &moments, reads[0]);
                 vec![y.into_iter().map(|y| formulas::act(*act, y)).collect()]
             }
             Kind::BatchNormGrad(norm, tensors) => {
-                let moments = formulas::moments(norm, reads[0]);
-                let means = formulas::batch_norm_means(norm, &moments, reads[0], reads[1]);
+                let moments = moments(norm, reads[0]);
+                let of_sample = |(x, dy): (&Vec<f64>, &Vec<f64>)| formulas::batch_norm_means(norm, &moments, x, dy);
+                let of_samples: Vec<Pairs> = reads[0].iter().zip(reads[1]).map(of_sample).collect();
+                let means = formulas::mean_pairs(&of_samples);
                 gradients.extend(self.norm_gradients(norm, tensors, &means));
                 let weight = tensors.weight.map(|weight| self.floats(weight));
                 vec![formulas::batch_norm_grad(norm, &moments, &means, weight, reads[0], reads[1])]

@@ -195,12 +195,11 @@ impl Machine<'_> {
                 self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
             }
             Kernel::NormStatistics(norm) => {
-                let of_sample = |x: &Vec<f64>| floats(&formulas::moments(norm, std::slice::from_ref(x)));
-                values(reads[0].iter().map(of_sample).collect())
+                values(reads[0].iter().map(|x| floats(&formulas::moments_of_sample(norm, x))).collect())
             }
             Kernel::NormMerge(norm, tensors) => {
                 let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
-                let moments = formulas::merged_moments(&of_samples);
+                let moments = formulas::moments(&of_samples);
                 self.scope.update_running(norm, tensors, &moments);
                 self.state(norm)?[0].copy_from_slice(&floats(&moments));
                 Made::default()
@@ -212,10 +211,8 @@ impl Machine<'_> {
             }
             Kernel::NormSums(norm) => {
                 let moments = pairs(self.state(norm)?[0]);
-                let of_sample = |(x, dy): (&Vec<f64>, &Vec<f64>)| {
-                    let (x, dy) = (std::slice::from_ref(x), std::slice::from_ref(dy));
-                    floats(&formulas::batch_norm_means(norm, &moments, x, dy))
-                };
+                let of_sample =
+                    |(x, dy): (&Vec<f64>, &Vec<f64>)| floats(&formulas::batch_norm_means(norm, &moments, x, dy));
                 values(reads[0].iter().zip(reads[1]).map(of_sample).collect())
             }
             Kernel::NormMergeBackward(norm, tensors) => {

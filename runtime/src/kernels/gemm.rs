@@ -82,6 +82,10 @@ impl<'a> MatrixMut<'a> {
     }
 }
 
+/// How many products were made, for the test that counts what a step allocates: each takes one buffer to pack into.
+#[cfg(debug_assertions)]
+pub(crate) static PRODUCTS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
 /// `c = a b`, or `c = c + a b`.
 ///
 /// # Panics
@@ -89,6 +93,8 @@ impl<'a> MatrixMut<'a> {
 /// When the sizes do not fit.
 pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) {
     assert!(a.rows == c.rows && a.cols == b.rows && b.cols == c.cols, "the sizes of a product fit");
+    #[cfg(debug_assertions)]
+    PRODUCTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let beta = match store {
         Store::Write => 0.0,
         Store::Add => 1.0,

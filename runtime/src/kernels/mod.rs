@@ -23,6 +23,13 @@ mod testing;
 
 pub use activation::Act;
 
+/// How many products of matrices the process has made; for the test that counts what a step allocates.
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub fn products() -> usize {
+    gemm::PRODUCTS.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 /// Whether a result replaces what is there or adds to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {

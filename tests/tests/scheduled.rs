@@ -1,0 +1,191 @@
+//! Plans, run on their own offsets: they compute what their programs do, and a wrong offset is noticed.
+
+#[path = "support/nets.rs"]
+mod nets;
+
+use nets::random_net;
+use netspec_compiler::check::Checked;
+use netspec_compiler::emit::{Planned, planned};
+use netspec_compiler::fuse::PlanKind;
+use netspec_compiler::interpret::scheduled::{Results, run_plan};
+use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
+use netspec_compiler::lower::lower;
+use netspec_compiler::plan::{self, Plan};
+use netspec_compiler::schedule::Step;
+use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, relative_l2};
+
+const KINDS: [PlanKind; 4] = [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::Probe];
+
+/// A stage's gradient is added up before it is added to the model's; everything else is the same sums.
+const TOLERANCE: f64 = 1e-12;
+
+/// Three samples: not a power of two, so that means over the batch round.
+const SAMPLES: usize = 3;
+
+/// What a model runs on.
+struct Data {
+    params: Vec<f64>,
+    statistics: Vec<f64>,
+    inputs: Vec<Samples>,
+}
+
+fn loss(sample: usize, y: &[f64]) -> (f64, Vec<f64>) {
+    cross_entropy(y, sample % y.len())
+}
+
+impl Data {
+    fn new(checked: &Checked, seed: u64) -> Data {
+        let mut numbers = Numbers(seed);
+        let (params, statistics) = numbers.weights(&lower(checked));
+        Data { params, statistics, inputs: numbers.inputs(checked, SAMPLES) }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch { inputs: &self.inputs, loss: &loss, keeps: &keeps }
+    }
+
+    /// Parameters and statistics as a program of a plan has them.
+    fn packed(&self, planned: &Planned) -> (Vec<f64>, Vec<f64>) {
+        pack(&planned.program, &planned.folded, &self.params, &self.statistics)
+    }
+
+    fn by_program(&self, planned: &Planned) -> Numbered {
+        let (params, mut statistics) = self.packed(planned);
+        let Trace { outputs, loss, gradient, .. } = run(&planned.program, &params, &mut statistics, &self.batch());
+        // Training's outputs end in the loss.
+        let outputs = if planned.plan.schedule.kind == PlanKind::Training { Vec::new() } else { outputs };
+        (Results { outputs, loss, gradient }, statistics)
+    }
+
+    fn by_plan(&self, planned: &Planned, plan: &Plan) -> Result<Numbered, String> {
+        let (params, mut statistics) = self.packed(planned);
+        let results = run_plan(&planned.program, plan, &params, &mut statistics, &self.batch())?;
+        Ok((results, statistics))
+    }
+}
+
+/// What a run leaves, and the running statistics behind it.
+type Numbered = (Results, Vec<f64>);
+
+/// How far apart two runs are.
+fn difference((found, found_statistics): &Numbered, (wanted, statistics): &Numbered) -> f64 {
+    assert_eq!(found.outputs.len(), wanted.outputs.len(), "outputs");
+    let outputs = found.outputs.iter().zip(&wanted.outputs);
+    let outputs = outputs.map(|(found, wanted)| relative_l2(&found.concat(), &wanted.concat(), 0.0));
+    relative_l2(&[found.loss], &[wanted.loss], 0.0)
+        .max(relative_l2(&found.gradient, &wanted.gradient, 0.0))
+        .max(relative_l2(found_statistics, statistics, 0.0))
+        .max(outputs.fold(0.0, f64::max))
+}
+
+/// Runs the plans of a model, and gives how far the worst is from its program.
+fn agrees(what: &str, checked: &Checked, seed: u64) -> f64 {
+    let data = Data::new(checked, seed);
+    let of_kind = |kind: PlanKind| {
+        let planned = planned(checked, kind);
+        let found = data.by_plan(&planned, &planned.plan);
+        let found = found.unwrap_or_else(|problem| panic!("{kind:?} of {what}: {problem}\n{}", planned.plan));
+        let apart = difference(&found, &data.by_program(&planned));
+        assert!(apart <= TOLERANCE, "{kind:?} of {what} differs by {apart:.1e}\n{}", planned.plan);
+        apart
+    };
+    KINDS.into_iter().map(of_kind).fold(0.0, f64::max)
+}
+
+#[test]
+fn every_spec_runs_on_its_plan() {
+    // Narrow, as the models of generated.rs are.
+    let params = |name: &str| match name {
+        "batch_norm" => vec![("n_chans1", 4)],
+        "width" | "dropout" | "depth" | "res" => vec![("n_chans1", 8)],
+        "res_deep" | "res_deep_tied" => vec![("n_chans1", 4), ("n_blocks", 3)],
+        _ => Vec::new(),
+    };
+    let mut tried = 0;
+    for entry in std::fs::read_dir(netspec_tests::reference::root().join("specs")).expect("the specs") {
+        let path = entry.expect("a spec").path();
+        if path.extension().is_some_and(|ending| ending == "netspec") {
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            agrees(&name, &compile_file(&format!("specs/{name}.netspec"), &params(&name)), 1);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 14, "{tried} specs");
+}
+
+#[test]
+fn random_nets_run_on_their_plans() {
+    let of_seed = |seed: u64| {
+        let text = random_net(seed);
+        agrees(&text, &compile_text(&text), seed)
+    };
+    let worst = (0..300).map(of_seed).fold(0.0, f64::max);
+    println!("the worst plan differs by {worst:.1e}");
+}
+
+/// The plan with one block moved, if it is another one then and stays inside its region.
+fn moved(plan: &Plan, block: usize, offset: u64) -> Option<Plan> {
+    let mut plan = plan.clone();
+    let region = if plan.blocks[block].region == plan::Region::Tile { plan.tile } else { plan.batch };
+    let moved = &mut plan.blocks[block];
+    let is_moved = moved.offset != offset && offset + moved.len <= region;
+    moved.offset = offset;
+    for place in plan.places.iter_mut().filter(|place| place.block == Some(block)) {
+        place.offset = offset;
+    }
+    is_moved.then_some(plan)
+}
+
+#[test]
+fn a_block_that_lies_on_another_is_noticed() {
+    let (mut wrong, mut noticed, mut right) = (0, 0, 0);
+    for seed in 0..10 {
+        let checked = compile_text(&random_net(seed));
+        let data = Data::new(&checked, seed);
+        let planned = planned(&checked, PlanKind::Training);
+        let (wanted, blocks) = (data.by_program(&planned), &planned.plan.blocks);
+        for block in 0..blocks.len() {
+            // The next block of its region, in the order of the plan: one is enough.
+            let others = (1..blocks.len()).map(|step| (block + step) % blocks.len());
+            let mut others = others.filter(|&other| blocks[other].region == blocks[block].region);
+            let Some(plan) = others.find_map(|other| moved(&planned.plan, block, blocks[other].offset)) else {
+                continue;
+            };
+            let result = data.by_plan(&planned, &plan).map(|found| difference(&found, &wanted));
+            let is_noticed = !result.as_ref().is_ok_and(|&apart| apart <= TOLERANCE);
+            if plan::verify(&plan).is_ok() {
+                // Nothing that lives at the same time lies there: the plan is another right one.
+                assert!(!is_noticed, "{result:?} of a right plan\n{plan}");
+                right += 1;
+            } else {
+                wrong += 1;
+                noticed += usize::from(is_noticed);
+            }
+        }
+    }
+    // A block holds its memory through loops that need it for a part of their calls only.
+    println!("{noticed} of {wrong} wrong plans noticed, {right} were right");
+    assert!(wrong > 100 && noticed * 10 >= wrong * 9, "{noticed} of {wrong} wrong plans noticed");
+}
+
+#[test]
+fn a_problem_is_told_with_its_call_and_its_slot() {
+    let checked = compile_text("model M { input x [4]; skip { linear(4); tanh; } linear(2); }");
+    let data = Data::new(&checked, 1);
+    let planned = planned(&checked, PlanKind::Inference);
+    let of = |name: &str| {
+        let is_of = |names: &[String]| names.iter().any(|of| of == name);
+        planned.plan.blocks.iter().position(|block| is_of(&block.names)).expect(name)
+    };
+    let other = planned.plan.blocks.iter().position(|block| block.names != ["x"]).expect("the linear layer's");
+    // The linear layer writes over the input, which it reads.
+    let plan = moved(&planned.plan, other, planned.plan.blocks[of("x")].offset).expect("another place");
+    let problem = data.by_plan(&planned, &plan).map(|_| ());
+    assert_eq!(problem, Err("call 1, Linear, writes `tanh1` over `x`, which it reads".to_owned()));
+    // A step left out leaves what it would have written unwritten.
+    let mut plan = planned.plan.clone();
+    let Step::Stage(nodes) = &mut plan.schedule.steps[0] else { panic!("a stage") };
+    nodes.remove(0);
+    let problem = data.by_plan(&planned, &plan).map(|_| ());
+    assert_eq!(problem, Err("call 0, Linear, reads `x` at float 0 of the Tile, which nothing has written".to_owned()));
+}

@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Train(Train),
     Build(Build),
     Expand(Expand),
+    Plan(Plan),
     Explain(Explain),
 }
 
@@ -153,6 +154,19 @@ pub(crate) struct Making {
 /// Print the Rust that a model becomes.
 #[derive(Parser)]
 pub(crate) struct Expand {
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: Params,
+}
+
+/// Print where the values of each pass lie in memory, and when they live.
+///
+/// Figures are bytes of one sample. `live` is the first and the last call that touch a value, by their numbers in the pass; names
+/// joined by `=` share one place.
+#[derive(Parser)]
+pub(crate) struct Plan {
     /// The spec: a `.yaml`, `.yml` or `.netspec` file.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,

@@ -6,6 +6,7 @@ mod check;
 mod compile;
 mod expand;
 mod explain;
+mod plan;
 mod summary;
 mod text;
 mod train;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         args::Command::Train(args) => train::run(&args),
         args::Command::Build(args) => build::run(&args),
         args::Command::Expand(args) => expand::run(&args),
+        args::Command::Plan(args) => plan::run(&args),
         args::Command::Explain(args) => explain::run(&args),
     };
     match result.and_then(|verdict| std::io::stdout().flush().map(|()| verdict)) {

@@ -344,3 +344,14 @@ fn the_rust_of_a_model_is_printed() {
     let run = netc(&["expand", "no.yaml"]);
     assert_eq!((run.code, &run.out[..]), (Some(2), ""));
 }
+
+#[test]
+fn the_memory_of_each_pass_is_printed() {
+    file("planned.yaml", SMALL);
+    let run = netc(&["plan", "planned.yaml"]);
+    assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+    let titles: Vec<&str> = run.out.lines().filter(|line| line.starts_with("Small, ")).collect();
+    assert_eq!(titles, ["Small, training", "Small, inference"]);
+    assert!(run.out.contains(" bytes a sample, of which at most "), "{}", run.out);
+    assert_eq!(netc(&["plan", "no.yaml"]).code, Some(2));
+}

@@ -104,7 +104,8 @@ pub(crate) enum SummaryFormat {
 /// Train a model: build a program for it, and run that with `train` and OPTIONS.
 ///
 /// netc's own options stand before FILE. What stands behind it is the program's: `--data --epochs --batch --lr --seed --threads
-/// --weights --out`, each with the spec's value when it is not given; `netc train FILE --help` tells more.
+/// --weights --out`, each with the spec's value when it is not given; `netc train FILE -- --help` tells more.
+/// The weights are written after every epoch, so an interrupted training can go on from them, with `--weights`.
 ///
 /// The exit code is the program's: 0 all went well, 1 the training failed, 2 the command line is wrong or a file cannot be read.
 #[derive(Parser)]

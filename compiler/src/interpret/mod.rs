@@ -1,7 +1,7 @@
 //! The program of a model, run in f64 by plain loops: what everything faster is compared with.
 //!
 //! It runs any program of [`crate::ir`], with or without its backward pass, the whole batch at once. Each op's formula stands in
-//! [`formulas`]; here is what runs around them: loops, values, weights. A value that a loop makes is kept for each iteration, so
+//! `formulas.rs`; here is what runs around them: loops, values, weights. A value that a loop makes is kept for each iteration, so
 //! that the reversed loop finds that of its own, and a test whatever it looks for.
 
 mod formulas;

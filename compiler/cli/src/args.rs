@@ -110,6 +110,7 @@ pub(crate) enum SummaryFormat {
 ///   --weights FILE       weights to begin with
 ///   --out FILE           where the weights are written
 /// `netc train FILE -- --help` shows them with the spec's values. netc's own options stand before them.
+/// The weights are written after every epoch, so an interrupted training can go on from them, with `--weights`.
 ///
 /// The exit code is the program's: 0 all went well, 1 the training failed, 2 the command line is wrong or a
 /// file cannot be read.

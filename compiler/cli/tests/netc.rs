@@ -288,7 +288,8 @@ fn without_cargo(name: &str, args: &[&str]) -> Run {
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-const SMALL: &[u8] = b"model: Small\ninput: { x: [2] }\nlayers: [ { linear: 1 } ]\n";
+const SMALL: &[u8] =
+    b"model: Small\ninput: { x: [2] }\nlayers: [ { linear: 1 } ]\ntrain: { loss: mse, optimizer: adam }\n";
 
 #[test]
 fn without_cargo_nothing_can_be_built() {
@@ -314,6 +315,22 @@ fn a_spec_that_is_wrong_or_missing_is_not_built() {
             assert!(run.err.starts_with(words) && !run.err.contains("building"), "{}", run.err);
         }
     }
+}
+
+#[test]
+fn what_cannot_end_well_is_not_built() {
+    file("untrained.yaml", b"model: Small\ninput: { x: [2] }\nlayers: [ { linear: 1 } ]\n");
+    file("small-4.yaml", SMALL);
+    let refuse = |args: &[&str], words: &str| {
+        let run = without_cargo("no-cargo", args);
+        assert_eq!((run.code, &run.out[..], run.err), (Some(2), "", format!("error: {words}\n")));
+    };
+    let no_section = "untrained.yaml has no `train` section, so neither loss nor optimizer are known";
+    refuse(&["train", "untrained.yaml"], no_section);
+    let misplaced = "`-p` is netc's own and stands before FILE: netc train -p … FILE";
+    refuse(&["train", "small-4.yaml", "--epochs", "1", "-p", "n=2"], misplaced);
+    refuse(&["build", "small-4.yaml", "-o", "no/small"], "cannot write no/small: there is no such folder");
+    refuse(&["build", "small-4.yaml", "-o", "."], "cannot write .: it is a folder");
 }
 
 #[test]

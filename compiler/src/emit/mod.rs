@@ -62,12 +62,19 @@ pub fn planned(checked: &Checked, kind: PlanKind) -> Planned {
     Planned { program, folded, plan }
 }
 
+/// The passes that a model has: training if it has one output, for a loss takes one; evaluation as in training if its spec says
+/// `eval_mode batch_statistics`; inference.
+pub fn passes(checked: &Checked) -> impl Iterator<Item = PlanKind> {
+    let trains = checked.outputs.len() == 1;
+    let evaluates = checked.net.train.as_ref().is_some_and(|train| train.batch_statistics);
+    let passes = [(trains, PlanKind::Training), (evaluates, PlanKind::Evaluation), (true, PlanKind::Inference)];
+    passes.into_iter().filter_map(|(has, kind)| has.then_some(kind))
+}
+
 /// The text of a model: its struct, what it can do, and the functions that do it.
 pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> String {
-    let trains = checked.outputs.len() == 1;
-    let train = trains.then(|| planned(checked, PlanKind::Training));
-    let evaluates = checked.net.train.as_ref().is_some_and(|train| train.batch_statistics);
-    let evaluate = evaluates.then(|| planned(checked, PlanKind::Evaluation));
+    let of = |kind: PlanKind| passes(checked).find(|pass| *pass == kind).map(|kind| planned(checked, kind));
+    let (train, evaluate) = (of(PlanKind::Training), of(PlanKind::Evaluation));
     let infer = planned(checked, PlanKind::Inference);
 
     let mut geometries = Geometries::default();
@@ -82,7 +89,7 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     }
 
     let mut lines = Lines::default();
-    structure(checked, naming, trains, &mut lines);
+    structure(checked, naming, train.is_some(), &mut lines);
     lines.line("");
     lines.line("const _: () = {");
     lines.line("#[allow(unused_imports)]");

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
@@ -42,15 +43,15 @@ pub(super) struct Shared {
     #[arg(long, value_name = "NAME[:PATH]")]
     pub(super) data: Option<Source>,
     /// Samples of a batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroUsize>)]
     pub(super) batch: Option<NonZeroUsize>,
     /// Of every random choice
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = seed)]
     pub(super) seed: Option<u64>,
     /// At most so many threads; results do not depend on it [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroUsize>)]
     pub(super) threads: Option<NonZeroUsize>,
-    /// A safetensors file with the weights to begin with
+    /// A safetensors file with the weights to begin with: those of an earlier training, say, to go on with it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) weights: Option<PathBuf>,
 }
@@ -60,12 +61,12 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     pub(super) shared: Shared,
     /// Passes over the data
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<NonZeroU64>)]
     pub(super) epochs: Option<NonZeroU64>,
     /// Learning rate
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub(super) lr: Option<f64>,
-    /// Where the weights are written
+    /// Where the weights are written, after every epoch
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) out: PathBuf,
 }
@@ -115,6 +116,16 @@ fn source(data: &Data) -> String {
         Some(file) => format!("{}:{file}", data.name),
         None => data.name.to_owned(),
     }
+}
+
+/// How many of something.
+fn count<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "a whole number of 1 or more is expected".to_owned())
+}
+
+/// A seed.
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a whole number from 0 to 2^64 - 1 is expected".to_owned())
 }
 
 /// A learning rate: a number of 0 or more.

@@ -132,7 +132,7 @@ pub enum EvalMode {
     BatchStatistics,
 }
 
-/// Which kernels may run. So far there is one set of kernels, and it serves both.
+/// Which kernels may run. There is one set of kernels, which serves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numerics {
     /// The fastest within the tolerance of every kernel.

@@ -1,7 +1,9 @@
 //! Epochs.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use serde_json::json;
@@ -13,7 +15,7 @@ use super::task::{Part, Task};
 use crate::data::order;
 use crate::network::{self, Network, SaveOptions};
 
-/// Checks that the folder of the weights is there, before the work is done that would be lost.
+/// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_dir() || path.file_name().is_none() {
@@ -22,7 +24,12 @@ pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
     if !folder.is_dir() {
         return Err(Failure::Usage(format!("cannot write {}: there is no such folder", path.display())));
     }
-    Ok(())
+    // If a file beside it can be made, it can be written; what is there already stays as it is.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let beside = folder.join(format!(".netspec.{}.{}.tmp", std::process::id(), NUMBER.fetch_add(1, Relaxed)));
+    File::create_new(&beside).map(drop).and_then(|()| fs::remove_file(&beside)).map_err(|error| {
+        Failure::Usage(format!("cannot write {}: no file can be made in its folder: {error}", path.display()))
+    })
 }
 
 /// Trains, and writes the weights after each epoch.

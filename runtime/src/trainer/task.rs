@@ -65,6 +65,13 @@ impl<N: Network> Task<N> {
             check_targets(split, &source, takes_label, outputs)?;
         }
         let model = match &args.weights {
+            Some(path) if !path.exists() => {
+                let text = format!(
+                    "cannot read {}: there is no such file; `train` writes weights, and `--weights` says which are read",
+                    path.display()
+                );
+                return Err(Failure::Usage(text));
+            }
             Some(path) => network::load(path)?,
             None => network::new(train.seed),
         };

@@ -256,8 +256,16 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
     );
     refuse(digits(&["train", "--out", "no/where/w"]), 2, "cannot write no/where/w: there is no such folder");
     refuse(digits(&["train", "--out", "."]), 2, "cannot write .: it is a folder");
-    refuse(digits(&["train", "--weights", "no/where"]), 2, "no/where");
-    refuse(digits(&["train", "--epochs", "0"]), 2, "--epochs");
+    if cfg!(target_os = "linux") {
+        refuse(digits(&["train", "--out", "/proc/w"]), 2, "cannot write /proc/w: no file can be made in its folder: ");
+    }
+    refuse(
+        digits(&["train", "--weights", "no/where"]),
+        2,
+        "cannot read no/where: there is no such file; `train` writes",
+    );
+    refuse(digits(&["train", "--epochs", "0"]), 2, "a whole number of 1 or more is expected");
+    refuse(digits(&["train", "--seed", "x"]), 2, "a whole number from 0 to 2^64 - 1 is expected");
     refuse(digits(&["train", "--lr", "-1"]), 2, "a number of 0 or more is expected");
     refuse(digits(&["train", "--lr", "nan"]), 2, "a number of 0 or more is expected");
     refuse(digits(&["tarin"]), 2, "unrecognized subcommand 'tarin'");

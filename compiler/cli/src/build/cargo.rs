@@ -48,12 +48,16 @@ fn run(folder: &Path, target: &Path, offline: bool, verbose: bool) -> Result<Att
     command.args(offline.then_some("--offline"));
     // In the crate's folder, so that the user's settings count and those of the folder where netc runs do not.
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let is_first = !target.exists();
     let mut child = command.spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             Problem::new("there is no cargo on this machine: building a program needs Rust, from https://rustup.rs")
         }
         _ => Problem::new(format!("cargo cannot be run: {error}")),
     })?;
+    if is_first {
+        eprintln!("what programs share is built too, this first time: that takes a minute or more");
+    }
     let lost = |error: io::Error| Problem::new(format!("cargo cannot be heard: {error}"));
     let stderr = child.stderr.take();
     let listener = thread::spawn(move || said(stderr, verbose));

@@ -39,7 +39,11 @@ impl Problem {
 }
 
 pub(crate) fn run(args: &Build) -> io::Result<Verdict> {
-    let built = match program(&args.file, args.params.values(), &args.making)? {
+    // Before the work that would be lost.
+    if let Err(problem) = check_output(&args.output) {
+        return problem.say();
+    }
+    let built = match program(&args.file, args.params.values(), &args.making, false)? {
         Ok(built) => built,
         Err(verdict) => return Ok(verdict),
     };
@@ -55,14 +59,23 @@ pub(crate) struct Built {
     _cache: Cache,
 }
 
-/// Builds the program of a spec; when there is none, what was printed about it comes to a verdict.
-pub(crate) fn program(file: &Path, params: &[(String, i64)], making: &Making) -> io::Result<Result<Built, Verdict>> {
+/// Builds the program of a spec; when there is none, what was printed about it comes to a verdict. If `to_train`, the spec must say how.
+pub(crate) fn program(
+    file: &Path,
+    params: &[(String, i64)],
+    making: &Making,
+    to_train: bool,
+) -> io::Result<Result<Built, Verdict>> {
     let outcome = compile(file, params);
     report(&outcome)?;
     let Some(checked) = &outcome.checked else {
         return Ok(Err(verdict(&outcome, false)));
     };
     let origin = crate::expand::origin(&file.to_string_lossy(), params);
+    if to_train && checked.net.train.is_none() {
+        let text = format!("{origin} has no `train` section, so neither loss nor optimizer are known");
+        return Problem::new(text).say().map(Err);
+    }
     writeln!(io::stderr(), "building {origin}")?;
     let make = || {
         let netspec = Netspec::find(making.netspec.as_deref())?;
@@ -78,12 +91,20 @@ pub(crate) fn program(file: &Path, params: &[(String, i64)], making: &Making) ->
     }
 }
 
+/// Checks that a program can be where the user wants it, as far as that can be told before it is there.
+fn check_output(to: &Path) -> Result<(), Problem> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let problem = match () {
+        () if to.is_dir() || to.file_name().is_none() => "it is a folder",
+        () if !folder.is_dir() => "there is no such folder",
+        () => return Ok(()),
+    };
+    Err(Problem::new(format!("cannot write {}: {problem}", to.display())))
+}
+
 /// Copies a program to where the user wants it, beside its place first.
 fn install(program: &Path, to: &Path) -> Result<(), Problem> {
-    let Some(name) = to.file_name().filter(|_| !to.is_dir()) else {
-        return Err(Problem::new(format!("cannot write {}: it is a folder", to.display())));
-    };
-    let beside = to.with_file_name(cache::temporary(name));
+    let beside = to.with_file_name(cache::temporary(to.file_name().unwrap_or_default()));
     let copied = fs::copy(program, &beside).and_then(|_| fs::rename(&beside, to));
     copied.map_err(|error| {
         // What is wrong is said; a file that stays is the lesser trouble.
@@ -107,9 +128,13 @@ mod tests {
         let error = install(&folder.path().join("none"), &to).unwrap_err().0;
         assert!(error.starts_with(&format!("cannot write {}: ", to.display())), "{error}");
         assert_eq!(
-            install(&from, folder.path()).unwrap_err().0,
+            check_output(folder.path()).unwrap_err().0,
             format!("cannot write {}: it is a folder", folder.path().display())
         );
+        check_output(&to).unwrap();
+        let nowhere = folder.path().join("no/to");
+        let problem = format!("cannot write {}: there is no such folder", nowhere.display());
+        assert_eq!(check_output(&nowhere).unwrap_err().0, problem);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
     }
 }

@@ -53,6 +53,9 @@ opt-level = 3
 [profile.dev.package.netspec]
 opt-level = 3
 
+[profile.dev.package.matrixmultiply]
+opt-level = 3
+
 # A workspace of its own, whatever is around its folder.
 [workspace]
 "

@@ -286,7 +286,7 @@ impl Machine<'_> {
             for (number, read) in call.reads.iter().enumerate() {
                 let is_over = *store == Store::Write && plan::over(&call.kernel).contains(&number);
                 let from = self.range(read);
-                if !apart(&written, &from) && !(is_over && written == from) {
+                if !(apart(&written, &from) || is_over && written == from) {
                     return Err(format!("writes `{}` over `{}`, which it reads", self.slot(write), self.slot(read)));
                 }
             }

@@ -4,13 +4,19 @@
 //! it outlives. Copies that need not be made are gone. What is written in place of what it reads is decided here, and nowhere
 //! else: two slots are one when the second begins where the first ends.
 
+mod gradients;
+mod layout;
+
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::ir::{Kind, Program, Repeat, Store, TensorId};
+use crate::ir::{Kind, Program, Store};
 use crate::net::LayerId;
-use crate::ops::{elements, thousands};
+use crate::ops::thousands;
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
+use gradients::largest_gradient;
+pub use gradients::{GradientGroup, gradient_groups};
+use layout::{largest_live, lay_out};
 
 /// Floats of 64 bytes: slots begin at multiples of it.
 const ALIGN: u64 = 16;
@@ -551,21 +557,6 @@ fn scratch(kernel: &Kernel) -> u64 {
     }
 }
 
-/// Floats of the largest gradient that a stage makes.
-fn largest_gradient(program: &Program, steps: &[Step], around: &mut Vec<LayerId>) -> u64 {
-    let of_step = |step: &Step, around: &mut Vec<LayerId>| match step {
-        Step::Whole(_) => 0,
-        Step::Stage(nodes) => gradient_groups(program, nodes, around).last().map_or(0, |group| group.local + group.len),
-        Step::Loop(looped) => {
-            around.push(looped.layer);
-            let largest = largest_gradient(program, &looped.body, around);
-            around.pop();
-            largest
-        }
-    };
-    steps.iter().map(|step| of_step(step, around)).max().unwrap_or(0)
-}
-
 /// Which of its reads a kernel may write over.
 pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
@@ -574,90 +565,6 @@ pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
         Kernel::Op(Kind::Add) => &[0, 1],
         _ => &[],
     }
-}
-
-/// Places the blocks of a region, in the best of several orders; gives the region's floats.
-fn lay_out(blocks: &mut [(usize, Block)], region: Region) -> u64 {
-    let of_region: Vec<usize> = (0..blocks.len()).filter(|&index| blocks[index].1.region == region).collect();
-    // What must go first differs: large ones, long-lived ones, those that are both, or those that come first.
-    let duration = |block: &Block| (block.live.1 - block.live.0) as u64;
-    let weights: [&dyn Fn(&Block) -> u64; 4] =
-        [&|block| block.len, &duration, &|block| block.len * (duration(block) + 1), &|_| 0];
-    let layouts = weights.iter().map(|weight| {
-        let mut indices = of_region.clone();
-        indices.sort_by_key(|&index| (std::cmp::Reverse(weight(&blocks[index].1)), blocks[index].1.live.0));
-        improved(blocks, indices)
-    });
-    let Some((total, offsets)) = layouts.min_by_key(|(total, _)| *total) else {
-        return 0;
-    };
-    for (index, offset) in offsets {
-        blocks[index].1.offset = offset;
-    }
-    total
-}
-
-/// Places blocks in an order, then in that order with what reached highest put first, a few times; gives the best.
-fn improved(blocks: &[(usize, Block)], mut order: Vec<usize>) -> (u64, Vec<(usize, u64)>) {
-    const TRIES: usize = 16;
-    let mut best = in_order(blocks, &order);
-    let mut last = best.clone();
-    for _ in 0..TRIES {
-        let highest = last.1.iter().position(|&(index, offset)| offset + blocks[index].1.len == last.0);
-        let Some(highest) = highest.filter(|&place| place > 0) else {
-            break;
-        };
-        order[..=highest].rotate_right(1);
-        last = in_order(blocks, &order);
-        if last.0 < best.0 {
-            best.clone_from(&last);
-        }
-    }
-    best
-}
-
-/// Places blocks one by one, each as low as it fits; gives the floats of all, and their offsets.
-fn in_order(blocks: &[(usize, Block)], order: &[usize]) -> (u64, Vec<(usize, u64)>) {
-    let mut placed: Vec<(usize, u64)> = Vec::with_capacity(order.len());
-    let mut total = 0;
-    for &index in order {
-        let block = &blocks[index].1;
-        let mut taken: Vec<(u64, u64)> = placed
-            .iter()
-            .map(|&(other, offset)| (&blocks[other].1, offset))
-            .filter(|(other, _)| other.live.0 <= block.live.1 && block.live.0 <= other.live.1)
-            .map(|(other, offset)| (offset, offset + other.len))
-            .collect();
-        taken.sort_unstable();
-        let offset = lowest_gap(&taken, block.len);
-        total = total.max(offset + block.len);
-        placed.push((index, offset));
-    }
-    (total, placed)
-}
-
-/// The lowest offset where `len` floats fit between ranges that are sorted.
-fn lowest_gap(taken: &[(u64, u64)], len: u64) -> u64 {
-    let mut at = 0;
-    for &(from, to) in taken {
-        if at + len <= from {
-            return at;
-        }
-        at = at.max(to);
-    }
-    at
-}
-
-/// The largest sum of the blocks of a region that live at once.
-fn largest_live(blocks: &[Block], region: Region) -> u64 {
-    let of_region = || blocks.iter().filter(|block| block.region == region);
-    of_region()
-        .map(|at| {
-            let now = at.live.0;
-            of_region().filter(|block| block.live.0 <= now && now <= block.live.1).map(|block| block.len).sum()
-        })
-        .max()
-        .unwrap_or(0)
 }
 
 /// Whether a call copies a place to itself.
@@ -714,68 +621,6 @@ pub fn verify(plan: &Plan) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// A part of the gradient that a stage makes: some tensors that lie close together among the parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GradientGroup {
-    /// The tensors.
-    pub tensors: Vec<TensorId>,
-    /// Strides of the loops around the stage.
-    pub outer: Vec<(LayerId, u64)>,
-    /// The first float among the parameters, in the first iteration of those loops.
-    pub first: u64,
-    /// Floats, with all iterations of the loops inside the stage.
-    pub len: u64,
-    /// The first float in the stage's gradient.
-    pub local: u64,
-}
-
-/// Floats between two tensors that are still one group: adding a few zeros costs less than another group.
-const GROUP_GAP: u64 = 64;
-
-/// The gradients that the calls of a stage make, which stands inside the loops of these layers.
-pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) -> Vec<GradientGroup> {
-    fn collect(nodes: &[Node], tensors: &mut Vec<TensorId>) {
-        for node in nodes {
-            match node {
-                Node::Loop(looped) => collect(&looped.body, tensors),
-                Node::Call(call) => {
-                    if let Kernel::Op(Kind::ConvGradWeight(_, weight, bias) | Kind::LinearGradWeight(_, weight, bias)) =
-                        &call.kernel
-                    {
-                        tensors.extend([Some(*weight), *bias].into_iter().flatten());
-                    }
-                }
-            }
-        }
-    }
-    let mut tensors = Vec::new();
-    collect(nodes, &mut tensors);
-    tensors.sort_by_key(|&id| program.tensor(id).offset);
-    tensors.dedup();
-    let mut groups: Vec<GradientGroup> = Vec::new();
-    for id in tensors {
-        let tensor = program.tensor(id);
-        let strides = tensor.repeats.iter().filter(|repeat| repeat.stride > 0);
-        let (outer, inner): (Vec<&Repeat>, Vec<&Repeat>) = strides.partition(|repeat| around.contains(&repeat.layer));
-        let outer: Vec<(LayerId, u64)> = outer.into_iter().map(|repeat| (repeat.layer, repeat.stride)).collect();
-        let len = inner.iter().map(|repeat| (repeat.count - 1) * repeat.stride).sum::<u64>() + elements(&tensor.shape);
-        let (first, end) = (tensor.offset, tensor.offset + len);
-        match groups.last_mut() {
-            Some(group) if group.outer == outer && first <= group.first + group.len + GROUP_GAP => {
-                group.len = group.len.max(end - group.first);
-                group.tensors.push(id);
-            }
-            _ => groups.push(GradientGroup { tensors: vec![id], outer, first, len, local: 0 }),
-        }
-    }
-    let mut local = 0;
-    for group in &mut groups {
-        group.local = local;
-        local += group.len.next_multiple_of(ALIGN);
-    }
-    groups
 }
 
 /// The memory of a plan as a table: what `netc plan` prints.

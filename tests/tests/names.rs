@@ -74,6 +74,14 @@ fn no_variable_is_there_that_nothing_reads() {
     assert!(still.contains("Self::forward(t);") && !still.contains("backward"), "{still}");
 }
 
+/// Keys of dropout count iterations through all loops, as the interpreter does.
+#[test]
+fn dropout_counts_the_iterations_of_all_loops() {
+    let text =
+        emitted("input x [4]; linear(4); repeat 5 { repeat 3 { tanh; repeat 2 { dropout; linear(4); } } } linear(2);");
+    assert!(text.contains("((l * 3 + l2) * 2 + l3) as u64"), "{text}");
+}
+
 #[test]
 fn a_model_is_not_called_like_a_word_of_rust() {
     let codes = |text: String| {

@@ -19,6 +19,8 @@ pub(super) struct Around {
     pub(super) layer: LayerId,
     /// What counts its iterations.
     pub(super) variable: String,
+    /// How many there are.
+    pub(super) count: u64,
 }
 
 /// The loops around a call, outermost first.
@@ -270,9 +272,10 @@ impl Calls<'_> {
     /// A dropout's key: which use, and which iteration of the loops around it.
     fn dropout_key(&self, of: u32, loops: &Loops) -> String {
         let mut key = grouped(u64::from(of) << 32);
-        let iteration = loops.iter().fold(String::new(), |all, Around { variable, .. }| match all.as_str() {
+        let iteration = loops.iter().fold(String::new(), |all, Around { variable, count, .. }| match all.as_str() {
             "" => variable.clone(),
-            all => format!("({all}) * {} + {variable}", crate::limits::REPEAT),
+            all if all.contains(' ') => format!("({all}) * {} + {variable}", grouped(*count)),
+            all => format!("{all} * {} + {variable}", grouped(*count)),
         });
         if !iteration.is_empty() {
             let _ = write!(key, " + ({iteration}) as u64");

@@ -132,7 +132,7 @@ impl Printer<'_, '_> {
     ) -> String {
         let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
         let mut inner = loops.clone();
-        inner.push(Around { layer: looped.layer, variable: variable.clone() });
+        inner.push(Around { layer: looped.layer, variable: variable.clone(), count: looped.count });
         let direction = match (self.pass.name, looped.reversed) {
             ("train", false) => "forward",
             ("train", true) => "backward",

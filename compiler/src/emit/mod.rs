@@ -309,7 +309,7 @@ fn pack(infer: &Planned, packed: u64, lines: &mut Lines) {
         for (depth, repeat) in repeats.iter().enumerate() {
             let variable = if depth == 0 { "l".to_owned() } else { format!("l{}", depth + 1) };
             lines.line(format!("for {variable} in 0..{} {{", grouped(repeat.count)));
-            loops.push(Around { layer: repeat.layer, variable });
+            loops.push(Around { layer: repeat.layer, variable, count: repeat.count });
         }
         let at = |id: ir::TensorId, first: u64| {
             let tensor = program.tensor(id);

@@ -10,6 +10,8 @@ pub const NESTING: usize = 64;
 pub const NAME: usize = 64;
 /// Parameters that a model or block declares.
 pub const DECLARED_PARAMS: usize = 256;
+/// Inputs of a model, and outputs as many: they are a tuple of Rust, for which traits of the runtime are written out so far.
+pub const INPUTS: usize = 12;
 /// Dimensions of a value, per sample.
 pub const DIMENSIONS: usize = 8;
 /// Statements, as written and with every block use, shared use and unrolled repeat written out.

@@ -12,8 +12,19 @@ use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
 use crate::schedule::{Call, Kernel, Operand};
 
-/// The loops around a call: their layers and variables, outermost first.
-pub(super) type Loops = Vec<(LayerId, String)>;
+/// A loop around a call.
+#[derive(Clone, Debug)]
+pub(super) struct Around {
+    /// The repeat.
+    pub(super) layer: LayerId,
+    /// What counts its iterations.
+    pub(super) variable: String,
+    /// How many there are.
+    pub(super) count: u64,
+}
+
+/// The loops around a call, outermost first.
+pub(super) type Loops = Vec<Around>;
 
 /// Prints calls of one plan.
 pub(super) struct Calls<'a> {
@@ -31,6 +42,23 @@ pub(super) struct Geometries {
     pub(super) constants: BTreeMap<String, (&'static str, String)>,
 }
 
+/// Constants of the model's traits. One of the struct's own would hide them: `Net::PARAMETERS` is the number of parameters, whatever
+/// a layer is called.
+const OF_TRAITS: &[&str] = &[
+    "NAME",
+    "PARAMETERS",
+    "TENSORS",
+    "STATISTICS",
+    "SPEC_HASH",
+    "BATCH_NORM_POSITIONS",
+    "TRAIN",
+    "FORWARD",
+    "INFER",
+    "PACKED",
+    "FORWARD_OUTPUTS",
+    "INFER_OUTPUTS",
+];
+
 impl Geometries {
     /// The name of a constant; a new one is named like the layer it is first used for.
     fn name(&mut self, layer: &str, kind: &'static str, value: String) -> String {
@@ -44,7 +72,7 @@ impl Geometries {
             if stem.starts_with(|c: char| c.is_ascii_digit()) || stem.is_empty() { format!("L{stem}") } else { stem };
         let mut name = stem.clone();
         let mut number = 2;
-        while self.constants.contains_key(&name) {
+        while self.constants.contains_key(&name) || OF_TRAITS.contains(&name.as_str()) {
             name = format!("{stem}_{number}");
             number += 1;
         }
@@ -244,9 +272,10 @@ impl Calls<'_> {
     /// A dropout's key: which use, and which iteration of the loops around it.
     fn dropout_key(&self, of: u32, loops: &Loops) -> String {
         let mut key = grouped(u64::from(of) << 32);
-        let iteration = loops.iter().fold(String::new(), |all, (_, variable)| match all.as_str() {
+        let iteration = loops.iter().fold(String::new(), |all, Around { variable, count, .. }| match all.as_str() {
             "" => variable.clone(),
-            all => format!("({all}) * {} + {variable}", crate::limits::REPEAT),
+            all if all.contains(' ') => format!("({all}) * {} + {variable}", grouped(*count)),
+            all => format!("{all} * {} + {variable}", grouped(*count)),
         });
         if !iteration.is_empty() {
             let _ = write!(key, " + ({iteration}) as u64");
@@ -332,7 +361,7 @@ pub(super) fn float(number: f64) -> String {
 
 /// `896 + l * 9_280`; loops that are not around count as their first iteration.
 pub(super) fn offset(first: u64, terms: &[(LayerId, u64)], loops: &Loops) -> String {
-    let variable = |layer: &LayerId| loops.iter().find(|(around, _)| around == layer).map(|(_, variable)| variable);
+    let variable = |layer: &LayerId| loops.iter().find(|around| around.layer == *layer).map(|around| &around.variable);
     let terms = terms.iter().filter(|(_, stride)| *stride > 0);
     let terms = terms.filter_map(|(layer, stride)| Some(format!("{} * {}", variable(layer)?, grouped(*stride))));
     let first = (first > 0).then(|| grouped(first));

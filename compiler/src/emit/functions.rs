@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::calls::{Calls, Geometries, Loops, offset};
+use super::calls::{Around, Calls, Geometries, Loops, offset};
 use super::text::{Lines, grouped};
 use crate::check::Checked;
 use crate::ir::Program;
@@ -54,7 +54,9 @@ impl Printer<'_, '_> {
                     Some(at) => {
                         lines.line("Self::forward(t);");
                         self.node(&nodes[at], &Vec::new(), &groups, lines);
-                        lines.line("Self::backward(t);");
+                        if at + 1 < nodes.len() {
+                            lines.line("Self::backward(t);");
+                        }
                     }
                 }
                 lines.line("});");
@@ -62,6 +64,9 @@ impl Printer<'_, '_> {
                 lines.line("}");
                 if let Some(at) = loss {
                     for (direction, nodes) in [("forward", &nodes[..at]), ("backward", &nodes[at + 1..])] {
+                        if nodes.is_empty() {
+                            continue;
+                        }
                         self.last_layer = None;
                         lines.line("");
                         lines.line(format!("fn {direction}(t: &mut Tile<'_>) {{"));
@@ -86,7 +91,7 @@ impl Printer<'_, '_> {
         match step {
             Step::Whole(call) => self.call(call, loops, &[], lines),
             Step::Stage(nodes) => {
-                let layers: Vec<LayerId> = loops.iter().map(|(layer, _)| *layer).collect();
+                let layers: Vec<LayerId> = loops.iter().map(|around| around.layer).collect();
                 let groups = plan::gradient_groups(self.pass.program, nodes, &layers);
                 lines.line(format!("run.stage({}, |t| {{", folds(&groups, loops)));
                 self.nodes(nodes, loops, &groups, lines);
@@ -127,13 +132,13 @@ impl Printer<'_, '_> {
     ) -> String {
         let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
         let mut inner = loops.clone();
-        inner.push((looped.layer, variable.clone()));
+        inner.push(Around { layer: looped.layer, variable: variable.clone(), count: looped.count });
         let direction = match (self.pass.name, looped.reversed) {
             ("train", false) => "forward",
             ("train", true) => "backward",
             (name, _) => name,
         };
-        let stem: String = looped.name.replace(".*", "").replace('.', "_").to_lowercase();
+        let stem = stem(&looped.name);
         let mut name = format!("{stem}_{direction}");
         let mut number = 2;
         while !self.names.insert(name.clone()) {
@@ -141,22 +146,27 @@ impl Printer<'_, '_> {
             number += 1;
         }
         let mut function = Lines::default();
+        let last_layer = self.last_layer.take();
+        let at = self.later.len();
+        let mut calls = Lines::at(2);
+        body(self, &inner, &mut calls);
+        self.last_layer = last_layer;
+        // Tied weights and the like do not ask which iteration it is.
+        let read: Vec<&str> = loops.iter().map(|around| &*around.variable).filter(|it| reads(&calls, it)).collect();
         function.comment("///", &self.place(looped.layer));
-        let outer: String = loops.iter().map(|(_, variable)| format!(", {variable}: usize")).collect();
+        let outer: String = read.iter().map(|variable| format!(", {variable}: usize")).collect();
         function.line(format!("fn {name}({on}{outer}) {{"));
         let range = format!("0..{}", grouped(looped.count));
         let range = if looped.reversed { format!("({range}).rev()") } else { range };
+        let variable = if reads(&calls, &variable) { &variable } else { "_" };
         function.line(format!("for {variable} in {range} {{"));
-        let last_layer = self.last_layer.take();
-        let at = self.later.len();
-        body(self, &inner, &mut function);
-        self.last_layer = last_layer;
+        calls.text.lines().for_each(|line| function.line(line.trim_start()));
         function.line("}");
         function.line("}");
         // Before the loops inside it.
         self.later.insert(at, function.text);
         let on = on.split(':').next().unwrap_or_default();
-        let outer: String = loops.iter().map(|(_, variable)| format!(", {variable}")).collect();
+        let outer: String = read.iter().map(|variable| format!(", {variable}")).collect();
         format!("Self::{name}({on}{outer});")
     }
 
@@ -179,6 +189,21 @@ impl Printer<'_, '_> {
         let words = self.pass.sources.text(layer.call).split_whitespace().collect::<Vec<_>>().join(" ");
         format!("{path}:{line} `{words}`")
     }
+}
+
+/// `resblocks.*.r__` as the beginning of a function's name: `resblocks_r`.
+fn stem(repeat: &str) -> String {
+    let name = repeat.to_lowercase();
+    let words: Vec<&str> = name.split(['.', '_', '*']).filter(|word| !word.is_empty()).collect();
+    let stem = words.join("_");
+    // Labels such as `_` and `_2`.
+    if stem.starts_with(|first: char| first.is_ascii_alphabetic()) { stem } else { format!("repeat{stem}") }
+}
+
+/// Whether calls read a loop's variable.
+fn reads(calls: &Lines, variable: &str) -> bool {
+    let code = calls.text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')).any(|word| word == variable)
 }
 
 fn is_loss(call: &Call) -> bool {

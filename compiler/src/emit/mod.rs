@@ -21,7 +21,7 @@ use crate::ops::{elements, thousands};
 use crate::plan::{self, Plan};
 use crate::schedule::schedule;
 use crate::source::Sources;
-use calls::{Calls, Geometries, Loops, float, offset};
+use calls::{Around, Calls, Geometries, Loops, float, offset};
 use functions::{Pass, functions};
 use text::{Lines, grouped, list};
 
@@ -78,7 +78,8 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     let infer = planned(checked, PlanKind::Inference);
 
     let mut geometries = Geometries::default();
-    let mut names = HashSet::new();
+    // A repeat labelled `pass` has functions of its own.
+    let mut names = HashSet::from(["pass_train", "pass_evaluate", "pass_infer"].map(str::to_owned));
     let mut bodies = Lines::default();
     let passes = [("train", train.as_ref()), ("evaluate", evaluate.as_ref()), ("infer", Some(&infer))];
     for (name, planned) in passes {
@@ -89,17 +90,24 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     }
 
     let mut lines = Lines::default();
+    let name = naming.name;
     structure(checked, naming, train.is_some(), &mut lines);
     lines.line("");
     lines.line("const _: () = {");
+    // A model named like what is imported is called otherwise behind the imports, which hide its name.
+    let is_hidden =
+        IMPORTS.iter().flat_map(|line| line.split([' ', ',', ':', '{', '}'])).any(|word| word == naming.name);
+    let is_hidden = is_hidden || naming.name == OPTION;
+    let naming = if is_hidden { Naming { name: "TheModel", ..naming } } else { naming };
+    if is_hidden {
+        lines.line(format!("type TheModel = {name};"));
+        lines.line("const _: () = {");
+        lines.line("#[allow(unused_imports)]");
+        lines.line(format!("use ::core::option::{OPTION};"));
+    }
     lines.line("#[allow(unused_imports)]");
     lines.line("use ::netspec::{");
-    lines.line("arena::{Tile, View, batch, tile},");
-    let kernels = "activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool";
-    lines.line(format!("kernels::{{Act, Store, {kernels}}},"));
-    lines.line("network::{Fill, Network, Repeat, Tensor},");
-    lines.line("run::{Fold, Plan, Run},");
-    lines.line("weights::Weights,");
+    IMPORTS.iter().for_each(|line| lines.line(line));
     lines.line("};");
     lines.line("");
     network(checked, naming, train.as_ref(), evaluate.as_ref(), &infer, &mut geometries, &mut lines);
@@ -112,8 +120,23 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     bodies.text.lines().for_each(|line| lines.line(line.trim_start()));
     lines.line("}");
     lines.line("};");
+    if is_hidden {
+        lines.line("};");
+    }
     lines.text
 }
+
+/// What the functions of a model use of the runtime.
+const IMPORTS: &[&str] = &[
+    "arena::{Tile, View, batch, tile},",
+    "kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},",
+    "network::{Fill, Network, Repeat, Tensor},",
+    "run::{Fold, Plan, Run},",
+    "weights::Weights,",
+];
+
+/// The one type of the prelude that they name.
+const OPTION: &str = "Option";
 
 /// The struct, its types and its methods.
 fn structure(checked: &Checked, naming: Naming<'_>, trains: bool, lines: &mut Lines) {
@@ -293,7 +316,7 @@ fn pack(infer: &Planned, packed: u64, lines: &mut Lines) {
         for (depth, repeat) in repeats.iter().enumerate() {
             let variable = if depth == 0 { "l".to_owned() } else { format!("l{}", depth + 1) };
             lines.line(format!("for {variable} in 0..{} {{", grouped(repeat.count)));
-            loops.push((repeat.layer, variable));
+            loops.push(Around { layer: repeat.layer, variable, count: repeat.count });
         }
         let at = |id: ir::TensorId, first: u64| {
             let tensor = program.tensor(id);

@@ -29,6 +29,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// No lines yet, the first one to be so many levels in.
+    pub(super) fn at(depth: usize) -> Lines {
+        Lines { text: String::new(), depth }
+    }
+
     /// Adds a line; one that closes a brace is a level out, one that opens one puts those behind it a level in. A call or struct that is too
     /// long has its arguments or fields below it.
     pub(super) fn line(&mut self, line: impl AsRef<str>) {

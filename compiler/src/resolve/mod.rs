@@ -20,6 +20,14 @@ use crate::source::{Sources, Span};
 use crate::{Options, limits};
 use names::{Level, Values};
 
+/// Words that Rust keeps (edition 2024), and `_`.
+const KEYWORDS: &[&str] = &[
+    "Self", "_", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
+    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+    "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
 /// Bytes of a call that is pointed at as a whole.
 const LINE: usize = 500;
 
@@ -164,7 +172,30 @@ impl<'a> Resolver<'a> {
         false
     }
 
+    /// Reports a model whose name no struct can have: a word of Rust, or a type that its code needs.
+    fn check_model_name(&mut self, name: &ast::Ident) {
+        let word = &*name.text;
+        let label = match word {
+            "f32" | "str" | "u64" | "usize" => "is a type of Rust's own",
+            _ if KEYWORDS.contains(&word) => "is a word of Rust",
+            _ => return,
+        };
+        let title = format!("`{word}` cannot name a model, which becomes a struct of Rust");
+        self.report(Diagnostic::new(Code::N0215, title, name.span, label));
+    }
+
+    /// Reports more inputs or outputs than a model may have: `count` of `what`, the first too many being `name`.
+    fn check_count(&mut self, what: &str, count: usize, name: Option<&ast::Ident>) {
+        if let Some(name) = name {
+            let label = format!("at most {}", limits::INPUTS);
+            self.report(Diagnostic::new(Code::N0108, format!("{count} {what}"), name.span, label));
+        }
+    }
+
     fn model(&mut self, model: &'a ast::Model, options: &Options) {
+        self.check_model_name(&model.name);
+        self.check_count("inputs", model.inputs.len(), model.inputs.get(limits::INPUTS).map(|input| &input.name));
+        self.check_count("outputs", model.outputs.len(), model.outputs.get(limits::INPUTS));
         let mut scope =
             Scope { ints: HashMap::new(), shared: Vec::new(), values: Values::default(), around: Vec::new() };
         self.model_params(model, options, &mut scope);

@@ -94,24 +94,25 @@ const _: () = {
                 trainable: true
             },
             Tensor {
-                name: "resblocks.*.conv.weight", shape: &[32, 32, 3, 3], offset: 896, repeats: &[Repeat { count: 3,
-                stride: 9_280 }], fill: Fill::Normal { mean: 0.0, std: 0.083333336 }, trainable: true
+                name: "resblocks.*.conv.weight", shape: &[32, 32, 3, 3], offset: 896,
+                repeats: &[Repeat { count: 3, stride: 9_280 }], fill: Fill::Normal { mean: 0.0, std: 0.083333336 },
+                trainable: true
             },
             Tensor {
-                name: "resblocks.*.batch_norm.weight", shape: &[32], offset: 10_112, repeats: &[Repeat { count: 3,
-                stride: 9_280 }], fill: Fill::Constant(0.5), trainable: true
+                name: "resblocks.*.batch_norm.weight", shape: &[32], offset: 10_112,
+                repeats: &[Repeat { count: 3, stride: 9_280 }], fill: Fill::Constant(0.5), trainable: true
             },
             Tensor {
-                name: "resblocks.*.batch_norm.bias", shape: &[32], offset: 10_144, repeats: &[Repeat { count: 3,
-                stride: 9_280 }], fill: Fill::Constant(0.0), trainable: true
+                name: "resblocks.*.batch_norm.bias", shape: &[32], offset: 10_144,
+                repeats: &[Repeat { count: 3, stride: 9_280 }], fill: Fill::Constant(0.0), trainable: true
             },
             Tensor {
-                name: "resblocks.*.batch_norm.running_mean", shape: &[32], offset: 0, repeats: &[Repeat { count: 3,
-                stride: 64 }], fill: Fill::Constant(0.0), trainable: false
+                name: "resblocks.*.batch_norm.running_mean", shape: &[32], offset: 0,
+                repeats: &[Repeat { count: 3, stride: 64 }], fill: Fill::Constant(0.0), trainable: false
             },
             Tensor {
-                name: "resblocks.*.batch_norm.running_var", shape: &[32], offset: 32, repeats: &[Repeat { count: 3,
-                stride: 64 }], fill: Fill::Constant(1.0), trainable: false
+                name: "resblocks.*.batch_norm.running_var", shape: &[32], offset: 32,
+                repeats: &[Repeat { count: 3, stride: 64 }], fill: Fill::Constant(1.0), trainable: false
             },
             Tensor {
                 name: "fc1.weight", shape: &[32, 2_048], offset: 28_736, repeats: &[], fill: Fill::Uniform(0.022097087),
@@ -150,11 +151,11 @@ const _: () = {
             Self { weights }
         }
         fn train(run: &mut Run<'_>) {
-            Self::pass_train(run);
+            Passes::pass_train(run);
         }
         fn forward(_: &mut Run<'_>) {}
         fn infer(run: &mut Run<'_>) {
-            Self::pass_infer(run);
+            Passes::pass_infer(run);
         }
         fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]) {
             packed[..94_370].copy_from_slice(params);
@@ -177,8 +178,10 @@ const _: () = {
         }
     }
 
-    #[allow(dead_code)]
-    impl ResDeep {
+    /// The passes: functions of their own, so that the model's names are its user's.
+    struct Passes;
+
+    impl Passes {
         const CONV1: conv::Conv = conv::Conv {
             channels: 3, out_channels: 32, groups: 1, size: [1, 32, 32], out_size: [1, 32, 32], kernel: [1, 3, 3],
             stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
@@ -186,12 +189,12 @@ const _: () = {
         const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 2_048, outputs: 32 };
         const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
         const MAX_POOL1: max_pool::Pool = max_pool::Pool {
-            channels: 32, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0,
-            0, 0], dilation: [1, 1, 1]
+            channels: 32, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2],
+            padding: [0, 0, 0], dilation: [1, 1, 1]
         };
         const MAX_POOL2: max_pool::Pool = max_pool::Pool {
-            channels: 32, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2], padding: [0, 0,
-            0], dilation: [1, 1, 1]
+            channels: 32, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2],
+            padding: [0, 0, 0], dilation: [1, 1, 1]
         };
         const RESBLOCKS_BATCH_NORM: batch_norm::Norm = batch_norm::Norm {
             channels: 32, positions: 256, eps: 1e-5, momentum: 0.1
@@ -330,8 +333,8 @@ const _: () = {
             for l in 0..3 {
                 // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
                 conv::forward(
-                    t, &Self::RESBLOCKS_CONV, tile(32_768, 8_192), 896 + l * 9_280, Some(94_562 + l * 32), Act::Relu, tile(0,
-                    8_192)
+                    t, &Self::RESBLOCKS_CONV, tile(32_768, 8_192), 896 + l * 9_280, Some(94_562 + l * 32), Act::Relu,
+                    tile(0, 8_192)
                 );
                 // specs/res_deep.yaml:10 `skip`
                 elementwise::add(t, tile(0, 8_192), tile(32_768, 8_192), tile(32_768, 8_192));

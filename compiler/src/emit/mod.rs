@@ -25,6 +25,9 @@ use calls::{Around, Calls, Geometries, Loops, float, offset};
 use functions::{Pass, functions};
 use text::{Lines, grouped, list};
 
+/// The type that has the functions of the passes; nobody outside can name it.
+const PASSES: &str = "Passes";
+
 /// How the generated struct is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Naming<'a> {
@@ -97,7 +100,7 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     // A model named like what is imported is called otherwise behind the imports, which hide its name.
     let is_hidden =
         IMPORTS.iter().flat_map(|line| line.split([' ', ',', ':', '{', '}'])).any(|word| word == naming.name);
-    let is_hidden = is_hidden || naming.name == OPTION;
+    let is_hidden = is_hidden || [OPTION, PASSES].contains(&naming.name);
     let naming = if is_hidden { Naming { name: "TheModel", ..naming } } else { naming };
     if is_hidden {
         lines.line(format!("type TheModel = {name};"));
@@ -112,8 +115,10 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     lines.line("");
     network(checked, naming, train.as_ref(), evaluate.as_ref(), &infer, &mut geometries, &mut lines);
     lines.line("");
-    lines.line("#[allow(dead_code)]");
-    lines.line(format!("impl {} {{", naming.name));
+    lines.line("/// The passes: functions of their own, so that the model's names are its user's.");
+    lines.line(format!("struct {PASSES};"));
+    lines.line("");
+    lines.line(format!("impl {PASSES} {{"));
     for (name, (kind, value)) in &geometries.constants {
         lines.line(format!("const {name}: {kind} = {value};"));
     }
@@ -288,7 +293,7 @@ fn network(
             None => lines.line(format!("fn {method}(_: &mut Run<'_>) {{}}")),
             Some(_) => {
                 lines.line(format!("fn {method}(run: &mut Run<'_>) {{"));
-                lines.line(format!("Self::pass_{pass}(run);"));
+                lines.line(format!("{PASSES}::pass_{pass}(run);"));
                 lines.line("}");
             }
         }

@@ -18,6 +18,24 @@ fn taken_apart(line: &str) -> Option<(&str, &str, &str)> {
     Some((line[..from].trim_end(), inner, end.trim_start()))
 }
 
+/// The parts of a list, each with its comma; commas inside brackets part nothing.
+fn pieces(list: &str) -> Vec<&str> {
+    let (mut pieces, mut from, mut depth) = (Vec::new(), 0, 0_usize);
+    for (at, character) in list.char_indices() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            ' ' if depth == 0 && list[..at].ends_with(',') => {
+                pieces.push(&list[from..=at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&list[from..]);
+    pieces
+}
+
 /// Columns of a line.
 const WIDTH: usize = 120;
 
@@ -46,7 +64,7 @@ impl Lines {
         {
             self.plain(head);
             self.depth += 1;
-            self.filled(inner.split_inclusive(", "));
+            self.filled(pieces(inner).into_iter());
             self.depth -= 1;
             self.plain(end);
             return;

@@ -11,6 +11,7 @@ pub(crate) use netspec::RESERVED;
 
 use crate::ast::{Param, Spec};
 use crate::diag::{Code, Diagnostic};
+use crate::ops::thousands;
 use crate::source::{File, FileId, Sources, Span, Spelling};
 use crate::{Main, limits};
 
@@ -40,7 +41,11 @@ pub fn load(
         )),
         Ok(bytes) if bytes.len() > limits::FILE_BYTES => Some((
             Code::N0108,
-            format!("`{}` has {} bytes; a spec may have {}", file.path, bytes.len(), limits::FILE_BYTES),
+            format!(
+                "`{}` has more than {} bytes, which is what a spec may have",
+                file.path,
+                thousands(limits::FILE_BYTES as u64)
+            ),
         )),
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => {

@@ -37,6 +37,15 @@ scores!(Scores, 2, tanh; linear(1););
 
 const _: () = joins::<in_line::Net, Scores>();
 
+/// The model's names are its user's.
+impl in_line::Net {
+    const LINEAR1: usize = 1;
+
+    fn forward(&self) -> usize {
+        Self::LINEAR1
+    }
+}
+
 struct Nothing;
 
 impl<Output> Loss<Output> for Nothing {
@@ -60,6 +69,7 @@ fn main() {
     assert_eq!(outputs[0].1, [3.0, 4.0, 5.0], "an output that is an input");
 
     let mut net = in_line::Net::new(0);
+    assert_eq!(net.forward(), 1);
     assert_eq!(net.params().len(), 3 * 8 * 9 + 8 + 2048 * 2 + 2);
     net.params_mut()[0] = 1.0;
     assert_eq!(format!("{:?}", net.clone()), "Net { weights: Weights { params: 4322, statistics: 0, .. } }");

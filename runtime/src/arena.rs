@@ -10,6 +10,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::isa::Isa;
+use crate::layout::{Blocked, Layout};
 use crate::network::{Feed, SampleLoss};
 use crate::random::Draw;
 
@@ -22,7 +24,7 @@ pub enum Region {
     Batch,
 }
 
-/// Where a value lives: floats of one sample's row.
+/// Where a value lives: floats of one sample's row, and how its elements lie in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
     /// The memory.
@@ -31,23 +33,43 @@ pub struct View {
     pub offset: usize,
     /// How many.
     pub len: usize,
+    /// How its elements lie.
+    pub layout: Layout,
 }
 
-/// A value in a worker's memory: `len` floats of one sample from `offset` on.
+/// A plain value in a worker's memory: `len` floats of one sample from `offset` on.
 pub const fn tile(offset: usize, len: usize) -> View {
-    View { region: Region::Tile, offset, len }
+    View { region: Region::Tile, offset, len, layout: Layout::Plain }
 }
 
-/// A value in the batch's memory: `len` floats of one sample from `offset` on.
+/// A plain value in the batch's memory: `len` floats of one sample from `offset` on.
 pub const fn batch(offset: usize, len: usize) -> View {
-    View { region: Region::Batch, offset, len }
+    View { region: Region::Batch, offset, len, layout: Layout::Plain }
 }
 
 impl View {
     /// A part of it.
     pub const fn part(self, offset: usize, len: usize) -> View {
         assert!(offset + len <= self.len, "a part of a value lies inside it");
-        View { region: self.region, offset: self.offset + offset, len }
+        View { region: self.region, offset: self.offset + offset, len, layout: Layout::Plain }
+    }
+
+    /// The same floats as planes of a map.
+    pub const fn blocked(self, map: &'static Blocked) -> View {
+        assert!(self.len == map.len(), "a map has its floats");
+        View { region: self.region, offset: self.offset, len: self.len, layout: Layout::Blocked(map) }
+    }
+
+    /// The map of a value in planes.
+    ///
+    /// # Panics
+    ///
+    /// When it is a plain one: the schedule gives no kernel a value of a layout that it does not take.
+    pub(crate) fn map(&self) -> &'static Blocked {
+        match self.layout {
+            Layout::Blocked(map) => map,
+            Layout::Plain => panic!("a value in planes"),
+        }
     }
 
     fn overlaps(self, other: View) -> bool {
@@ -163,6 +185,10 @@ pub struct Tile<'a> {
     pub(crate) batch_stride: usize,
     /// The model's parameters, or what inference packed of them.
     pub(crate) params: &'a [f32],
+    /// Copies of the parameters in the order in which kernels read them.
+    pub(crate) packed: &'a [f32],
+    /// The instructions that kernels use.
+    pub(crate) isa: Isa,
     /// Numbers of the whole batch that an earlier stage left, such as means.
     pub(crate) state: &'a [f32],
     /// The gradient that this tile alone gives, zero at first.
@@ -195,6 +221,10 @@ pub struct Parts<'t, const READS: usize, const WRITES: usize> {
     pub writes: [RowsMut<'t>; WRITES],
     /// The model's parameters.
     pub params: &'t [f32],
+    /// Copies of the parameters in the order in which kernels read them.
+    pub packed: &'t [f32],
+    /// The instructions to use.
+    pub isa: Isa,
     /// Numbers of the whole batch.
     pub state: &'t [f32],
     /// This tile's gradient.
@@ -254,6 +284,8 @@ impl Tile<'_> {
             reads,
             writes,
             params: self.params,
+            packed: self.packed,
+            isa: self.isa,
             state: self.state,
             gradients: self.gradients,
             scratch: self.scratch,
@@ -282,4 +314,13 @@ impl Tile<'_> {
         }
         std::mem::swap(&mut self.losses, &mut losses);
     }
+}
+
+/// What packs parameters: makes the copies that kernels read, whenever the parameters have changed.
+pub struct Pack<'a> {
+    pub(crate) isa: Isa,
+    /// The parameters.
+    pub(crate) params: &'a [f32],
+    /// The copies.
+    pub(crate) packed: &'a mut [f32],
 }

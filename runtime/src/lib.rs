@@ -65,7 +65,9 @@ pub mod arena;
 pub mod data;
 mod error;
 mod files;
+mod isa;
 pub mod kernels;
+pub mod layout;
 mod loss;
 mod memory;
 mod model;
@@ -80,6 +82,7 @@ pub mod trainer;
 pub mod weights;
 
 pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
+pub use isa::{Isa, UnknownIsa};
 pub use loss::{CrossEntropy, Loss, Mse, Nll, accuracy, argmax, check_label};
 pub use model::{Model, Takes, joins};
 pub use optimizer::{Adam, Optimizer, Sgd};

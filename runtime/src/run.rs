@@ -9,6 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::arena::{Job, Tile};
+use crate::isa::Isa;
 use crate::memory::Memory;
 use crate::pool;
 use crate::random::{Draw, scatter};
@@ -57,6 +58,7 @@ pub struct Fold {
 /// and a batch need when they first run in it; after that, running allocates nothing.
 pub struct Workspace {
     threads: usize,
+    isa: Isa,
     tile: Memory,
     batch: Memory,
     state: Memory,
@@ -99,6 +101,7 @@ impl Workspace {
     pub fn with_threads(threads: usize) -> Workspace {
         Workspace {
             threads: threads.max(1),
+            isa: Isa::best(),
             tile: Memory::default(),
             batch: Memory::default(),
             state: Memory::default(),
@@ -111,6 +114,11 @@ impl Workspace {
             draw: Draw::default(),
             forwards: 0,
         }
+    }
+
+    /// The same workspace with kernels that use these instructions.
+    pub fn with_isa(self, isa: Isa) -> Workspace {
+        Workspace { isa, ..self }
     }
 
     /// Sets the seed of dropout, and begins its numbers anew: the first step after it draws what the first step ever would.
@@ -176,9 +184,11 @@ impl Workspace {
         Run {
             plan,
             threads: self.threads,
+            isa: self.isa,
             workers,
             wave,
             params,
+            packed: &[],
             statistics,
             job,
             draw: draw.unwrap_or(self.draw),
@@ -218,11 +228,14 @@ pub(crate) enum Params<'a> {
 pub struct Run<'a> {
     plan: &'a Plan,
     threads: usize,
+    pub(crate) isa: Isa,
     /// Threads that have memory for a tile.
     workers: usize,
     /// Tiles that run at once when they make gradients.
     wave: usize,
     pub(crate) params: &'a [f32],
+    /// Copies of them in the order in which kernels read them.
+    packed: &'a [f32],
     /// Running statistics; None when they are not to change.
     pub(crate) statistics: Option<&'a mut [f32]>,
     job: &'a Job<'a>,
@@ -295,6 +308,7 @@ impl Run<'_> {
             batch: self.batch,
             batch_stride: self.plan.batch,
             params: self.params,
+            isa: self.isa,
             state: self.state,
             statistics: self.statistics.as_deref_mut(),
             gradients: self.gradients,
@@ -328,7 +342,7 @@ impl Run<'_> {
     /// Runs `count` tiles from `first` on, in parallel, each with a gradient of its own.
     fn tiles(&mut self, first: usize, count: usize, gradient_len: usize, work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
         let (plan, job, samples) = (self.plan, self.job, self.job.samples);
-        let (params, draw) = (self.params, self.draw);
+        let (params, packed, isa, draw) = (self.params, self.packed, self.isa, self.draw);
         let state: &[f32] = self.state;
         let (tile, batch, scratch) = (Chunks::new(self.tile), Chunks::new(self.batch), Chunks::new(self.scratch));
         let (gradients, losses) = (Chunks::new(self.tile_gradients), Chunks::new(self.losses));
@@ -351,6 +365,8 @@ impl Run<'_> {
                     losses: losses.chunk(begin, rows),
                     samples: range,
                     params,
+                    packed,
+                    isa,
                     state,
                     job,
                     draw,
@@ -383,6 +399,7 @@ pub(crate) struct Whole<'a> {
     pub(crate) batch: &'a [f32],
     pub(crate) batch_stride: usize,
     pub(crate) params: &'a [f32],
+    pub(crate) isa: Isa,
     pub(crate) state: &'a mut [f32],
     pub(crate) statistics: Option<&'a mut [f32]>,
     pub(crate) gradients: &'a mut [f32],

@@ -11,7 +11,9 @@ pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
 pub mod elementwise;
+mod epilogue;
 mod gemm;
+mod lanes;
 pub mod linear;
 pub mod log_softmax;
 mod math;
@@ -22,6 +24,7 @@ mod naive;
 mod testing;
 
 pub use activation::Act;
+pub use epilogue::Epilogue;
 
 /// How many products of matrices the process has made; for the test that counts what a step allocates.
 #[cfg(debug_assertions)]

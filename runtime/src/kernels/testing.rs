@@ -1,7 +1,9 @@
 //! What the kernels' tests share: random numbers, memory for a tile with guards around each value, and comparison with a twin.
 
 use crate::arena::{Job, Region, Tile, View};
+use crate::isa::Isa;
 use crate::kernels::Store;
+use crate::layout::{Blocked, Layout, Plane};
 use crate::random::{self, Draw};
 use crate::run::{Params, Pass, Plan, Run, Workspace};
 
@@ -54,7 +56,11 @@ pub(crate) struct Bench {
     pub(crate) samples: usize,
     /// The tile's first sample in the batch.
     pub(crate) first: usize,
+    /// The instructions that kernels use.
+    pub(crate) isa: Isa,
     pub(crate) params: Vec<f32>,
+    /// Packed parameters, of which every float is the kernel's to read.
+    pub(crate) packed: Vec<f32>,
     pub(crate) state: Vec<f32>,
     pub(crate) gradients: Vec<f32>,
     pub(crate) scratch: usize,
@@ -70,7 +76,9 @@ impl Bench {
             random: Random::new(seed),
             samples,
             first: 0,
+            isa: Isa::best(),
             params: vec![GUARD; 2],
+            packed: Vec::new(),
             state: vec![GUARD; 2],
             gradients: vec![GUARD; 2],
             scratch: 0,
@@ -86,7 +94,7 @@ impl Bench {
         let region = if self.random.coin() { Region::Tile } else { Region::Batch };
         let offset = self.used[region as usize];
         self.used[region as usize] = offset + len + self.random.between(1, 3);
-        let view = View { region, offset, len };
+        let view = View { region, offset, len, layout: Layout::Plain };
         self.values.push((view, floats));
         view
     }
@@ -103,6 +111,40 @@ impl Bench {
             Store::Add => self.numbers(len),
             Store::Write => self.value(vec![GUARD; self.samples * len]),
         }
+    }
+
+    /// A value in planes, of these elements in PyTorch's order, sample by sample. Its halo is zero; `beside` is in the lanes that are no
+    /// channels.
+    pub(crate) fn planes(&mut self, map: &'static Blocked, elements: &[f32], beside: f32) -> View {
+        let count = map.channels() * map.size.iter().product::<usize>();
+        let of_sample = |elements: &[f32]| {
+            let mut floats = vec![beside; map.len()];
+            map.clear_halo(&mut floats);
+            elements_of(map).zip(elements).for_each(|(at, &element)| floats[at] = element);
+            floats
+        };
+        let floats = elements.chunks_exact(count).flat_map(of_sample).collect();
+        self.value(floats).blocked(map)
+    }
+
+    /// A value in planes to be written: these elements when a kernel adds to it, else what must not be read.
+    pub(crate) fn target_planes(&mut self, map: &'static Blocked, elements: &[f32], store: Store) -> View {
+        match store {
+            Store::Add => self.planes(map, elements, GUARD),
+            Store::Write => self.value(vec![GUARD; self.samples * map.len()]).blocked(map),
+        }
+    }
+
+    /// The elements of a value in planes, in PyTorch's order, sample by sample; asserts that its halo is zero.
+    pub(crate) fn elements(&self, view: View) -> Vec<f32> {
+        let map = view.map();
+        let of_sample = |floats: &[f32]| {
+            let mut cleared = floats.to_vec();
+            map.clear_halo(&mut cleared);
+            assert!(bits(floats) == bits(&cleared), "the halo is zero");
+            elements_of(map).map(|at| floats[at]).collect::<Vec<_>>()
+        };
+        self.get(view).chunks_exact(map.len()).flat_map(of_sample).collect()
     }
 
     /// Random parameters; gives their offset.
@@ -123,7 +165,12 @@ impl Bench {
 
     /// The floats of a value, sample by sample.
     pub(crate) fn get(&self, view: View) -> &[f32] {
-        &self.values.iter().find(|(value, _)| *value == view).expect("a value of this bench").1
+        &self
+            .values
+            .iter()
+            .find(|(value, _)| (value.region, value.offset) == (view.region, view.offset))
+            .expect("a value of this bench")
+            .1
     }
 
     /// The floats of a value as f64.
@@ -155,6 +202,8 @@ impl Bench {
             batch,
             batch_stride: strides[1],
             params: &self.params,
+            packed: &self.packed,
+            isa: self.isa,
             state: &self.state,
             gradients: &mut self.gradients,
             scratch: &mut scratch,
@@ -182,6 +231,30 @@ impl Bench {
             }
         }
     }
+}
+
+/// Where the elements of a map are, in PyTorch's order.
+fn elements_of(map: &Blocked) -> impl Iterator<Item = usize> {
+    let [depths, lines, columns] = map.size;
+    (0..map.channels()).flat_map(move |channel| {
+        (0..depths * lines * columns)
+            .map(move |at| map.at(channel, at / columns / lines, at / columns % lines, at % columns))
+    })
+}
+
+/// A map of so many channels, in planes of 16 lanes and a last one of 8 or 16.
+pub(crate) fn map(channels: usize, size: [usize; 3], before: [usize; 3], after: [usize; 3]) -> &'static Blocked {
+    let mut planes = vec![Plane::FULL; channels / 16];
+    match channels % 16 {
+        0 => {}
+        rest => planes.push(Plane { lanes: if rest <= 8 { 8 } else { 16 }, channels: rest }),
+    }
+    Box::leak(Box::new(Blocked { planes: planes.leak(), size, before, after }))
+}
+
+/// A map with its channels innermost: an image.
+pub(crate) fn image(channels: usize, size: [usize; 3], before: [usize; 3], after: [usize; 3]) -> &'static Blocked {
+    Box::leak(Box::new(Blocked { planes: vec![Plane { lanes: channels, channels }].leak(), size, before, after }))
 }
 
 fn is_guard(value: &f32) -> bool {

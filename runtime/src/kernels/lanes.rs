@@ -1,0 +1,349 @@
+//! A vector register of floats, and kernels for each set of instructions from one source.
+//!
+//! A kernel is written once, generic over [`Lanes`], as an `#[inline(always)]` function; [`dispatch!`] makes of it one function for each
+//! set of instructions, compiled with those, and a function that takes an [`Isa`](crate::isa::Isa) and calls the right one. Register blocks must be constants, and
+//! arrays of registers may only be indexed by plain loop variables: anything else silently keeps them in memory.
+#![allow(unsafe_code)]
+
+/// A vector of [`Lanes::COUNT`] floats. The functions are inlined into one that is compiled with the vector's instructions.
+///
+/// # Safety
+///
+/// Whoever calls a function of an implementation other than [`Portable`] is compiled for its instructions, which the machine has.
+/// `load` and `store` touch `COUNT` floats from their pointer on, at any alignment.
+#[allow(clippy::missing_safety_doc)]
+pub(crate) trait Lanes: Copy {
+    /// Floats.
+    const COUNT: usize;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// The same float in all lanes.
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    /// `self * by + to`; rounded once but by [`Portable`].
+    unsafe fn mul_add(self, by: Self, to: Self) -> Self;
+    /// `to - self * by`; rounded once but by [`Portable`].
+    unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self;
+    /// `if self > other { self } else { other }`, lane by lane: `other` where either is NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// `if self < other { self } else { other }`, lane by lane: `other` where either is NaN.
+    unsafe fn min(self, other: Self) -> Self;
+    /// `if self > than { yes } else { no }`, lane by lane: `no` where either compared is NaN.
+    unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self;
+}
+
+/// Eight floats on any machine: loops that compilers make vectors of.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; 8]);
+
+macro_rules! each {
+    ($lane:ident => $value:expr) => {{
+        let mut to = [0.0; 8];
+        let mut $lane = 0;
+        while $lane < 8 {
+            to[$lane] = $value;
+            $lane += 1;
+        }
+        Portable(to)
+    }};
+}
+
+impl Lanes for Portable {
+    const COUNT: usize = 8;
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller gives eight floats, at the alignment of floats.
+        Portable(unsafe { from.cast::<[f32; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as in `load`.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Portable([value; 8])
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        each!(lane => self.0[lane] + other.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        each!(lane => self.0[lane] - other.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        each!(lane => self.0[lane] * other.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        each!(lane => self.0[lane] / other.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, by: Self, to: Self) -> Self {
+        each!(lane => self.0[lane] * by.0[lane] + to.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self {
+        each!(lane => to.0[lane] - self.0[lane] * by.0[lane])
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        each!(lane => if self.0[lane] > other.0[lane] { self.0[lane] } else { other.0[lane] })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        each!(lane => if self.0[lane] < other.0[lane] { self.0[lane] } else { other.0[lane] })
+    }
+    #[inline(always)]
+    unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
+        each!(lane => if self.0[lane] > than.0[lane] { yes.0[lane] } else { no.0[lane] })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// Eight floats: a register of AVX2, or half a one of AVX-512.
+    #[derive(Clone, Copy)]
+    pub(crate) struct F32x8(__m256);
+
+    /// Sixteen floats: a register of AVX-512.
+    #[derive(Clone, Copy)]
+    pub(crate) struct F32x16(__m512);
+
+    // SAFETY of every block below: whoever calls is compiled for these instructions and has asked the machine for them, by the
+    // contract of `Lanes`; pointers are as it says.
+    impl Lanes for F32x8 {
+        const COUNT: usize = 8;
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            F32x8(unsafe { _mm256_loadu_ps(from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            F32x8(unsafe { _mm256_set1_ps(value) })
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_sub_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_mul_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_div_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, to: Self) -> Self {
+            F32x8(unsafe { _mm256_fmadd_ps(self.0, by.0, to.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self {
+            F32x8(unsafe { _mm256_fnmadd_ps(self.0, by.0, to.0) })
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_max_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            F32x8(unsafe { _mm256_min_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
+            F32x8(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, than.0)) })
+        }
+    }
+
+    impl Lanes for F32x16 {
+        const COUNT: usize = 16;
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            F32x16(unsafe { _mm512_loadu_ps(from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            F32x16(unsafe { _mm512_set1_ps(value) })
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_div_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul_add(self, by: Self, to: Self) -> Self {
+            F32x16(unsafe { _mm512_fmadd_ps(self.0, by.0, to.0) })
+        }
+        #[inline(always)]
+        unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self {
+            F32x16(unsafe { _mm512_fnmadd_ps(self.0, by.0, to.0) })
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            F32x16(unsafe { _mm512_min_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
+            F32x16(unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, than.0), no.0, yes.0) })
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{F32x8, F32x16};
+
+/// Makes a function that runs a kernel with the instructions of an [`Isa`](crate::isa::Isa):
+///
+/// ```text
+/// dispatch! {
+///     /// What it does.
+///     pub(crate) fn name(x: &[f32], y: &mut [f32]) = kernel;
+/// }
+/// ```
+///
+/// gives `fn name(isa: Isa, x: &[f32], y: &mut [f32])`, of an `#[inline(always)] unsafe fn kernel<W: Lanes, H: Lanes>(…)`: `W` is the
+/// widest vector, of 16 floats with AVX-512 and of 8 else; `H` is always of 8.
+macro_rules! dispatch {
+    ($($(#[$doc:meta])* $visibility:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $kernel:ident;)*) => {$(
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $visibility fn $name(isa: crate::isa::Isa, $($arg: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $type),*) $(-> $result)? {
+                // SAFETY: compiled for AVX2 and FMA; the rest is the kernel's argument.
+                unsafe { $kernel::<crate::kernels::lanes::F32x8, crate::kernels::lanes::F32x8>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $type),*) $(-> $result)? {
+                // SAFETY: compiled for AVX-512; the rest is the kernel's argument.
+                unsafe { $kernel::<crate::kernels::lanes::F32x16, crate::kernels::lanes::F32x8>($($arg),*) }
+            }
+            match isa.kind() {
+                // SAFETY: whoever has such an `Isa` has asked the machine.
+                #[cfg(target_arch = "x86_64")]
+                crate::isa::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: likewise.
+                #[cfg(target_arch = "x86_64")]
+                crate::isa::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: loops for any machine; the rest is the kernel's argument.
+                _ => unsafe {
+                    $kernel::<crate::kernels::lanes::Portable, crate::kernels::lanes::Portable>($($arg),*)
+                },
+            }
+        }
+    )*};
+}
+pub(crate) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    #[inline(always)]
+    unsafe fn all<W: Lanes, H: Lanes>(x: &[f32], y: &[f32], results: &mut Vec<Vec<f32>>) {
+        // SAFETY: both slices are as long as a multiple of either vector, which the test sees to.
+        unsafe {
+            one::<W>(x, y, results);
+            one::<H>(x, y, results);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn one<L: Lanes>(x: &[f32], y: &[f32], results: &mut Vec<Vec<f32>>) {
+        let mut by = |of: &dyn Fn(L, L) -> L| {
+            let mut result = vec![0.0; x.len()];
+            for at in (0..x.len()).step_by(L::COUNT) {
+                // SAFETY: whole vectors of slices of one length.
+                unsafe { of(L::load(&x[at]), L::load(&y[at])).store(&mut result[at]) };
+            }
+            results.push(result);
+        };
+        // SAFETY: compiled for these instructions.
+        unsafe {
+            by(&|x, y| x.add(y));
+            by(&|x, y| x.sub(y));
+            by(&|x, y| x.mul(y));
+            by(&|x, y| x.div(y));
+            by(&|x, y| x.max(y));
+            by(&|x, y| x.min(y));
+            by(&|x, y| x.if_greater(y, L::splat(1.0), L::splat(2.0)));
+            by(&|x, y| x.mul_add(y, y));
+            by(&|x, y| x.mul_sub_from(y, y));
+        }
+    }
+
+    dispatch! {
+        fn of_all(x: &[f32], y: &[f32], results: &mut Vec<Vec<f32>>) = all;
+    }
+
+    #[test]
+    fn lanes_compute_as_floats_do() {
+        let x: Vec<f32> = (0..32).map(|i| [0.1, -3.5, f32::NAN, 7.25, f32::INFINITY][i % 5] * (i + 1) as f32).collect();
+        let y: Vec<f32> = (0..32).map(|i| [2.0, f32::NAN, -0.7][i % 3] + i as f32).collect();
+        for isa in Isa::available() {
+            let mut results = Vec::new();
+            of_all(isa, &x, &y, &mut results);
+            let is_fused = isa != Isa::PORTABLE;
+            let wanted: [&dyn Fn(f32, f32) -> f32; 9] = [
+                &|x, y| x + y,
+                &|x, y| x - y,
+                &|x, y| x * y,
+                &|x, y| x / y,
+                &|x, y| if x > y { x } else { y },
+                &|x, y| if x < y { x } else { y },
+                &|x, y| if x > y { 1.0 } else { 2.0 },
+                &|x, y| if is_fused { x.mul_add(y, y) } else { x * y + y },
+                &|x, y| if is_fused { (-x).mul_add(y, y) } else { y - x * y },
+            ];
+            for (which, result) in results.iter().enumerate() {
+                for ((found, &x), &y) in result.iter().zip(&x).zip(&y) {
+                    let wanted = wanted[which % 9](x, y);
+                    let same = found.to_bits() == wanted.to_bits() || (found.is_nan() && wanted.is_nan());
+                    assert!(same, "{isa}: function {which} of {x} and {y}: {found} instead of {wanted}");
+                }
+            }
+        }
+    }
+}

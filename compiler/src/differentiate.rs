@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::ir::{Act, Item, Kind, Loop, Op, Program, Store, ValueId};
 use crate::net::LayerId;
+use crate::target::Target;
 
 /// Adds the loss of the first output and the backward pass to a training program.
-pub fn differentiate(mut program: Program) -> Program {
+pub fn differentiate(mut program: Program, target: Target) -> Program {
     let forward = std::mem::take(&mut program.body);
     let mut needed = HashSet::new();
     // Until nothing is found: what a loop's end needs, its start does too.
@@ -19,7 +20,7 @@ pub fn differentiate(mut program: Program) -> Program {
         found = Some(needed.len());
         find_needed(&forward, &mut needed);
     }
-    let mut walk = Walk { program, needed, gradients: HashMap::new(), body: Vec::new() };
+    let mut walk = Walk { program, target, needed, gradients: HashMap::new(), body: Vec::new() };
     let output = walk.program.outputs[0];
     let derivative = walk.gradient_of(output);
     let layer = last_layer(&forward);
@@ -65,7 +66,7 @@ fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
 
 fn has_parameters(kind: &Kind) -> bool {
     match kind {
-        Kind::Conv(..) | Kind::Linear(..) => true,
+        Kind::Conv(..) | Kind::ConvPool(..) | Kind::Linear(..) => true,
         Kind::BatchNorm(_, tensors, _) => tensors.weight.is_some(),
         _ => false,
     }
@@ -73,6 +74,7 @@ fn has_parameters(kind: &Kind) -> bool {
 
 struct Walk {
     program: Program,
+    target: Target,
     needed: HashSet<ValueId>,
     /// The gradient of each value that has one so far.
     gradients: HashMap<ValueId, ValueId>,
@@ -131,6 +133,24 @@ impl Walk {
                 let reads = [op.reads[0], dz];
                 self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &reads, None, layer);
             }
+            // The same of y = act(max of W * x + b), dz being 0 but at the maxima.
+            Kind::ConvPool(conv, weight, bias, act) => {
+                let (dy, places) = (self.before_act(*act, y, dy, layer), op.writes[1].0);
+                if self.target.is_sparse(conv) {
+                    self.each_read(x, layer, |_| (Kind::ConvPoolGradInput(*conv, *weight), vec![dy, places]));
+                    let reads = [op.reads[0], dy, places];
+                    self.push(Kind::ConvPoolGradWeight(*conv, *weight, *bias), &reads, None, layer);
+                } else {
+                    let out = conv.window.out_size;
+                    let shape = [conv.out_channels].into_iter().chain(out[3 - self.axes(y)..].iter().copied());
+                    let name = format!("d {} before its pool", self.program.values[y.0 as usize].name);
+                    let dz = self.program.value(shape.collect(), name);
+                    let kind = Kind::MaxPoolGrad(conv.out_channels, conv.pool());
+                    self.push(kind, &[dy, places], Some((dz, Store::Write)), layer);
+                    self.each_read(x, layer, |_| (Kind::ConvGradInput(*conv, *weight), vec![dz]));
+                    self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &[op.reads[0], dz], None, layer);
+                }
+            }
             Kind::Linear(linear, weight, bias, act) => {
                 let dz = self.before_act(*act, y, dy, layer);
                 self.each_read(x, layer, |_| (Kind::LinearGradInput(*linear, *weight), vec![dz]));
@@ -178,8 +198,10 @@ impl Walk {
             }
             Kind::Copy => self.each_read(x, layer, |_| (Kind::Copy, vec![dy])),
             // Inputs end the walk; the others are backward's own or inference's.
-            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) => {}
-            Kind::ConvGradInput(..)
+            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) | Kind::ConvAdd(..) => {}
+            Kind::ConvPoolGradInput(..)
+            | Kind::ConvPoolGradWeight(..)
+            | Kind::ConvGradInput(..)
             | Kind::ConvGradWeight(..)
             | Kind::LinearGradInput(..)
             | Kind::LinearGradWeight(..)
@@ -189,6 +211,11 @@ impl Walk {
             | Kind::BatchNormGrad(..)
             | Kind::LogSoftmaxGrad(_) => {}
         }
+    }
+
+    /// Spatial axes of a map.
+    fn axes(&self, value: ValueId) -> usize {
+        self.program.values[value.0 as usize].shape.len() - 1
     }
 
     /// The gradient before a fused nonlinearity.

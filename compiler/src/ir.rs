@@ -146,6 +146,15 @@ pub enum Act {
     Sigmoid,
 }
 
+/// Whether a value is added before a nonlinearity or behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Before.
+    Before,
+    /// Behind.
+    Behind,
+}
+
 /// A convolution's sizes; axes that the map does not have are 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
@@ -227,6 +236,15 @@ pub enum Kind {
     ConvGradInput(Conv, TensorId),
     /// `x, dy ->`: adds to the gradients of weight and bias.
     ConvGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x -> y, places`: a convolution, the maxima of its windows of 2 by 2, the nonlinearity of those. `places` as of
+    /// [`Kind::MaxPool`]. Without them in inference.
+    ConvPool(Conv, TensorId, Option<TensorId>, Act),
+    /// `dy, places -> dx`, `dy` before the nonlinearity.
+    ConvPoolGradInput(Conv, TensorId),
+    /// `x, dy, places ->`: adds to the gradients of weight and bias.
+    ConvPoolGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x, r -> y`: `act(conv(x)) + r`, or `act(conv(x) + r)`.
+    ConvAdd(Conv, TensorId, Option<TensorId>, Act, Order),
     /// `x -> y`, then the nonlinearity.
     Linear(Linear, TensorId, Option<TensorId>, Act),
     /// `dy -> dx`
@@ -237,7 +255,7 @@ pub enum Kind {
     Act(Act),
     /// `y, dy -> dx`
     ActGrad(Act),
-    /// `x -> y, places`: the place of each window's first maximum within its channel. Without `places` in inference.
+    /// `x -> y, places`: which element of each window its first maximum is, in their order. Without `places` in inference.
     MaxPool(u64, Window),
     /// `dy, places -> dx`
     MaxPoolGrad(u64, Window),
@@ -291,6 +309,21 @@ impl Program {
     pub fn value(&mut self, shape: Shape, name: impl Into<String>) -> ValueId {
         self.values.push(Value { shape, name: name.into() });
         ValueId(self.values.len() as u32 - 1)
+    }
+}
+
+impl Conv {
+    /// The max-pool of windows of 2 by 2 behind it.
+    pub fn pool(&self) -> Window {
+        let size = self.window.out_size;
+        Window {
+            size,
+            out_size: [size[0], size[1] / 2, size[2] / 2],
+            kernel: [1, 2, 2],
+            stride: [1, 2, 2],
+            padding: [0; 3],
+            dilation: [1; 3],
+        }
     }
 }
 
@@ -397,6 +430,22 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::ConvGradWeight(conv, ..) => {
             reads == [map(conv.channels, conv.window.size), map(conv.out_channels, conv.window.out_size)]
                 && writes.is_empty()
+        }
+        Kind::ConvPool(conv, ..) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [map(conv.channels, conv.window.size)] && (writes == [out] || writes == [out, out])
+        }
+        Kind::ConvPoolGradInput(conv, _) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [out, out] && writes == [map(conv.channels, conv.window.size)]
+        }
+        Kind::ConvPoolGradWeight(conv, ..) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [map(conv.channels, conv.window.size), out, out] && writes.is_empty()
+        }
+        Kind::ConvAdd(conv, ..) => {
+            let out = map(conv.out_channels, conv.window.out_size);
+            reads == [map(conv.channels, conv.window.size), out] && writes == [out]
         }
         Kind::Linear(linear, ..) => reads == [linear.rows * linear.inputs] && writes == [linear.rows * linear.outputs],
         Kind::LinearGradInput(linear, _) => {

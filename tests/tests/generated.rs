@@ -2,6 +2,7 @@
 
 use netspec::network::{self, Network};
 use netspec::{CrossEntropy, Loss, Optimizer, Sgd, Workspace};
+use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{Batch, Draw, Samples, Trace, pack, run};
@@ -156,7 +157,7 @@ fn agrees<N: Network>(spec: &str, params: &[(&str, i64)], seed: u64) {
     close("gradient", &wide(&gradients), &wanted.gradient, GRADIENTS);
     close("running statistics", &wide(&stepped), &statistics, OUTPUTS);
 
-    let (program, folded) = fuse(lower(&pair.checked), PlanKind::Inference);
+    let (program, folded) = fuse(lower(&pair.checked), PlanKind::Inference, Target::Cpu);
     let (params, mut statistics) = pack(&program, &folded, &pair.params, &pair.statistics);
     let wanted = pair.trace(&program, &params, &mut statistics, 0.0).outputs[0].concat();
     close("inference", &wide(&pair.inferred(&mut workspace, 0..pair.samples())), &wanted, OUTPUTS);

@@ -147,8 +147,8 @@ pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
     y.iter().zip(dy).map(|(&y, dy)| dy * derivative(y)).collect()
 }
 
-/// The maximum of each window, and its place in the channel: the first of equal ones, NaN above all. A window that lies beside the
-/// map gives minus infinity and has no place, which is NaN.
+/// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside
+/// the map gives minus infinity and has no place, which is NaN.
 pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let positions = window.positions() as usize;
     let mut y = vec![f64::NEG_INFINITY; channels as usize * positions];
@@ -156,22 +156,28 @@ pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, 
     let meetings = meetings(window);
     let maps = x.chunks_exact(x.len() / channels as usize);
     for ((x, y), places) in maps.zip(y.chunks_exact_mut(positions)).zip(places.chunks_exact_mut(positions)) {
-        for &[position, _, place] in &meetings {
+        for &[position, tap, place] in &meetings {
             let x = x[place];
             if places[position].is_nan() || x > y[position] || x.is_nan() {
-                (y[position], places[position]) = (x, place as f64);
+                (y[position], places[position]) = (x, tap as f64);
             }
         }
     }
     (y, places)
 }
 
-/// `dx[place] += dy`
+/// `dx += dy` at the maximum of each window.
 pub(super) fn max_pool_grad(channels: u64, window: &Window, dy: &[f64], places: &[f64]) -> Vec<f64> {
     let (positions, size) = (window.positions() as usize, window.size.iter().product::<u64>() as usize);
     let mut dx = vec![0.0; channels as usize * size];
-    for (at, (dy, place)) in dy.iter().zip(places).enumerate().filter(|(_, (_, place))| !place.is_nan()) {
-        dx[at / positions * size + *place as usize] += dy;
+    let meetings = meetings(window);
+    let maps = dy.chunks_exact(positions).zip(places.chunks_exact(positions));
+    for ((dy, places), dx) in maps.zip(dx.chunks_exact_mut(size)) {
+        for &[position, tap, place] in &meetings {
+            if places[position] == tap as f64 {
+                dx[place] += dy[position];
+            }
+        }
     }
     dx
 }

@@ -1,7 +1,7 @@
 //! What an op makes of what it reads: the part of a run that the interpreters of a program and of its plan share.
 
 use super::{Batch, Draw, Samples, by_running, formulas, place};
-use crate::ir::{Kind, Norm, NormTensors, Program, TensorId};
+use crate::ir::{Kind, Norm, NormTensors, Order, Program, TensorId};
 use crate::net::LayerId;
 
 /// Mean and variance of each channel, or the means of `dy` and of `dy n`.
@@ -123,6 +123,42 @@ impl Scope<'_> {
                     gradients.extend(of_tensors([(Some(*weight), d_weight), (*bias, d_bias)]));
                 }
                 Vec::new()
+            }
+            Kind::ConvPool(conv, weight, bias, act) => {
+                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
+                let pooled = |x: &Vec<f64>| {
+                    let (y, places) =
+                        formulas::max_pool(conv.out_channels, &conv.pool(), &formulas::conv(conv, x, weight, bias));
+                    (formulas::act(*act, y), places)
+                };
+                let (y, places) = reads[0].iter().map(pooled).unzip();
+                vec![y, places]
+            }
+            Kind::ConvPoolGradInput(conv, weight) => {
+                let weight = self.floats(*weight);
+                two(&|[dy, places]| {
+                    let dz = formulas::max_pool_grad(conv.out_channels, &conv.pool(), dy, places);
+                    formulas::conv_grad_input(conv, &dz, weight)
+                })
+            }
+            Kind::ConvPoolGradWeight(conv, weight, bias) => {
+                for ((x, dy), places) in reads[0].iter().zip(reads[1]).zip(reads[2]) {
+                    let dz = formulas::max_pool_grad(conv.out_channels, &conv.pool(), dy, places);
+                    let (d_weight, d_bias) = formulas::conv_grad_weight(conv, x, &dz);
+                    gradients.extend(of_tensors([(Some(*weight), d_weight), (*bias, d_bias)]));
+                }
+                Vec::new()
+            }
+            Kind::ConvAdd(conv, weight, bias, act, order) => {
+                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
+                let sum = |a: Vec<f64>, b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+                two(&|[x, r]| {
+                    let y = formulas::conv(conv, x, weight, bias);
+                    match order {
+                        Order::Before => formulas::act(*act, sum(y, r)),
+                        Order::Behind => sum(formulas::act(*act, y), r),
+                    }
+                })
             }
             Kind::Linear(linear, weight, bias, act) => {
                 let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));

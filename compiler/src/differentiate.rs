@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ir::{Act, Item, Kind, Loop, Op, Program, Store, ValueId};
+use crate::ir::{Act, Item, Kind, Loop, Op, Order, Program, Store, ValueId};
 use crate::net::LayerId;
 use crate::target::Target;
 
@@ -67,7 +67,7 @@ fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
 fn has_parameters(kind: &Kind) -> bool {
     match kind {
         Kind::Conv(..) | Kind::ConvPool(..) | Kind::Linear(..) => true,
-        Kind::BatchNorm(_, tensors, _) => tensors.weight.is_some(),
+        Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
         _ => false,
     }
 }
@@ -107,16 +107,16 @@ impl Walk {
     }
 
     fn reverse(&mut self, forward: &[Item]) {
-        for item in forward.iter().rev() {
+        for (at, item) in forward.iter().enumerate().rev() {
             match item {
-                Item::Op(op) => self.op(op),
+                Item::Op(op) => self.op(op, &forward[..at]),
                 Item::Loop(looped) => self.looped(looped),
             }
         }
     }
 
-    /// The gradients of an op's reads and weights, from that of its result.
-    fn op(&mut self, op: &Op) {
+    /// The gradients of an op's reads and weights, from that of its result; what runs before it.
+    fn op(&mut self, op: &Op, before: &[Item]) {
         let Some(&(y, _)) = op.writes.first() else {
             return;
         };
@@ -169,12 +169,18 @@ impl Walk {
                 self.each_read(x, layer, |_| (Kind::AvgPoolGrad(*channels, *window, *counts_padding), vec![dy]));
             }
             // y = act(g (x - mean) / sqrt(var + eps) + b), mean and var of the batch (Ioffe and Szegedy 2015, section 3).
-            Kind::BatchNorm(norm, tensors, act) => {
-                let dz = self.before_act(*act, y, dy, layer);
+            // ReLU's part is found again from x, when it is next to the norm.
+            Kind::BatchNorm(norm, tensors, act, order) => {
+                let is_recomputed = *act == Act::Relu && *order != Some(Order::Before);
+                let dz = if is_recomputed { dy } else { self.before_act(*act, y, dy, layer) };
                 let x = op.reads[0];
                 // Without a gradient to pass on it still has its own weights'.
                 let (dx, store) = self.contribute(x).unwrap_or_else(|| (self.gradient_of(x), Store::Write));
-                self.push(Kind::BatchNormGrad(*norm, *tensors), &[x, dz], Some((dx, store)), layer);
+                let act = if is_recomputed { Act::Relu } else { Act::None };
+                self.push(Kind::BatchNormGrad(*norm, *tensors, act), &[x, dz], Some((dx, store)), layer);
+                if let (Some(_), Some(&residual)) = (order, op.reads.get(1)) {
+                    self.hand_on(residual, dz, layer);
+                }
             }
             // y = m x, with the mask and scale m of the same draw.
             Kind::Dropout(p, units, per_unit, of) => {
@@ -184,6 +190,11 @@ impl Walk {
             Kind::LogSoftmax(sizes) => self.each_read(x, layer, |_| (Kind::LogSoftmaxGrad(*sizes), vec![y, dy])),
             // y = a + b: da = dy, db = dy.
             Kind::Add => {
+                if let Some((once, other)) = self.sides(op, before) {
+                    self.gradients.insert(once, dy);
+                    self.hand_on(other, dy, layer);
+                    return;
+                }
                 for &read in &op.reads {
                     self.each_read(Some(read), layer, |_| (Kind::Copy, vec![dy]));
                 }
@@ -228,6 +239,63 @@ impl Walk {
         dz
     }
 
+    /// Makes a gradient that nothing reads behind here that of another value too, to be added to from here on.
+    fn hand_on(&mut self, value: ValueId, gradient: ValueId, layer: LayerId) {
+        if !self.needed.contains(&value) {
+            return;
+        }
+        // A value from outside of a loop has a gradient already, from before the loop.
+        match self.gradients.get(&value) {
+            Some(&sum) => self.push(Kind::Copy, &[gradient], Some((sum, Store::Add)), layer),
+            None => drop(self.gradients.insert(value, gradient)),
+        }
+    }
+
+    /// The two sides of a sum, if their gradients can be the sum's own without a copy: one that is read once, by an op that only reads it,
+    /// before anything is added to the other. (A linear layer may read it for its weights later than that.)
+    fn sides(&self, op: &Op, before: &[Item]) -> Option<(ValueId, ValueId)> {
+        let makes = |item: &Item, value: ValueId| matches!(item, Item::Op(op) if op.writes[0].0 == value);
+        let reads = |item: &Item, value: ValueId| match item {
+            Item::Op(op) => op.reads.contains(&value),
+            Item::Loop(looped) => {
+                let mut outside = Vec::new();
+                read_from_outside(std::slice::from_ref(item), &mut HashSet::new(), &mut outside);
+                looped.outer == value || outside.contains(&value)
+            }
+        };
+        let only_reads = |item: &Item| match item {
+            Item::Op(op) => matches!(
+                op.kind,
+                Kind::Conv(..)
+                    | Kind::ConvPool(..)
+                    | Kind::BatchNorm(.., None)
+                    | Kind::Act(_)
+                    | Kind::MaxPool(..)
+                    | Kind::AvgPool(..)
+                    | Kind::Dropout(..)
+            ),
+            Item::Loop(_) => false,
+        };
+        let is_fused = |item: &Item| match item {
+            Item::Op(op) => matches!(op.kind, Kind::Conv(.., act) | Kind::ConvPool(.., act) if act != Act::None),
+            Item::Loop(_) => false,
+        };
+        [(0, 1), (1, 0)].into_iter().map(|(once, other)| (op.reads[once], op.reads[other])).find(|&(once, other)| {
+            let Some(maker) = before.iter().rposition(|item| makes(item, once)) else {
+                return false;
+            };
+            let between = &before[maker + 1..];
+            once != other
+                && self.needed.contains(&once)
+                && !self.gradients.contains_key(&once)
+                && only_reads(&before[maker])
+                // An op whose own gradient goes to the other side would add to what it reads, but for one with a nonlinearity, which makes
+                // a gradient of its own first.
+                && (!reads(&before[maker], other) || is_fused(&before[maker]))
+                && !between.iter().any(|item| reads(item, other) || reads(item, once))
+        })
+    }
+
     /// Adds an op that contributes to the gradient of a value, when that is needed.
     fn each_read(&mut self, read: Option<ValueId>, layer: LayerId, op: impl FnOnce(ValueId) -> (Kind, Vec<ValueId>)) {
         if let Some(read) = read
@@ -257,6 +325,12 @@ impl Walk {
         let before = std::mem::take(&mut self.body);
         self.reverse(&looped.body);
         let d_start = match self.gradients.get(&looped.start) {
+            // What a loop ends with is a value of its own.
+            Some(&d_start) if d_start == d_end => {
+                let own = self.gradient_of(looped.start);
+                self.push(Kind::Copy, &[d_start], Some((own, Store::Write)), looped.layer);
+                own
+            }
             Some(&d_start) => d_start,
             None => {
                 // The body does not read what it starts from: the iteration before gets no gradient.

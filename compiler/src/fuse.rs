@@ -73,10 +73,8 @@ pub fn fuse(program: Program, kind: PlanKind, target: Target) -> (Program, Vec<F
         join_pools(&mut body, &readers, kind, target);
         // Behind a pool, too, a nonlinearity may have come within reach.
         join_acts(&mut body, &readers);
-        if kind == PlanKind::Inference {
-            join_sums(&mut body, &readers, target);
-            join_acts(&mut body, &readers);
-        }
+        join_sums(&mut body, &readers, kind, target);
+        join_acts(&mut body, &readers);
         program.body = body;
     }
     (program, folded)
@@ -113,7 +111,7 @@ fn without_training(body: Vec<Item>, renamed: &mut HashMap<ValueId, ValueId>) ->
                         renamed.insert(op.writes[0].0, op.reads[0]);
                         continue;
                     }
-                    Kind::BatchNorm(norm, tensors, act) => op.kind = Kind::NormByRunning(norm, tensors, act),
+                    Kind::BatchNorm(norm, tensors, act, _) => op.kind = Kind::NormByRunning(norm, tensors, act),
                     _ => {}
                 }
                 kept.push(Item::Op(op));
@@ -181,7 +179,7 @@ fn join_acts(body: &mut Vec<Item>, readers: &[u32]) {
                 | Kind::ConvPool(.., own)
                 | Kind::ConvAdd(.., own, Order::Before)
                 | Kind::Linear(.., own)
-                | Kind::BatchNorm(.., own)
+                | Kind::BatchNorm(_, _, own, None | Some(Order::Before))
                 | Kind::NormByRunning(.., own) = &mut op.kind
                 && *own == Act::None
             {
@@ -220,12 +218,13 @@ fn join_pools(body: &mut Vec<Item>, readers: &[u32], kind: PlanKind, target: Tar
     }
 }
 
-/// Lets each sum run in the convolution that makes one side of it, the last of the two to be made.
-fn join_sums(body: &mut Vec<Item>, readers: &[u32], target: Target) {
+/// Lets each sum run in the op that makes one side of it, the last of the two to be made: a batch norm, or in inference a
+/// convolution.
+fn join_sums(body: &mut Vec<Item>, readers: &[u32], kind: PlanKind, target: Target) {
     let mut at = 0;
     while at < body.len() {
         if let Item::Loop(looped) = &mut body[at] {
-            join_sums(&mut looped.body, readers, target);
+            join_sums(&mut looped.body, readers, kind, target);
         }
         if let Item::Op(Op { kind: Kind::Add, reads, writes, .. }) = &body[at] {
             let (reads, write) = (reads.clone(), writes[0]);
@@ -241,11 +240,22 @@ fn join_sums(body: &mut Vec<Item>, readers: &[u32], target: Target) {
                 && reads[0] != reads[1]
                 && is_made(reads[1 - side], maker)
                 && let Item::Op(op) = &mut body[maker]
-                && let Kind::Conv(conv, weight, bias, act) = op.kind
-                && target.conv(&conv) != Class::Plain
+                && let Kind::Conv(.., act) | Kind::BatchNorm(_, _, act, None) = op.kind
             {
                 let order = if act == Act::None { Order::Before } else { Order::Behind };
-                op.kind = Kind::ConvAdd(conv, weight, bias, act, order);
+                match &mut op.kind {
+                    // Behind another nonlinearity its derivative could not be told from the sum.
+                    Kind::BatchNorm(_, _, Act::None | Act::Relu, of) => *of = Some(order),
+                    Kind::Conv(conv, weight, bias, act)
+                        if kind == PlanKind::Inference && target.conv(conv) != Class::Plain =>
+                    {
+                        op.kind = Kind::ConvAdd(*conv, *weight, *bias, *act, order);
+                    }
+                    _ => {
+                        at += 1;
+                        continue;
+                    }
+                }
                 op.reads.push(reads[1 - side]);
                 op.writes[0] = write;
                 body.remove(at);

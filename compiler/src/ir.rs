@@ -264,9 +264,11 @@ pub enum Kind {
     /// `dy -> dx`
     AvgPoolGrad(u64, Window, bool),
     /// `x -> y` by the statistics of the batch, which change the running ones; then the nonlinearity.
-    BatchNorm(Norm, NormTensors, Act),
-    /// `x, dy -> dx`: adds to the gradients of weight and bias.
-    BatchNormGrad(Norm, NormTensors),
+    /// With an order there is a second read, which is added before the nonlinearity or behind it.
+    BatchNorm(Norm, NormTensors, Act, Option<Order>),
+    /// `x, dy -> dx`: adds to the gradients of weight and bias. `dy` is behind the nonlinearity, none or ReLU, which is where the
+    /// norm's result is above 0.
+    BatchNormGrad(Norm, NormTensors, Act),
     /// `x -> y` by the running statistics, then the nonlinearity.
     NormByRunning(Norm, NormTensors, Act),
     /// `x -> y`, and `dy -> dx` alike: the probability, independent units, elements of a unit, which use of a dropout.
@@ -468,13 +470,12 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::AvgPoolGrad(channels, window, _) => {
             reads == [map(*channels, window.out_size)] && writes == [map(*channels, window.size)]
         }
-        Kind::Act(_)
-        | Kind::Dropout(..)
-        | Kind::Copy
-        | Kind::Loss
-        | Kind::LogSoftmax(_)
-        | Kind::BatchNorm(..)
-        | Kind::NormByRunning(..) => reads.len() == 1 && writes == reads,
+        Kind::Act(_) | Kind::Dropout(..) | Kind::Copy | Kind::Loss | Kind::LogSoftmax(_) | Kind::NormByRunning(..) => {
+            reads.len() == 1 && writes == reads
+        }
+        Kind::BatchNorm(.., order) => {
+            reads.len() == 1 + usize::from(order.is_some()) && reads.iter().all(|&len| writes == [len])
+        }
         Kind::ActGrad(_) | Kind::LogSoftmaxGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
             reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
         }

@@ -217,14 +217,14 @@ pub enum Kernel {
     NormStatistics(Norm),
     /// `sums ->`: statistics of the batch, and the running ones.
     NormMerge(Norm, NormTensors),
-    /// `x -> y` by the batch's statistics.
-    NormForward(Norm, NormTensors, Act),
+    /// `x -> y` by the batch's statistics, as [`Kind::BatchNorm`].
+    NormForward(Norm, NormTensors, Act, Option<Order>),
     /// `x, dy -> sums`
-    NormSums(Norm),
+    NormSums(Norm, NormTensors, Act),
     /// `sums ->`: gradients of weight and bias, coefficients of `dx`.
     NormMergeBackward(Norm, NormTensors),
     /// `x, dy -> dx`
-    NormBackward(Norm),
+    NormBackward(Norm, NormTensors, Act),
 }
 
 /// A linear weight's floats above which its gradient is made for the whole batch at once: below, one for each tile stays in cache.
@@ -302,7 +302,7 @@ impl Scheduler<'_> {
             kind if conv(&kind).is_some() => {
                 steps.call(self.conv(kind, op, call(Kernel::Op(op.kind.clone()), reads, writes)))
             }
-            Kind::BatchNorm(norm, tensors, act) => {
+            Kind::BatchNorm(norm, tensors, act, order) => {
                 let sums = self.slot(
                     format!("{} statistics", self.slots[writes[0].0.slot.0 as usize].name),
                     2 * norm.channels,
@@ -310,11 +310,11 @@ impl Scheduler<'_> {
                     None,
                 );
                 let written = vec![(sums.clone(), Store::Write)];
-                steps.call(call(Kernel::NormStatistics(norm), reads.clone(), written));
+                steps.call(call(Kernel::NormStatistics(norm), reads[..1].to_vec(), written));
                 steps.whole(call(Kernel::NormMerge(norm, tensors), vec![sums], Vec::new()));
-                steps.call(call(Kernel::NormForward(norm, tensors, act), reads, writes));
+                steps.call(call(Kernel::NormForward(norm, tensors, act, order), reads, writes));
             }
-            Kind::BatchNormGrad(norm, tensors) => {
+            Kind::BatchNormGrad(norm, tensors, act) => {
                 let sums = self.slot(
                     format!("{} sums", self.slots[writes[0].0.slot.0 as usize].name),
                     2 * norm.channels,
@@ -322,9 +322,9 @@ impl Scheduler<'_> {
                     None,
                 );
                 let written = vec![(sums.clone(), Store::Write)];
-                steps.call(call(Kernel::NormSums(norm), reads.clone(), written));
+                steps.call(call(Kernel::NormSums(norm, tensors, act), reads.clone(), written));
                 steps.whole(call(Kernel::NormMergeBackward(norm, tensors), vec![sums], Vec::new()));
-                steps.call(call(Kernel::NormBackward(norm), reads, writes));
+                steps.call(call(Kernel::NormBackward(norm, tensors, act), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias) if linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS => {
                 steps.later.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::text::{Lines, grouped, list};
-use crate::ir::{Act, Conv, Kind, Linear, Norm, Program, Store, TensorId, Window};
+use crate::ir::{Act, Conv, Kind, Linear, Norm, Order, Program, Store, TensorId, Window};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
@@ -107,8 +107,8 @@ impl Geometries {
         let [size, before, after] = [&map.size, &map.before, &map.after].map(|sizes| list(sizes));
         let axes = map.size.iter().position(|&size| size > 1).unwrap_or(2);
         let sizes: Vec<String> = map.size[axes..].iter().map(u64::to_string).collect();
-        let value = format!("Blocked {{ planes: Self::{planes}, size: {size}, before: {before}, after: {after} }}");
-        self.name(&format!("map_{channels}x{}", sizes.join("x")), "Blocked", value)
+        let value = format!("&Blocked {{ planes: Self::{planes}, size: {size}, before: {before}, after: {after} }}");
+        self.name(&format!("map_{channels}x{}", sizes.join("x")), "&'static Blocked", value)
     }
 }
 
@@ -267,17 +267,24 @@ impl Calls<'_> {
                 let g = self.norm(layer, norm);
                 function("batch_norm::merge", &["run", &g, &read(0), &state, &format!("Some({running})")])
             }
-            Kernel::NormForward(norm, tensors, act) => {
+            Kernel::NormForward(norm, tensors, act, order) => {
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let state = self.state(norm, 0, loops);
+                let g = self.norm(layer, norm);
+                let sum = order.map_or(String::new(), |_| format!(".add({})", read(1)));
+                let act = if *act == Act::None { String::new() } else { format!(".act({})", act_text(*act)) };
+                let end = match order {
+                    Some(Order::Before) => format!("Epilogue::NONE{sum}{act}"),
+                    _ => format!("Epilogue::NONE{act}{sum}"),
+                };
+                function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &end, &write(0)])
+            }
+            Kernel::NormSums(norm, tensors, act) => {
                 let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
                 let state = self.state(norm, 0, loops);
                 let g = self.norm(layer, norm);
                 let act = act_text(*act);
-                function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &act, &write(0)])
-            }
-            Kernel::NormSums(norm) => {
-                let state = self.state(norm, 0, loops);
-                let g = self.norm(layer, norm);
-                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &write(0)])
+                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &w, &b, &act, &write(0)])
             }
             Kernel::NormMergeBackward(norm, tensors) => {
                 let (state, coefficients) = (self.state(norm, 0, loops), self.state(norm, 2 * norm.channels, loops));
@@ -285,22 +292,26 @@ impl Calls<'_> {
                 let g = self.norm(layer, norm);
                 function("batch_norm::merge_backward", &["run", &g, &read(0), &state, &w, &coefficients, &w, &b])
             }
-            Kernel::NormBackward(norm) => {
+            Kernel::NormBackward(norm, tensors, act) => {
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let state = self.state(norm, 0, loops);
                 let coefficients = self.state(norm, 2 * norm.channels, loops);
                 let g = self.norm(layer, norm);
-                function("batch_norm::backward", &["t", &g, &read(0), &read(1), &coefficients, &write(0), &store])
+                let act = act_text(*act);
+                let args = ["t", &g, &read(0), &read(1), &state, &w, &b, &act, &coefficients, &write(0), &store];
+                function("batch_norm::backward", &args)
             }
         }
     }
 
-    /// `tile(4_096 + l * 2_048, 2_048)`, and `.blocked(&Self::B16X8X8)` of planes.
+    /// `tile(4_096 + l * 2_048, 2_048)`; of planes `Self::MAP_16X8X8.tile(4_096)`.
     pub(super) fn view(&mut self, operand: &Operand, loops: &Loops) -> String {
         let address = self.plan.address(operand);
         let region = if address.region == Region::Tile { "tile" } else { "batch" };
-        let floats = format!("{region}({}, {})", offset(address.offset, &address.terms, loops), grouped(address.len));
+        let first = offset(address.offset, &address.terms, loops);
         match self.plan.schedule.layout(operand) {
-            Layout::Blocked(map) => format!("{floats}.blocked(&Self::{})", self.geometries.map(&map)),
-            Layout::Plain | Layout::Places(_) => floats,
+            Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
+            Layout::Plain | Layout::Places(_) => format!("{region}({first}, {})", grouped(address.len)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Each op's formula, on one sample; a batch norm's on the batch.
 
-use crate::ir::{Act, Conv, Linear, Norm, Window};
+use crate::ir::{Act, Conv, Linear, Norm, Order, Window};
 
 use super::Samples;
 use super::kinds::Pairs;
@@ -133,6 +133,19 @@ pub(super) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
         };
     }
     x
+}
+
+/// `act(y)`, and the sum with another value before or behind that.
+pub(super) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f64>])>) -> Samples {
+    let sum = |y: Samples, other: &[Vec<f64>]| -> Samples {
+        y.iter().zip(other).map(|(y, other)| y.iter().zip(other).map(|(a, b)| a + b).collect()).collect()
+    };
+    let acted = |y: Samples| y.into_iter().map(|y| act(act_of, y)).collect();
+    match other {
+        None => acted(y),
+        Some((Order::Before, other)) => acted(sum(y, other)),
+        Some((Order::Behind, other)) => sum(acted(y), other),
+    }
 }
 
 /// `dx = dy act'(x)`, the derivative as a function of y.

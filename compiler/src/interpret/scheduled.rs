@@ -205,16 +205,17 @@ impl Machine<'_> {
                 self.state(norm)?[0].copy_from_slice(&floats(&moments));
                 Made::default()
             }
-            Kernel::NormForward(norm, tensors, act) => {
+            Kernel::NormForward(norm, tensors, act, order) => {
                 let moments = pairs(self.state(norm)?[0]);
                 let y = self.scope.normed(norm, tensors, &moments, reads[0]);
-                values(y.into_iter().map(|y| formulas::act(*act, y)).collect())
+                values(formulas::act_and_sum(*act, y, order.map(|order| (order, reads[1]))))
             }
-            Kernel::NormSums(norm) => {
+            Kernel::NormSums(norm, tensors, act) => {
                 let moments = pairs(self.state(norm)?[0]);
+                let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
                 let of_sample =
                     |(x, dy): (&Vec<f64>, &Vec<f64>)| floats(&formulas::batch_norm_means(norm, &moments, x, dy));
-                values(reads[0].iter().zip(reads[1]).map(of_sample).collect())
+                values(reads[0].iter().zip(&dy).map(of_sample).collect())
             }
             Kernel::NormMergeBackward(norm, tensors) => {
                 let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
@@ -226,10 +227,11 @@ impl Machine<'_> {
                 of_weight.copy_from_slice(&weight);
                 Made { gradients: self.scope.norm_gradients(norm, tensors, &means), ..Made::default() }
             }
-            Kernel::NormBackward(norm) => {
+            Kernel::NormBackward(norm, tensors, act) => {
                 let [moments, means, weight] = self.state(norm)?;
-                let (moments, means) = (pairs(moments), pairs(means));
-                values(formulas::batch_norm_grad(norm, &moments, &means, Some(weight), reads[0], reads[1]))
+                let (moments, means, weight) = (pairs(moments), pairs(means), weight.to_vec());
+                let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
+                values(formulas::batch_norm_grad(norm, &moments, &means, Some(&weight), reads[0], &dy))
             }
         })
     }

@@ -1279,4 +1279,171 @@ mod tests {
         let halo = [0, 1, 1];
         check_all(20, 8, &conv, map(3, conv.size, halo, halo), map(5, conv.out_size, halo, halo));
     }
+
+    #[test]
+    fn planes_with_padding_in_the_middle() {
+        let concat = |size: [usize; 3], before| {
+            let planes: &'static [Plane] = &[
+                Plane { lanes: 16, channels: 11 },
+                Plane { lanes: 8, channels: 5 },
+                Plane { lanes: 16, channels: 16 },
+                Plane { lanes: 16, channels: 9 },
+            ];
+            Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
+        };
+        for padding in [0, 1] {
+            let conv = of_size(41, 41, [1, 6, 5], padding);
+            check_all(30, 2, &conv, concat(conv.size, [0, 1, 1]), concat(conv.out_size, [0, 2, 2]));
+        }
+    }
+
+    #[test]
+    fn what_the_epilogue_adds_and_maps() {
+        for seed in 40..44 {
+            let mut random = Random::new(seed);
+            let conv = random_conv(&mut random);
+            let x_map = random_map(&mut random, conv.channels, conv.size);
+            let (y_map, added_map) = (
+                random_map(&mut random, conv.out_channels, conv.out_size),
+                random_map(&mut random, conv.out_channels, conv.out_size),
+            );
+            for isa in Isa::available() {
+                let mut bench = Bench::new(seed, 2);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                let elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+                let x = bench.planes(x_map, &elements, f32::NAN);
+                let (weight, bias) =
+                    (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+                let of = 2 * conv.out_channels * count(conv.out_size);
+                let added = bench.random.numbers(of);
+                let residual = bench.planes(added_map, &added, f32::NAN);
+                let mut run = |epilogue: Epilogue| {
+                    let y = bench.target_planes(y_map, &[], Store::Write);
+                    bench.run(&[y], |t| forward(t, &conv, x, packed, epilogue, y));
+                    bench.elements(y)
+                };
+                let sums = run(Epilogue::bias(bias));
+                for act in [Act::Relu, Act::Tanh, Act::Sigmoid] {
+                    let before: Vec<f64> =
+                        sums.iter().zip(&added).map(|(&sum, &added)| naive::act(act, f64::from(sum + added))).collect();
+                    let after: Vec<f64> = sums
+                        .iter()
+                        .zip(&added)
+                        .map(|(&sum, &added)| naive::act(act, f64::from(sum)) + f64::from(added))
+                        .collect();
+                    // The functions' own errors, and one of the last sum.
+                    let ones = vec![2.0; of];
+                    let name = format!("{isa}, {act:?}");
+                    assert_close(&name, &run(Epilogue::bias(bias).add(residual).act(act)), &before, &ones, 1e-6);
+                    assert_close(&name, &run(Epilogue::bias(bias).act(act).add(residual)), &after, &ones, 1e-6);
+                }
+            }
+        }
+    }
+
+    /// The maxima of 2x2 of planes of this size, of which the first of several counts, and their places.
+    fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
+        let [_, lines, columns] = size;
+        let (mut maxima, mut places) = (Vec::new(), Vec::new());
+        for plane in values.chunks_exact(lines * columns) {
+            for at in 0..(lines / 2) * (columns / 2) {
+                let (line, column) = (2 * (at / (columns / 2)), 2 * (at % (columns / 2)));
+                let window = [0, 1, 2, 3].map(|at| plane[(line + at / 2) * columns + column + at % 2]);
+                let is_larger = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
+                let best = (1..4).fold(0, |best, at| if is_larger(window[at], window[best]) { at } else { best });
+                maxima.push(window[best]);
+                places.push(best as u8);
+            }
+        }
+        (maxima, places)
+    }
+
+    #[test]
+    fn pools_are_of_what_the_convolution_makes() {
+        for seed in 50..58 {
+            let mut random = Random::new(seed);
+            let conv = random_conv(&mut random);
+            let conv = of_size(conv.channels, conv.out_channels, conv.size, 1);
+            let small = [1, conv.size[1] / 2, conv.size[2] / 2];
+            let x_map = random_map(&mut random, conv.channels, conv.size);
+            let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+            let small_map = random_map(&mut random, conv.out_channels, small);
+            for isa in Isa::available() {
+                let mut bench = Bench::new(seed, 2);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                let mut elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+                // Outputs of equal inputs are equal: the first is taken. One NaN makes a tile of them.
+                elements[..count(conv.size)].fill(0.0);
+                let last = elements.len() - 1;
+                elements[last] = f32::NAN;
+                let x = bench.planes(x_map, &elements, 1e30);
+                let (weight, bias) =
+                    (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+                let y = bench.target_planes(y_map, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::NONE, y));
+                let (maxima, twin_places) = pooled(conv.out_size, &bench.elements(y));
+                let biases = &bench.params[bias..][..conv.out_channels];
+                let twin: Vec<f32> = maxima
+                    .iter()
+                    .enumerate()
+                    .map(|(at, max)| max + biases[at / count(small) % conv.out_channels])
+                    .map(|sum| if 0.0 > sum { 0.0 } else { sum })
+                    .collect();
+                let floats = (lanes(small_map.planes) * count(small)).div_ceil(4);
+                let places = bench.target(floats, Store::Write);
+                let [y, inferred] = [0; 2].map(|_| bench.target_planes(small_map, &[], Store::Write));
+                let epilogue = Epilogue::bias(bias).act(Act::Relu);
+                bench.run(&[y, places], |t| forward_pool(t, &conv, x, packed, epilogue, y, places));
+                bench.run(&[inferred], |t| infer_pool(t, &conv, x, packed, epilogue, inferred));
+                assert_eq!(bits(&bench.elements(y)), bits(&twin), "{isa}");
+                assert_eq!(bits(&bench.elements(inferred)), bits(&twin), "{isa}");
+                let dense = Blocked { before: [0; 3], after: [0; 3], ..*small_map };
+                for (at, twin) in twin_places.iter().enumerate() {
+                    let (sample, element) = (at / (twin_places.len() / 2), at % (twin_places.len() / 2));
+                    let (channel, position) = (element / count(small), element % count(small));
+                    let byte = dense.at(channel, 0, position / small[2], position % small[2]);
+                    let float = bench.get(places)[sample * floats + byte / 4];
+                    assert_eq!(float.to_ne_bytes()[byte % 4], *twin, "{isa}, {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_has_the_same_bits_alone() {
+        let conv = of_size(19, 24, [1, 7, 9], 1);
+        let [x_map, y_map] = [19, 24].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 4]));
+        for isa in Isa::available() {
+            let run = |samples: usize, all: &[f32]| {
+                let mut bench = Bench::new(60, samples);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                bench.params = Random::new(61).numbers(9 * 19 * 24 + 24);
+                let x = bench.planes(x_map, &all[..samples * 19 * 63], f32::NAN);
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, 0);
+                let y = bench.target_planes(y_map, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::bias(9 * 19 * 24).act(Act::Tanh), y));
+                bits(&bench.elements(y))
+            };
+            let all = Random::new(62).numbers(8 * 19 * 63);
+            let together = run(8, &all);
+            for sample in [0, 3, 7] {
+                let alone = run(1, &all[sample * 19 * 63..]);
+                assert!(alone == together[sample * 24 * 63..][..24 * 63], "{isa}, {sample}");
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_is_what_the_compiler_counts() {
+        let conv = of_size(32, 32, [1, 16, 16], 1);
+        let planes = [Plane::FULL; 2];
+        let points = 36 * (2 * 32 * 16 + 16);
+        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 32 + 15);
+        assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
+    }
 }

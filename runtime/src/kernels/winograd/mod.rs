@@ -17,7 +17,7 @@ mod transform;
 use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View, tile};
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::{Act, Epilogue, Store, math};
+use crate::kernels::{Act, Epilogue, Store};
 use crate::layout::{Blocked, Plane};
 use transform::{POINTS, TILE, WINDOW};
 
@@ -740,8 +740,6 @@ unsafe fn outputs<L: Lanes>(
     // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
-        // `max(x, floor)`; a NaN is not below it.
-        let floor = L::splat(if job.act == Act::Relu { 0.0 } else { f32::NEG_INFINITY });
         for (tile, place) in places.iter().enumerate() {
             let points = points.add(tile * LANES + lane);
             let to = sums.as_mut_ptr();
@@ -778,11 +776,7 @@ unsafe fn outputs<L: Lanes>(
                     if let Some(before) = before {
                         value = value.add(L::load(before.add(column * lanes)));
                     }
-                    value = match job.act {
-                        Act::None | Act::Relu => floor.max(value),
-                        Act::Tanh => each_lane::<L>(value, math::tanh),
-                        Act::Sigmoid => each_lane::<L>(value, math::sigmoid),
-                    };
+                    value = job.act.apply_lanes(value);
                     if let Some(after) = after {
                         value = value.add(L::load(after.add(column * lanes)));
                     }
@@ -790,18 +784,6 @@ unsafe fn outputs<L: Lanes>(
                 }
             }
         }
-    }
-}
-
-/// A function of floats of each lane.
-#[inline(always)]
-unsafe fn each_lane<L: Lanes>(value: L, of: impl Fn(f32) -> f32) -> L {
-    let mut values = [0.0; LANES];
-    // SAFETY: no vector has more lanes.
-    unsafe {
-        value.store(values.as_mut_ptr());
-        values[..L::COUNT].iter_mut().for_each(|value| *value = of(*value));
-        L::load(values.as_ptr())
     }
 }
 

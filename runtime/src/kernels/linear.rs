@@ -30,7 +30,7 @@ impl Linear {
 pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
     linear.check(x, y);
     let Linear { rows, inputs, outputs } = *linear;
-    let Parts { reads: [x], writes: [mut y], params, .. } = t.parts([x], [y]);
+    let Parts { reads: [x], writes: [mut y], params, isa, .. } = t.parts([x], [y]);
     let weight = Matrix::new(&params[weight..], outputs, inputs, inputs).transposed();
     if let Some(bias) = bias {
         let bias = &params[bias..][..outputs];
@@ -48,7 +48,7 @@ pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: 
         }
     }
     for sample in 0..y.samples() {
-        act.apply(y.row(sample));
+        act.apply(isa, y.row(sample));
     }
 }
 

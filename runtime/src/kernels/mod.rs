@@ -22,6 +22,7 @@ pub mod max_pool;
 mod naive;
 #[cfg(test)]
 mod testing;
+mod transpose;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -210,8 +210,12 @@ fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'
     multiply_of(isa, a, b, store, c);
 }
 
-/// Floats of the transposed inputs, and of the sums, that [`forward`] has at once: 32 KiB each.
-const PANEL: usize = 8192;
+/// Floats of the transposed inputs, and of the sums, that [`forward`] has at once: 16 KiB each.
+const PANEL: usize = 4096;
+
+/// Their memory: no vector of it lies on two cache lines.
+#[repr(align(64))]
+struct Panel(#[allow(dead_code)] [f32; PANEL]);
 
 /// [`forward_rows`], whose vectors' lanes are rows of x: each weight is broadcast to up to 8 or 16 of them.
 #[inline(always)]
@@ -255,8 +259,8 @@ unsafe fn forward_panel<L: Lanes, H: Transpose, const V: usize, const O: usize>(
 ) -> usize {
     let lanes = V * L::COUNT;
     let (inputs, outputs) = (layer.x.cols, layer.weight.rows);
-    let mut panel = MaybeUninit::<[f32; PANEL]>::uninit();
-    let mut sums = MaybeUninit::<[f32; PANEL]>::uninit();
+    let mut panel = MaybeUninit::<Panel>::uninit();
+    let mut sums = MaybeUninit::<Panel>::uninit();
     let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
     let (most_inputs, most_outputs) = (PANEL / lanes, PANEL / lanes);
     for output in (0..outputs).step_by(most_outputs) {
@@ -358,13 +362,17 @@ unsafe fn chains<L: Lanes, const V: usize, const O: usize>(
                 chains[o][v] = L::load(sums.add(o * lanes + v * L::COUNT));
             }
         }
+        let mut rows = [weight; O];
+        for o in 0..O {
+            rows[o] = weight.add(o * stride);
+        }
         for i in 0..count {
             let mut x = [L::splat(0.0); V];
             for v in 0..V {
                 x[v] = L::load(panel.add(i * lanes + v * L::COUNT));
             }
             for o in 0..O {
-                let weight = L::splat(*weight.add(o * stride + i));
+                let weight = L::splat(*rows[o].add(i));
                 for v in 0..V {
                     chains[o][v] = weight.mul_add(x[v], chains[o][v]);
                 }

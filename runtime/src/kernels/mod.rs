@@ -23,6 +23,7 @@ mod naive;
 #[cfg(test)]
 mod testing;
 pub mod winograd;
+mod transpose;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -5,14 +5,23 @@
 //! and backward likewise: [`sums`], [`merge_backward`], [`backward`]. Inference has them from training: [`infer`], or [`fold`] into the
 //! weights of the layer before.
 
-use crate::arena::{Parts, Region, Tile, View};
-use crate::kernels::{Act, Store, math};
+#![allow(unsafe_code)]
+
+use crate::arena::{Parts, Region, Rows, RowsMut, Tile, View};
+use crate::isa::Isa;
+use crate::kernels::lanes::dispatch;
+use crate::kernels::planes::{
+    Numbers, Part, Source, Target, Work, check_maps, clear_halo, columns, each_part, lines, of_channels, to_channels,
+};
+use crate::kernels::{Act, Epilogue, Store, math};
+use crate::layout::{Blocked, Layout};
 use crate::run::{Run, Whole};
 
 /// Channels whose sums are merged side by side.
 const LANES: usize = 16;
 
-/// A batch norm's geometry. A sample's value is `[channels][positions]`.
+/// A batch norm's geometry. A sample's value is `[channels][positions]`, or in planes of as many channels and positions; all values of
+/// a call have the same layout, but for halos.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
     /// Channels.
@@ -27,7 +36,12 @@ pub struct Norm {
 
 impl Norm {
     fn check(&self, x: View) {
-        assert_eq!(x.len, self.channels * self.positions, "a value is [channels][positions]");
+        let (channels, positions, len) = match x.layout {
+            Layout::Plain => (self.channels, self.positions, self.channels * self.positions),
+            Layout::Blocked(map) => (map.channels(), map.size.iter().product(), map.len()),
+        };
+        assert!((channels, positions) == (self.channels, self.positions), "a map is of [channels][positions]");
+        assert_eq!(x.len, len, "a value is [channels][positions]");
     }
 
     fn check_sums(&self, sums: View) {
@@ -69,7 +83,11 @@ pub fn statistics(t: &mut Tile<'_>, norm: &Norm, x: View, sums: View) {
     norm.check(x);
     norm.check_sums(sums);
     let count = norm.positions as f64;
-    let Parts { reads: [x], writes: [mut sums], .. } = t.parts([x], [sums]);
+    let view = x;
+    let Parts { reads: [x], writes: [mut sums], isa, .. } = t.parts([x], [sums]);
+    if let Layout::Blocked(_) = view.layout {
+        return statistics_of_planes(isa, Source::new(view, &x), &mut sums);
+    }
     for sample in 0..x.samples() {
         let (means, squares) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions);
@@ -118,16 +136,38 @@ pub fn merge(run: &mut Run<'_>, norm: &Norm, sums: View, state: usize, running: 
     );
 }
 
-/// What a channel is multiplied by and what is added; 1 and 0 where the layer has no weights.
-fn affine(params: &[f32], weight: Option<usize>, bias: Option<usize>, channel: usize) -> (f32, f32) {
-    let at = |offset: Option<usize>, or: f32| offset.map_or(or, |offset| params[offset + channel]);
-    (at(weight, 1.0), at(bias, 0.0))
+/// What a channel is multiplied by; 1 where the layer has no weight.
+fn weight_of(params: &[f32], weight: Option<usize>, channel: usize) -> f32 {
+    weight.map_or(1.0, |weight| params[weight + channel])
 }
 
-/// `y[c] = act((x[c] - mean) scale + shift)`.
-fn normalise(x: &[f32], mean: f32, scale: f32, shift: f32, act: Act, y: &mut [f32]) {
-    Store::Write.put(y, x.iter().map(|x| (x - mean) * scale + shift));
-    act.apply(y);
+/// What makes `(x - mean) scale + shift` of a channel: slices of a float for each.
+struct Scales<'a> {
+    mean: &'a [f32],
+    spread: Spread<'a>,
+    weight: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
+}
+
+/// How wide a channel's values are spread.
+enum Spread<'a> {
+    /// `1 / sqrt(var + eps)`.
+    Inverse(&'a [f32]),
+    /// var, and eps.
+    Variance(&'a [f32], f32),
+}
+
+impl Scales<'_> {
+    /// Mean, scale, shift.
+    #[inline(always)]
+    fn of(&self, channel: usize) -> [f32; 3] {
+        let weight = self.weight.map_or(1.0, |weight| weight[channel]);
+        let scale = match self.spread {
+            Spread::Inverse(inverse) => weight * inverse[channel],
+            Spread::Variance(var, eps) => weight / (var[channel] + eps).sqrt(),
+        };
+        [self.mean[channel], scale, self.bias.map_or(0.0, |bias| bias[channel])]
+    }
 }
 
 /// `y[c] = act(weight[c] (x[c] - mean[c]) / sqrt(var[c] + eps) + bias[c])`, with what [`merge`] left at `state`.
@@ -142,15 +182,108 @@ pub fn forward(
     act: Act,
     y: View,
 ) {
+    forward_add(t, norm, x, state, weight, bias, &Epilogue::NONE.act(act), y);
+}
+
+/// [`forward`] with a value added before or behind the nonlinearity: `y[c] = act(… + before[c])` or `y[c] = act(…) + after[c]`. The
+/// epilogue has no bias of its own, and at most one of the two.
+#[allow(clippy::too_many_arguments)]
+pub fn forward_add(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    state: usize,
+    weight: Option<usize>,
+    bias: Option<usize>,
+    epilogue: &Epilogue,
+    y: View,
+) {
+    let channels = norm.channels;
+    normalise(t, norm, x, epilogue, y, |params, memory| {
+        let (mean, inverse) = memory[state..][..2 * channels].split_at(channels);
+        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
+        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+    });
+}
+
+/// `y = act((x - mean) scale + shift + before) + after`, of scales by parameters and state.
+fn normalise(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    epilogue: &Epilogue,
+    y: View,
+    scales: impl for<'a> FnOnce(&'a [f32], &'a [f32]) -> Scales<'a>,
+) {
     norm.check(x);
     norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, state: memory, .. } = t.parts([x], [y]);
-    let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
-    for sample in 0..x.samples() {
-        let channels = x.row(sample).chunks_exact(norm.positions);
-        for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
-            let (weight, bias) = affine(params, weight, bias, channel);
-            normalise(x, mean[channel], weight * deviation[channel], bias, act, y);
+    assert!(epilogue.bias.is_none(), "the layer has its own bias");
+    let other = match (epilogue.before, epilogue.after) {
+        (Some(_), Some(_)) => panic!("one value is added"),
+        (before, after) => before.or(after),
+    };
+    if let Some(other) = other {
+        norm.check(other);
+        let Parts { reads: [rows, added], writes: [to], params, state, isa, .. } = t.parts([x, other], [y]);
+        let values = Values { x: (x, rows), other: Some((other, added)), y: (y, to) };
+        values.normalise(isa, norm, epilogue, &scales(params, state));
+    } else {
+        let Parts { reads: [rows], writes: [to], params, state, isa, .. } = t.parts([x], [y]);
+        let values = Values { x: (x, rows), other: None, y: (y, to) };
+        values.normalise(isa, norm, epilogue, &scales(params, state));
+    }
+}
+
+/// The values of [`normalise`].
+struct Values<'t> {
+    x: (View, Rows<'t>),
+    other: Option<(View, Rows<'t>)>,
+    y: (View, RowsMut<'t>),
+}
+
+impl Values<'_> {
+    fn normalise(self, isa: Isa, norm: &Norm, epilogue: &Epilogue, scales: &Scales<'_>) {
+        let Values { x: (of_x, x), other, y: (of_y, mut y) } = self;
+        let is_after = epilogue.after.is_some();
+        if let Layout::Blocked(map) = of_y.layout {
+            let source = other.as_ref().map(|(view, rows)| Source::new(*view, rows));
+            let (from, to) = (Source::new(of_x, &x), Target::new(of_y, &mut y));
+            match epilogue.act {
+                Act::None => normalise_planes(isa, scales, from, source, is_after, f32::NEG_INFINITY, to, x.samples()),
+                Act::Relu => normalise_planes(isa, scales, from, source, is_after, 0.0, to, x.samples()),
+                // Others have no vectors here: a pass of their own.
+                act => {
+                    let before = source.filter(|_| !is_after);
+                    normalise_planes(isa, scales, from, before, false, f32::NEG_INFINITY, to, x.samples());
+                    for sample in 0..x.samples() {
+                        let y = y.row(sample);
+                        map.lines().for_each(|(_, line)| act.apply(&mut y[line]));
+                        if let Some((view, other)) = other.as_ref().filter(|_| is_after) {
+                            let pairs = map.lines().zip(view.map().lines());
+                            pairs.for_each(|((_, line), (_, of))| {
+                                Store::Add.put(&mut y[line], other.row(sample)[of].iter().copied());
+                            });
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        let positions = norm.positions;
+        for sample in 0..x.samples() {
+            let channels = x.row(sample).chunks_exact(positions);
+            for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(positions)).enumerate() {
+                let [mean, scale, shift] = scales.of(channel);
+                let other = other.as_ref().map(|(_, other)| &other.row(sample)[channel * positions..][..positions]);
+                Store::Write.put(y, x.iter().map(|x| (x - mean) * scale + shift));
+                if let Some(other) = other.filter(|_| !is_after) {
+                    Store::Add.put(y, other.iter().copied());
+                }
+                epilogue.act.apply(y);
+                if let Some(other) = other.filter(|_| is_after) {
+                    Store::Add.put(y, other.iter().copied());
+                }
+            }
         }
     }
 }
@@ -160,8 +293,13 @@ pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, sums
     norm.check(x);
     norm.check(dy);
     norm.check_sums(sums);
-    let Parts { reads: [x, dy], writes: [mut sums], state: memory, .. } = t.parts([x, dy], [sums]);
+    let views = [x, dy];
+    let Parts { reads: [x, dy], writes: [mut sums], state: memory, isa, .. } = t.parts([x, dy], [sums]);
     let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
+    if let Layout::Blocked(_) = views[0].layout {
+        let [x, dy] = [Source::new(views[0], &x), Source::new(views[1], &dy)];
+        return sums_of_planes(isa, x, dy, mean, deviation, &mut sums);
+    }
     for sample in 0..x.samples() {
         let (of_dy, of_both) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions).zip(dy.row(sample).chunks_exact(norm.positions));
@@ -204,7 +342,7 @@ pub fn merge_backward(
         |channel, (of_dy, of_both)| {
             let (mean, deviation) = (memory[state + channel], memory[state + channels + channel]);
             let (mean, deviation) = (f64::from(mean), f64::from(deviation));
-            let a = f64::from(affine(params, weight, None, channel).0) * deviation;
+            let a = f64::from(weight_of(params, weight, channel)) * deviation;
             let c = -a * deviation * of_both / total;
             let b = -a * of_dy / total - c * mean;
             for (row, coefficient) in [a, b, c].into_iter().enumerate() {
@@ -227,9 +365,23 @@ pub fn backward(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, coefficients: 
     norm.check(dx);
     let (channels, positions) = (norm.channels, norm.positions);
     let of = |state: &[f32], channel: usize| [0, 1, 2].map(|row| state[coefficients + row * channels + channel]);
+    let views = [x, dy, dx];
     if dy == dx {
         assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { reads: [x], writes: [mut dx], state, .. } = t.parts([x], [dx]);
+        let Parts { reads: [x], writes: [mut dx], state, isa, .. } = t.parts([x], [dx]);
+        if let Layout::Blocked(_) = views[0].layout {
+            let to = Target::new(views[2], &mut dx);
+            let coefficients = &state[coefficients..][..3 * channels];
+            return backward_of_planes(
+                isa,
+                coefficients,
+                Source::new(views[0], &x),
+                to.source(),
+                to,
+                store,
+                x.samples(),
+            );
+        }
         for sample in 0..x.samples() {
             let planes = x.row(sample).chunks_exact(positions).zip(dx.row(sample).chunks_exact_mut(positions));
             for (channel, (x, dx)) in planes.enumerate() {
@@ -238,7 +390,12 @@ pub fn backward(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, coefficients: 
             }
         }
     } else {
-        let Parts { reads: [x, dy], writes: [mut dx], state, .. } = t.parts([x, dy], [dx]);
+        let Parts { reads: [x, dy], writes: [mut dx], state, isa, .. } = t.parts([x, dy], [dx]);
+        if let Layout::Blocked(_) = views[0].layout {
+            let (to, from) = (Target::new(views[2], &mut dx), Source::new(views[1], &dy));
+            let coefficients = &state[coefficients..][..3 * channels];
+            return backward_of_planes(isa, coefficients, Source::new(views[0], &x), from, to, store, x.samples());
+        }
         for sample in 0..x.samples() {
             let planes = x.row(sample).chunks_exact(positions).zip(dy.row(sample).chunks_exact(positions));
             let planes = planes.zip(dx.row(sample).chunks_exact_mut(positions));
@@ -263,17 +420,16 @@ pub fn infer(
     act: Act,
     y: View,
 ) {
-    norm.check(x);
-    norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, .. } = t.parts([x], [y]);
-    for sample in 0..x.samples() {
-        let channels = x.row(sample).chunks_exact(norm.positions);
-        for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
-            let (weight, bias) = affine(params, weight, bias, channel);
-            let scale = weight / (params[var + channel] + norm.eps).sqrt();
-            normalise(x, params[mean + channel], scale, bias, act, y);
+    let channels = norm.channels;
+    normalise(t, norm, x, &Epilogue::NONE.act(act), y, |params, _| {
+        let of = |offset: usize| &params[offset..][..channels];
+        Scales {
+            mean: of(mean),
+            spread: Spread::Variance(of(var), norm.eps),
+            weight: weight.map(of),
+            bias: bias.map(of),
         }
-    }
+    });
 }
 
 /// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of
@@ -300,6 +456,272 @@ pub fn fold(
         packed[bias_to + channel] = ((own - f64::from(mean[channel])) * scale + at(beta, 0.0)) as f32;
         let row = &mut packed[weight + channel * per_out..][..per_out];
         row.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * scale) as f32);
+    }
+}
+
+dispatch! {
+    fn statistics_of_planes(x: Source, sums: &mut RowsMut<'_>) = statistics_kernel;
+    fn normalise_planes(
+        scales: &Scales<'_>, x: Source, other: Option<Source>, is_after: bool, floor: f32, y: Target, samples: usize,
+    ) = normalise_kernel;
+    fn sums_of_planes(x: Source, dy: Source, mean: &[f32], deviation: &[f32], sums: &mut RowsMut<'_>) = sums_kernel;
+    fn backward_of_planes(
+        coefficients: &[f32], x: Source, dy: Source, dx: Target, store: Store, samples: usize,
+    ) = backward_kernel;
+}
+
+/// Adds to `K` sums of each lane the terms of each position of the maps, of the values there. Four partial sums, of each fourth column,
+/// which are then added two and two: an order that no vector's width changes.
+///
+/// # Safety
+///
+/// Each of `from` is [`Source::of`] the part of its map; the maps have one size.
+#[inline(always)]
+unsafe fn fold_lanes<V: Numbers, const N: usize, const K: usize>(
+    maps: [&Blocked; N],
+    from: [*const f32; N],
+    part: Part,
+    add: impl Fn([V; K], [V; N]) -> [V; K],
+) -> [V; K] {
+    let count = maps[0].size[2];
+    // SAFETY: positions of the map.
+    let load = |at: [usize; N], column: usize| unsafe {
+        let mut values = [V::splat(0.0); N];
+        for n in 0..N {
+            values[n] = V::load(from[n].add(at[n] + column * part.lanes));
+        }
+        values
+    };
+    // SAFETY: compiled for the vector's instructions.
+    let zero = unsafe { [V::splat(0.0); K] };
+    let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+    lines(maps, part, |at| {
+        for column in (0..count / 4).map(|four| 4 * four) {
+            a = add(a, load(at, column));
+            b = add(b, load(at, column + 1));
+            c = add(c, load(at, column + 2));
+            d = add(d, load(at, column + 3));
+        }
+        let (first, rest) = (count / 4 * 4, count % 4);
+        if rest > 0 {
+            a = add(a, load(at, first));
+        }
+        if rest > 1 {
+            b = add(b, load(at, first + 1));
+        }
+        if rest > 2 {
+            c = add(c, load(at, first + 2));
+        }
+    });
+    let mut sums = zero;
+    for k in 0..K {
+        // SAFETY: compiled for the vector's instructions.
+        sums[k] = unsafe { a[k].add(b[k]).add(c[k].add(d[k])) };
+    }
+    sums
+}
+
+struct Statistics<'a, 't> {
+    x: Source,
+    sums: &'a mut RowsMut<'t>,
+}
+
+#[inline(always)]
+unsafe fn statistics_kernel<W: Numbers, H: Numbers>(x: Source, sums: &mut RowsMut<'_>) {
+    // SAFETY: the parts are those of the map; `Source::new` has checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Statistics { x, sums }) };
+}
+
+impl Work for Statistics<'_, '_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let map = self.x.map;
+        let count = map.size.iter().product::<usize>() as f32;
+        for sample in 0..self.sums.samples() {
+            // SAFETY: a sample and a part of the map; compiled for the vector's instructions.
+            unsafe {
+                let from = [self.x.of(sample, part)];
+                let of_one = V::splat(1.0 / count);
+                let [sum] = fold_lanes([map], from, part, |[sum]: [V; 1], [x]| [sum.add(x)]);
+                let mean = sum.mul(of_one);
+                let [rest, squares] = fold_lanes([map], from, part, |[rest, squares]: [V; 2], [x]| {
+                    let far = x.sub(mean);
+                    [rest.add(far), far.mul_add(far, squares)]
+                });
+                // What the rounding of the mean left.
+                let rest_of_one = rest.mul(of_one);
+                let squares = V::splat(0.0).max(rest.mul_sub_from(rest_of_one, squares));
+                let (means, squares_of) = self.sums.row(sample).split_at_mut(map.channels());
+                to_channels(part, mean.add(rest_of_one), means);
+                to_channels(part, squares, squares_of);
+            }
+        }
+    }
+}
+
+struct Normalise<'a> {
+    scales: &'a Scales<'a>,
+    x: Source,
+    other: Option<Source>,
+    is_after: bool,
+    floor: f32,
+    y: Target,
+    samples: usize,
+}
+
+/// `y = max((x - mean) scale + shift + other, floor)`, or with `other` added behind.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn normalise_kernel<W: Numbers, H: Numbers>(
+    scales: &Scales<'_>,
+    x: Source,
+    other: Option<Source>,
+    is_after: bool,
+    floor: f32,
+    y: Target,
+    samples: usize,
+) {
+    check_maps(&[x.map, y.map, other.map_or(x.map, |other| other.map)]);
+    let mut work = Normalise { scales, x, other, is_after, floor, y, samples };
+    // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut work) };
+}
+
+impl Work for Normalise<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions.
+        unsafe {
+            let mean: V = of_channels(part, |channel| self.scales.of(channel)[0]);
+            let scale: V = of_channels(part, |channel| self.scales.of(channel)[1]);
+            let shift: V = of_channels(part, |channel| self.scales.of(channel)[2]);
+            let floor = V::splat(self.floor);
+            let (lanes, count) = (part.lanes, self.x.map.size[2]);
+            for sample in 0..self.samples {
+                let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
+                let normal = |x: *const f32| V::load(x).sub(mean).mul_add(scale, shift);
+                match self.other {
+                    None => lines([self.x.map, self.y.map], part, |[from, to]| {
+                        columns(count, lanes, |at| floor.max(normal(x.add(from + at))).store(y.add(to + at)));
+                    }),
+                    Some(other) => {
+                        let added = other.of(sample, part);
+                        lines([self.x.map, other.map, self.y.map], part, |[from, of, to]| {
+                            if self.is_after {
+                                columns(count, lanes, |at| {
+                                    let result = floor.max(normal(x.add(from + at)));
+                                    result.add(V::load(added.add(of + at))).store(y.add(to + at));
+                                });
+                            } else {
+                                columns(count, lanes, |at| {
+                                    let sum = normal(x.add(from + at)).add(V::load(added.add(of + at)));
+                                    floor.max(sum).store(y.add(to + at));
+                                });
+                            }
+                        });
+                    }
+                }
+                clear_halo::<V>(self.y.map, part, y);
+            }
+        }
+    }
+}
+
+struct Sums<'a, 't> {
+    x: Source,
+    dy: Source,
+    mean: &'a [f32],
+    deviation: &'a [f32],
+    sums: &'a mut RowsMut<'t>,
+}
+
+#[inline(always)]
+unsafe fn sums_kernel<W: Numbers, H: Numbers>(
+    x: Source,
+    dy: Source,
+    mean: &[f32],
+    deviation: &[f32],
+    sums: &mut RowsMut<'_>,
+) {
+    check_maps(&[x.map, dy.map]);
+    // SAFETY: the maps have the same planes and size, `Source::new` has checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Sums { x, dy, mean, deviation, sums }) };
+}
+
+impl Work for Sums<'_, '_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        // SAFETY: samples and a part of the maps; compiled for the vector's instructions.
+        unsafe {
+            let mean: V = of_channels(part, |channel| self.mean[channel]);
+            let deviation: V = of_channels(part, |channel| self.deviation[channel]);
+            for sample in 0..self.sums.samples() {
+                let from = [self.x.of(sample, part), self.dy.of(sample, part)];
+                let [sum, both] = fold_lanes([self.x.map, self.dy.map], from, part, |[sum, both]: [V; 2], [x, dy]| {
+                    [sum.add(dy), x.sub(mean).mul_add(dy, both)]
+                });
+                let (of_dy, of_both) = self.sums.row(sample).split_at_mut(self.x.map.channels());
+                to_channels(part, sum, of_dy);
+                to_channels(part, both.mul(deviation), of_both);
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    coefficients: &'a [f32],
+    x: Source,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+}
+
+#[inline(always)]
+unsafe fn backward_kernel<W: Numbers, H: Numbers>(
+    coefficients: &[f32],
+    x: Source,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+) {
+    check_maps(&[x.map, dy.map, dx.map]);
+    // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Backward { coefficients, x, dy, dx, store, samples }) };
+}
+
+impl Work for Backward<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let (lanes, size, channels) = (part.lanes, self.x.map.size[2], self.x.map.channels());
+        let maps = [self.x.map, self.dy.map, self.dx.map];
+        // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions. Where `dy` is `dx`, each float is
+        // read before it is written, and no reference to either is held.
+        unsafe {
+            let a: V = of_channels(part, |channel| self.coefficients[channel]);
+            let b: V = of_channels(part, |channel| self.coefficients[channels + channel]);
+            let c: V = of_channels(part, |channel| self.coefficients[2 * channels + channel]);
+            for sample in 0..self.samples {
+                let (x, dy, dx) = (self.x.of(sample, part), self.dy.of(sample, part), self.dx.of(sample, part));
+                lines(maps, part, |[of_x, of_dy, to]| {
+                    let of = |at: usize| {
+                        let behind = V::load(x.add(of_x + at)).mul_add(c, b);
+                        V::load(dy.add(of_dy + at)).mul_add(a, behind)
+                    };
+                    match self.store {
+                        Store::Write => columns(size, lanes, |at| of(at).store(dx.add(to + at))),
+                        Store::Add => columns(size, lanes, |at| {
+                            let to = dx.add(to + at);
+                            V::load(to).add(of(at)).store(to);
+                        }),
+                    }
+                });
+                if self.store == Store::Write {
+                    clear_halo::<V>(self.dx.map, part, dx);
+                }
+            }
+        }
     }
 }
 

@@ -1,10 +1,15 @@
 //! Dropout (Srivastava and others 2014): some values become zero, the others grow so that the mean stays.
 
+#![allow(unsafe_code)]
+
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::Store;
-use crate::random;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::planes::{Numbers, Part, Source, Target, Work, check_maps, clear_halo, columns, each_part, lines};
+use crate::layout::Layout;
+use crate::random::{self, Draw};
 
-/// A dropout's geometry. A sample's value is `[units][per_unit]`.
+/// A dropout's geometry. A sample's value is `[units][per_unit]`, in PyTorch's order whatever the layout.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// The probability of a zero.
@@ -22,33 +27,204 @@ pub struct Dropout {
 /// and u.
 pub fn apply(t: &mut Tile<'_>, dropout: &Dropout, key: u64, x: View, y: View, store: Store) {
     let Dropout { p, units, per_unit } = *dropout;
-    assert!(x.len == units * per_unit && y.len == x.len, "a value is [units][per_unit]");
-    let (first, draw) = (t.samples().start, t.draw());
+    for view in [x, y] {
+        let (elements, len) = match view.layout {
+            Layout::Plain => (view.len, units * per_unit),
+            Layout::Blocked(map) => (map.channels() * map.size.iter().product::<usize>(), map.len()),
+        };
+        assert!(elements == units * per_unit && view.len == len, "a value is [units][per_unit]");
+    }
+    let draw = t.draw();
     let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
-    let of_sample = |sample: usize| random::bits(&[draw.seed, draw.step, key, (first + sample) as u64]);
-    // `random::bits` with the unit as the last part of the key.
-    let factor = |of_sample: u64, unit: usize| {
-        let kept = random::unit(random::scatter(of_sample ^ unit as u64)) >= p;
-        if kept { scale } else { 0.0 }
-    };
+    // A draw is a multiple of 2^-24, so that whole numbers compare as floats would.
+    let least = (f64::from(p) * f64::from(1 << 24)).ceil() as u64;
+    let mask = Mask { draw, key, first: t.samples().start, least, scale };
     if x == y {
         assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { writes: [mut y], .. } = t.parts([], [y]);
-        for sample in 0..y.samples() {
-            let of_sample = of_sample(sample);
-            for (unit, y) in y.row(sample).chunks_exact_mut(per_unit).enumerate() {
-                let factor = factor(of_sample, unit);
-                y.iter_mut().for_each(|y| *y *= factor);
+        let Parts { writes: [mut rows], isa, .. } = t.parts([], [y]);
+        let samples = rows.samples();
+        match y.layout {
+            Layout::Plain => {
+                (0..samples).for_each(|sample| mask_in_place(isa, &mask, sample, per_unit, rows.row(sample)))
+            }
+            Layout::Blocked(_) => {
+                let to = Target::new(y, &mut rows);
+                mask_planes(isa, &mask, per_unit, to.source(), to, store, samples);
             }
         }
     } else {
-        let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
-        for sample in 0..y.samples() {
-            let of_sample = of_sample(sample);
-            let units = x.row(sample).chunks_exact(per_unit).zip(y.row(sample).chunks_exact_mut(per_unit));
-            for (unit, (x, y)) in units.enumerate() {
-                let factor = factor(of_sample, unit);
-                store.put(y, x.iter().map(|x| x * factor));
+        let Parts { reads: [from], writes: [mut to], isa, .. } = t.parts([x], [y]);
+        let samples = to.samples();
+        match y.layout {
+            Layout::Plain => {
+                assert_eq!(x.layout, Layout::Plain, "the layouts are the same");
+                (0..samples)
+                    .for_each(|sample| mask_row(isa, &mask, sample, per_unit, from.row(sample), to.row(sample), store));
+            }
+            Layout::Blocked(_) => {
+                mask_planes(isa, &mask, per_unit, Source::new(x, &from), Target::new(y, &mut to), store, samples);
+            }
+        }
+    }
+}
+
+/// What decides which units are kept.
+struct Mask {
+    draw: Draw,
+    key: u64,
+    /// The tile's first sample in the batch.
+    first: usize,
+    /// The least draw that is kept, in units of 2^-24.
+    least: u64,
+    /// What becomes of a kept 1.
+    scale: f32,
+}
+
+/// Units whose draws are made side by side.
+const UNITS: usize = 8;
+
+impl Mask {
+    /// The part of the keys that a sample's units share.
+    fn of_sample(&self, sample: usize) -> u64 {
+        random::bits(&[self.draw.seed, self.draw.step, self.key, (self.first + sample) as u64])
+    }
+
+    /// The factor of a unit.
+    #[inline(always)]
+    fn factor(&self, of_sample: u64, unit: u64) -> f32 {
+        // `random::bits` with the unit as the last part of the key; `random::unit` as a whole number.
+        if random::scatter(of_sample ^ unit) >> 40 >= self.least { self.scale } else { 0.0 }
+    }
+
+    /// The factors of units `of(0)`, `of(1)`, …
+    #[inline(always)]
+    fn factors(&self, of_sample: u64, of: impl Fn(u64) -> u64) -> [f32; UNITS] {
+        let mut factors = [0.0; UNITS];
+        for lane in 0..UNITS {
+            factors[lane] = self.factor(of_sample, of(lane as u64));
+        }
+        factors
+    }
+}
+
+dispatch! {
+    fn mask_in_place(mask: &Mask, sample: usize, per_unit: usize, y: &mut [f32]) = in_place_kernel;
+    fn mask_row(mask: &Mask, sample: usize, per_unit: usize, x: &[f32], y: &mut [f32], store: Store) = row_kernel;
+    fn mask_planes(
+        mask: &Mask, per_unit: usize, x: Source, y: Target, store: Store, samples: usize,
+    ) = planes_kernel;
+}
+
+#[allow(clippy::extra_unused_type_parameters)]
+#[inline(always)]
+unsafe fn in_place_kernel<W: Lanes, H: Lanes>(mask: &Mask, sample: usize, per_unit: usize, y: &mut [f32]) {
+    let of_sample = mask.of_sample(sample);
+    if per_unit == 1 {
+        for (block, y) in y.chunks_mut(UNITS).enumerate() {
+            let factors = mask.factors(of_sample, |lane| (block * UNITS) as u64 + lane);
+            y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+        }
+    } else {
+        for (unit, y) in y.chunks_exact_mut(per_unit).enumerate() {
+            let factor = mask.factor(of_sample, unit as u64);
+            y.iter_mut().for_each(|y| *y *= factor);
+        }
+    }
+}
+
+#[allow(clippy::extra_unused_type_parameters)]
+#[inline(always)]
+unsafe fn row_kernel<W: Lanes, H: Lanes>(
+    mask: &Mask,
+    sample: usize,
+    per_unit: usize,
+    x: &[f32],
+    y: &mut [f32],
+    store: Store,
+) {
+    let of_sample = mask.of_sample(sample);
+    if per_unit == 1 {
+        for (block, (x, y)) in x.chunks(UNITS).zip(y.chunks_mut(UNITS)).enumerate() {
+            let factors = mask.factors(of_sample, |lane| (block * UNITS) as u64 + lane);
+            store.put(y, x.iter().zip(factors).map(|(x, factor)| x * factor));
+        }
+    } else {
+        for (unit, (x, y)) in x.chunks_exact(per_unit).zip(y.chunks_exact_mut(per_unit)).enumerate() {
+            let factor = mask.factor(of_sample, unit as u64);
+            store.put(y, x.iter().map(|x| x * factor));
+        }
+    }
+}
+
+struct Planes<'a> {
+    mask: &'a Mask,
+    per_unit: usize,
+    x: Source,
+    y: Target,
+    store: Store,
+    samples: usize,
+}
+
+#[inline(always)]
+unsafe fn planes_kernel<W: Numbers, H: Numbers>(
+    mask: &Mask,
+    per_unit: usize,
+    x: Source,
+    y: Target,
+    store: Store,
+    samples: usize,
+) {
+    check_maps(&[x.map, y.map]);
+    // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Planes { mask, per_unit, x, y, store, samples }) };
+}
+
+impl Work for Planes<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let [depths, of_depth, count] = self.x.map.size;
+        let (positions, per_unit) = ((depths * of_depth * count) as u64, self.per_unit as u64);
+        for sample in 0..self.samples {
+            let of_sample = self.mask.of_sample(sample);
+            // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions. Where `x` is `y`, each float
+            // is read before it is written, and no reference to either is held.
+            unsafe {
+                // The factors of a position of the map, in PyTorch's order.
+                let factors = |position: u64| {
+                    let mut factors = [0.0; 16];
+                    for block in 0..V::COUNT.div_ceil(UNITS) {
+                        let first = (part.channel + block * UNITS) as u64 * positions + position;
+                        let of_block = match per_unit {
+                            1 => self.mask.factors(of_sample, |lane| first + lane * positions),
+                            _ => self.mask.factors(of_sample, |lane| (first + lane * positions) / per_unit),
+                        };
+                        factors[block * UNITS..][..UNITS].copy_from_slice(&of_block);
+                    }
+                    V::load(factors.as_ptr())
+                };
+                let of_channel = (per_unit == positions).then(|| factors(0));
+                let (x, y, store) = (self.x.of(sample, part), self.y.of(sample, part), self.store);
+                let put = |from: usize, to: usize, factor: V| {
+                    let (value, to) = (V::load(x.add(from)).mul(factor), y.add(to));
+                    match store {
+                        Store::Write => value.store(to),
+                        Store::Add => V::load(to).add(value).store(to),
+                    }
+                };
+                let mut position = 0;
+                lines([self.x.map, self.y.map], part, |[from, to]| match of_channel {
+                    Some(factor) => columns(count, part.lanes, |at| put(from + at, to + at, factor)),
+                    None => {
+                        for column in 0..count {
+                            let at = column * part.lanes;
+                            put(from + at, to + at, factors(position));
+                            position += 1;
+                        }
+                    }
+                });
+                if store == Store::Write {
+                    clear_halo::<V>(self.y.map, part, y);
+                }
             }
         }
     }

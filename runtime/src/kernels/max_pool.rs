@@ -1,10 +1,22 @@
-//! Max-pooling. Padding is minus infinity, the first of equal maxima counts, a NaN is larger than all before it.
+//! Max-pooling. Padding is minus infinity, the first of equal maxima counts, a NaN is larger than all before it. The maximum of a window
+//! that lies beside the map is minus infinity and has no place: nothing flows back (PyTorch's index is then beside the map as well).
+//!
+//! Where the maxima are, in a plain value of [`places_len`] floats: of plain maps a whole number each, the place in the channel's plane
+//! or, for none, its length; of maps in planes the element of the window, row by row, in the order of the output's planes without halo
+//! (`[plane][depth][line][column][lanes]`), a byte each if a window has at most 256 elements, else the bits of a float.
+#![allow(unsafe_code)]
 
 use std::iter::StepBy;
+use std::marker::PhantomData;
 use std::ops::Range;
+use std::ptr::null_mut;
 
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::Store;
+use crate::kernels::lanes::dispatch;
+use crate::kernels::planes::{Numbers, Part, Source, Target, Work, clear_halo, each_part};
+use crate::kernels::windows::{Each, Gradient, Window, Windows};
+use crate::layout::{Blocked, Layout};
 
 /// A max-pool's geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +59,24 @@ impl Pool {
         self.out_size.iter().product()
     }
 
+    fn windows(&self) -> Windows {
+        let Pool { size, out_size, kernel, stride, padding, dilation, .. } = *self;
+        Windows { size, out_size, kernel, stride, padding, dilation }
+    }
+
+    /// Whether an element of a window is a byte.
+    const fn has_bytes(&self) -> bool {
+        self.kernel[0] * self.kernel[1] * self.kernel[2] <= 256
+    }
+
+    fn check_places(&self, places: View, y: View) {
+        assert_eq!(places.len, places_len(self, y.layout), "a place for each output");
+    }
+
     fn check(&self, x: View, y: View) {
+        if let (Layout::Blocked(_), _) | (_, Layout::Blocked(_)) = (x.layout, y.layout) {
+            return self.windows().check(self.channels, x, y);
+        }
         assert_eq!(x.len, self.channels * self.plane(), "the input is [channels][size]");
         assert_eq!(y.len, self.channels * self.out_plane(), "the output is [channels][out_size]");
         debug_assert!(self.plane() <= 1 << 24, "a place in a plane is exact in f32");
@@ -93,7 +122,7 @@ impl Pool {
                             }
                         }
                     }
-                    let (max, place) = best.unwrap_or((f32::NEG_INFINITY, 0));
+                    let (max, place) = best.unwrap_or((f32::NEG_INFINITY, x.len()));
                     keep(out, max, place);
                     out += 1;
                 }
@@ -117,11 +146,34 @@ impl Pool {
     }
 }
 
-/// `y[c][o]` = the maximum of `x[c]` in window o; `places[c][o]` = where in the channel's plane it is, a whole number.
+/// Floats of the places of an output.
+pub const fn places_len(pool: &Pool, y: Layout) -> usize {
+    let [depth, lines, width] = pool.out_size;
+    match y {
+        Layout::Plain => pool.channels * depth * lines * width,
+        Layout::Blocked(map) => {
+            let (mut lanes, mut plane) = (0, 0);
+            while plane < map.planes.len() {
+                lanes += map.planes[plane].lanes;
+                plane += 1;
+            }
+            let count = lanes * depth * lines * width;
+            if pool.has_bytes() { count.div_ceil(4) } else { count }
+        }
+    }
+}
+
+/// `y[c][o]` = the maximum of `x[c]` in window o; `places[c][o]` = where it is, as above.
 pub fn forward(t: &mut Tile<'_>, pool: &Pool, x: View, y: View, places: View) {
     pool.check(x, y);
-    assert_eq!(places.len, y.len, "a place for each output");
-    let Parts { reads: [x], writes: [mut y, mut places], .. } = t.parts([x], [y, places]);
+    pool.check_places(places, y);
+    let views = [x, y];
+    let Parts { reads: [x], writes: [mut y, mut places], isa, .. } = t.parts([x], [y, places]);
+    if let Layout::Blocked(_) = views[0].layout {
+        let (from, to) = (Source::new(views[0], &x), Target::new(views[1], &mut y));
+        let places = Places { first: places.as_mut_ptr().cast(), stride: 4 * places.stride() };
+        return maxima_of_planes(isa, pool, from, to, Some(places), x.samples());
+    }
     for sample in 0..x.samples() {
         let (ys, places) = (y.row(sample), places.row(sample));
         let planes = ys.chunks_exact_mut(pool.out_plane()).zip(places.chunks_exact_mut(pool.out_plane()));
@@ -147,7 +199,12 @@ pub fn forward(t: &mut Tile<'_>, pool: &Pool, x: View, y: View, places: View) {
 /// [`forward`] without the places.
 pub fn infer(t: &mut Tile<'_>, pool: &Pool, x: View, y: View) {
     pool.check(x, y);
-    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+    let views = [x, y];
+    let Parts { reads: [x], writes: [mut y], isa, .. } = t.parts([x], [y]);
+    if let Layout::Blocked(_) = views[0].layout {
+        let (from, to) = (Source::new(views[0], &x), Target::new(views[1], &mut y));
+        return maxima_of_planes(isa, pool, from, to, None, x.samples());
+    }
     let max = |a: f32, b: f32| if exceeds(b, a) { b } else { a };
     for sample in 0..x.samples() {
         let planes = y.row(sample).chunks_exact_mut(pool.out_plane());
@@ -168,8 +225,14 @@ pub fn infer(t: &mut Tile<'_>, pool: &Pool, x: View, y: View) {
 /// `dx[c][i]` = the sum of `dy[c][o]` over the windows o whose maximum is at i.
 pub fn backward(t: &mut Tile<'_>, pool: &Pool, dy: View, places: View, dx: View, store: Store) {
     pool.check(dx, dy);
-    assert_eq!(places.len, dy.len, "a place for each output");
-    let Parts { reads: [dy, places], writes: [mut dx], .. } = t.parts([dy, places], [dx]);
+    pool.check_places(places, dy);
+    let views = [dy, dx];
+    let Parts { reads: [dy, places], writes: [mut dx], isa, .. } = t.parts([dy, places], [dx]);
+    if let Layout::Blocked(_) = views[0].layout {
+        let (from, to) = (Source::new(views[0], &dy), Target::new(views[1], &mut dx));
+        let places = Places { first: places.as_ptr().cast_mut().cast(), stride: 4 * places.stride() };
+        return gradient_of_planes(isa, pool, from, places, to, store, dy.samples());
+    }
     for sample in 0..dy.samples() {
         let dx = dx.row(sample);
         store.begin(dx);
@@ -177,7 +240,218 @@ pub fn backward(t: &mut Tile<'_>, pool: &Pool, dy: View, places: View, dx: View,
             dy.row(sample).chunks_exact(pool.out_plane()).zip(places.row(sample).chunks_exact(pool.out_plane()));
         for (dx, (dy, places)) in dx.chunks_exact_mut(pool.plane()).zip(outputs) {
             for (dy, place) in dy.iter().zip(places) {
-                dx[*place as usize] += dy;
+                if let Some(dx) = dx.get_mut(*place as usize) {
+                    *dx += dy;
+                }
+            }
+        }
+    }
+}
+
+/// Rows of places of maps in planes, in bytes.
+#[derive(Clone, Copy)]
+struct Places {
+    first: *mut u8,
+    stride: usize,
+}
+
+impl Places {
+    /// The first of the part's lanes at the first position, and the bytes of a number.
+    ///
+    /// # Safety
+    ///
+    /// The rows are of [`places_len`] floats for the map of outputs; the sample is one of them, the part one of the map's.
+    #[inline(always)]
+    unsafe fn of(self, sample: usize, pool: &Pool, map: &Blocked, part: Part) -> (*mut u8, usize) {
+        let each = if pool.has_bytes() { 1 } else { 4 };
+        let lanes = map.planes[..part.plane].iter().map(|plane| plane.lanes).sum::<usize>();
+        // SAFETY: inside the sample's row.
+        (unsafe { self.first.add(sample * self.stride + (lanes * pool.out_plane() + part.lane) * each) }, each)
+    }
+}
+
+dispatch! {
+    fn maxima_of_planes(pool: &Pool, x: Source, y: Target, places: Option<Places>, samples: usize) = maxima_kernel;
+    fn gradient_of_planes(
+        pool: &Pool, dy: Source, places: Places, dx: Target, store: Store, samples: usize,
+    ) = gradient_kernel;
+}
+
+struct Maxima<'a> {
+    pool: &'a Pool,
+    windows: Windows,
+    x: Source,
+    y: Target,
+    places: Option<Places>,
+    samples: usize,
+}
+
+/// Places are as long as [`places_len`] says, and the maps as [`Windows::check`] does.
+#[inline(always)]
+unsafe fn maxima_kernel<W: Numbers, H: Numbers>(
+    pool: &Pool,
+    x: Source,
+    y: Target,
+    places: Option<Places>,
+    samples: usize,
+) {
+    let windows = pool.windows();
+    // SAFETY: the parts are those of the maps, whose planes are the same; `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Maxima { pool, windows, x, y, places, samples }) };
+}
+
+impl Work for Maxima<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        for sample in 0..self.samples {
+            // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
+            unsafe {
+                let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
+                let (kernel, map) = (self.pool.kernel, self.y.map);
+                match self.places.map(|places| places.of(sample, self.pool, map, part)) {
+                    None => {
+                        let mut each =
+                            MaximaOfPart::<V, 0> { kernel, map, part, x, y, places: null_mut(), of: PhantomData };
+                        self.windows.each(self.x.map, part, &mut each);
+                    }
+                    Some((places, 1)) => {
+                        let mut each = MaximaOfPart::<V, 1> { kernel, map, part, x, y, places, of: PhantomData };
+                        self.windows.each(self.x.map, part, &mut each);
+                    }
+                    Some((places, _)) => {
+                        let mut each = MaximaOfPart::<V, 4> { kernel, map, part, x, y, places, of: PhantomData };
+                        self.windows.each(self.x.map, part, &mut each);
+                    }
+                }
+                clear_halo::<V>(map, part, y);
+            }
+        }
+    }
+}
+
+/// The maxima of a part, with places of so many bytes.
+struct MaximaOfPart<V, const BYTES: usize> {
+    kernel: [usize; 3],
+    map: &'static Blocked,
+    part: Part,
+    x: *const f32,
+    y: *mut f32,
+    places: *mut u8,
+    of: PhantomData<V>,
+}
+
+impl<V: Numbers, const BYTES: usize> Each for MaximaOfPart<V, BYTES> {
+    #[inline(always)]
+    unsafe fn window(&mut self, window: Window) {
+        let [_, lines, width] = self.kernel;
+        let [depth_taps, line_taps, column_taps] = window.taps.clone();
+        let number = |d: usize, h: usize, w: usize| (d * lines + h) * width + w;
+        // The element when there is none: one of the padding, which has no input.
+        let first = number(depth_taps.start, line_taps.start, column_taps.start);
+        // SAFETY: taps and outputs are inside their maps, places are for each output; compiled for the vector's instructions.
+        unsafe {
+            let (mut max, mut place) = (V::splat(f32::NEG_INFINITY), V::number(first));
+            for d in depth_taps {
+                for h in line_taps.clone() {
+                    for w in column_taps.clone() {
+                        let value = V::load(self.x.add(window.at([d, h, w])));
+                        (max, place) = max.larger(place, value, V::number(number(d, h, w)));
+                    }
+                }
+            }
+            max.store(self.y.add(window.output(self.map, self.part)));
+            let at = window.position * self.part.lanes;
+            match BYTES {
+                0 => {}
+                1 => place.store_bytes(self.places.add(at)),
+                _ => place.store(self.places.cast::<f32>().add(at)),
+            }
+        }
+    }
+}
+
+struct GradientOfPlanes<'a> {
+    pool: &'a Pool,
+    windows: Windows,
+    dy: Source,
+    places: Places,
+    dx: Target,
+    store: Store,
+    samples: usize,
+}
+
+/// As [`maxima_kernel`].
+#[inline(always)]
+unsafe fn gradient_kernel<W: Numbers, H: Numbers>(
+    pool: &Pool,
+    dy: Source,
+    places: Places,
+    dx: Target,
+    store: Store,
+    samples: usize,
+) {
+    let windows = pool.windows();
+    let mut work = GradientOfPlanes { pool, windows, dy, places, dx, store, samples };
+    // SAFETY: as in `maxima_kernel`.
+    unsafe { each_part::<W, H>(dx.map.planes, &mut work) };
+}
+
+impl Work for GradientOfPlanes<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let (map, kernel) = (self.dy.map, self.pool.kernel);
+        for sample in 0..self.samples {
+            // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
+            unsafe {
+                let (dy, dx) = (self.dy.of(sample, part), self.dx.of(sample, part));
+                let (places, bytes) = self.places.of(sample, self.pool, map, part);
+                if self.store == Store::Write {
+                    self.windows.clear::<V>(self.dx.map, part, dx);
+                }
+                let to = Gradient { dx, adds: self.store == Store::Add || !self.windows.are_side_by_side() };
+                if bytes == 1 {
+                    let mut each = GradientOfPart::<V, 1> { kernel, map, part, dy, places, to, of: PhantomData };
+                    self.windows.each(self.dx.map, part, &mut each);
+                } else {
+                    let mut each = GradientOfPart::<V, 4> { kernel, map, part, dy, places, to, of: PhantomData };
+                    self.windows.each(self.dx.map, part, &mut each);
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of a part, of places of so many bytes.
+struct GradientOfPart<V, const BYTES: usize> {
+    kernel: [usize; 3],
+    map: &'static Blocked,
+    part: Part,
+    dy: *const f32,
+    places: *const u8,
+    to: Gradient,
+    of: PhantomData<V>,
+}
+
+impl<V: Numbers, const BYTES: usize> Each for GradientOfPart<V, BYTES> {
+    #[inline(always)]
+    unsafe fn window(&mut self, window: Window) {
+        let [_, lines, width] = self.kernel;
+        let [depth_taps, line_taps, column_taps] = window.taps.clone();
+        let at = window.position * self.part.lanes;
+        // SAFETY: taps and outputs are inside their maps, places are for each output; compiled for the vector's instructions.
+        unsafe {
+            let dy = V::load(self.dy.add(window.output(self.map, self.part)));
+            let place = match BYTES {
+                1 => V::load_bytes(self.places.add(at)),
+                _ => V::load(self.places.cast::<f32>().add(at)),
+            };
+            for d in depth_taps {
+                for h in line_taps.clone() {
+                    for w in column_taps.clone() {
+                        let gradient = place.if_same(V::number((d * lines + h) * width + w), dy, V::splat(0.0));
+                        self.to.put(&window, [d, h, w], gradient);
+                    }
+                }
             }
         }
     }

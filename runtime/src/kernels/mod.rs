@@ -20,8 +20,10 @@ mod math;
 pub mod max_pool;
 #[cfg(test)]
 mod naive;
+mod planes;
 #[cfg(test)]
 mod testing;
+mod windows;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

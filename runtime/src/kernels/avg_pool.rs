@@ -332,11 +332,11 @@ impl<V: Numbers> Each for GradientOfPart<'_, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use crate::kernels::naive::{self, Sums};
-    use crate::kernels::testing::{Bench, assert_close, axes};
+    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes, wide};
 
-    fn random(bench: &mut Bench) -> AvgPool {
-        let random = &mut bench.random;
+    fn random(random: &mut Random) -> AvgPool {
         let count = random.between(1, 3);
         let largest = [60, 20, 7][count - 1];
         let kernel = axes(count, || random.between(1, 5));
@@ -357,7 +357,7 @@ mod tests {
         for seed in 0..200 {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
-            let pool = random(&mut bench);
+            let pool = random(&mut bench.random);
             let (plane, out_plane) = (pool.plane(), pool.out_plane());
             let (inputs, outputs) = (pool.channels * plane, pool.channels * out_plane);
             let shares = naive::avg_pool(&pool);
@@ -382,6 +382,60 @@ mod tests {
                 shares.iter().for_each(|&(i, o, share)| twin.add(of * plane + i, dy_of[of * out_plane + o] * share));
             }
             assert_close("backward", bench.get(dx), &twin.values, &twin.scales, tolerance);
+        }
+    }
+
+    #[test]
+    fn random_pools_in_planes_are_their_twins() {
+        for seed in 0..120 {
+            let mut fused = Vec::new();
+            for isa in Isa::available() {
+                let samples = 1 + seed as usize % 2;
+                let mut bench = Bench::new(seed, samples);
+                bench.isa = isa;
+                let mut pool = random(&mut bench.random);
+                if seed % 4 == 0 {
+                    // Side by side: halves, quarters, the whole.
+                    let side = [2, 4, 8][bench.random.between(0, 2)];
+                    (pool.size, pool.out_size) = ([1, 9, 8], [1, 8 / side, 8 / side]);
+                    (pool.kernel, pool.stride, pool.padding) = ([1, side, side], [1, side, side], [0; 3]);
+                }
+                let planes = random_planes(&mut bench.random);
+                let [of_x, of_dx] = [(); 2].map(|()| map_of(planes, pool.size, &mut bench.random));
+                let [of_y, of_dy] = [(); 2].map(|()| map_of(planes, pool.out_size, &mut bench.random));
+                pool.channels = of_x.channels();
+                let (plane, out_plane) = (pool.plane(), pool.out_plane());
+                let (inputs, outputs) = (pool.channels * plane, pool.channels * out_plane);
+                let [x_of, dy_of, before] = [inputs, outputs, inputs].map(|len| bench.random.numbers(samples * len));
+                let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+                let (x, dy) = (bench.planes(of_x, &x_of, beside), bench.planes(of_dy, &dy_of, beside));
+                let shares = naive::avg_pool(&pool);
+                let tolerance = 8.0 / f64::from(1 << 24);
+
+                let y = bench.target_planes(of_y, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &pool, x, y));
+                let mut twin = Sums::zero(samples * outputs);
+                for of in 0..samples * pool.channels {
+                    let x = &x_of[of * plane..];
+                    shares.iter().for_each(|&(i, o, share)| twin.add(of * out_plane + o, f64::from(x[i]) * share));
+                }
+                let y = bench.elements(y);
+                assert_close("forward", &y, &twin.values, &twin.scales, tolerance);
+
+                let store = bench.random.store();
+                let dx = bench.target_planes(of_dx, &before, store);
+                bench.run(&[dx], |t| backward(t, &pool, dy, dx, store));
+                let mut twin =
+                    if store == Store::Add { Sums::from(wide(&before)) } else { Sums::zero(samples * inputs) };
+                for of in 0..samples * pool.channels {
+                    let dy = &dy_of[of * out_plane..];
+                    shares.iter().for_each(|&(i, o, share)| twin.add(of * plane + i, f64::from(dy[o]) * share));
+                }
+                let dx = bench.elements(dx);
+                assert_close("backward", &dx, &twin.values, &twin.scales, tolerance);
+                fused.push((bits(&y), bits(&dx)));
+            }
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "no instruction rounds otherwise");
         }
     }
 

@@ -729,7 +729,10 @@ impl Work for Backward<'_> {
 mod tests {
     use super::*;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, Random, assert_close, bits, of_batch, pass, wide};
+    use crate::kernels::testing::{
+        Bench, Random, assert_close, bits, map_of, of_batch, pass, product_tolerance, random_planes, wide,
+    };
+    use crate::layout::Plane;
     use crate::run::{Fold, Plan};
 
     /// All that training computes of a layer, mid-batch: y, dx, the gradient, the statistics.
@@ -848,6 +851,207 @@ mod tests {
         assert_close("y", &results.y, &twin.y, &vec![1.0; x.len()], 1e-4);
         let var = twin.var[0] * 2048.0 / 2047.0;
         assert_close("var", &results.statistics[2..3], &[0.1 * var], &[var], 1e-6);
+    }
+
+    /// Two sums a channel, to be written.
+    fn sums_of(bench: &mut Bench, channels: usize) -> View {
+        loop {
+            let sums = bench.target(2 * channels, Store::Write);
+            if sums.region == Region::Batch {
+                return sums;
+            }
+        }
+    }
+
+    /// A batch norm of values in planes, mid-batch, all values in PyTorch's order.
+    struct InPlanes {
+        planes: &'static [Plane],
+        size: [usize; 3],
+        norm: Norm,
+        act: Act,
+        affine: bool,
+        /// x, dy, a value to add, and what gradients are added to.
+        values: [Vec<f32>; 4],
+        /// Mean and inverse deviation, then A, B and C.
+        state: Vec<f32>,
+        /// Weight, bias; mean and variance.
+        params: Vec<f32>,
+    }
+
+    impl InPlanes {
+        fn random(random: &mut Random, samples: usize) -> InPlanes {
+            let planes = random_planes(random);
+            let size = [random.between(1, 2), random.between(1, 6), random.between(1, 9)];
+            let (channels, positions) = (planes.iter().map(|plane| plane.channels).sum(), size.iter().product());
+            let norm = Norm { channels, positions, eps: 1e-3, momentum: 0.1 };
+            let act = [Act::None, Act::Relu, Act::Relu, Act::Tanh][random.between(0, 3)];
+            let values = [(); 4].map(|()| random.numbers(samples * channels * positions));
+            let (state, mut params) = (random.numbers(5 * channels), random.numbers(4 * channels));
+            params[3 * channels..].iter_mut().for_each(|var| *var = var.abs() + 0.1);
+            InPlanes { planes, size, norm, act, affine: random.coin(), values, state, params }
+        }
+
+        /// One sample of it.
+        fn sample(&self, sample: usize) -> InPlanes {
+            let len = self.norm.channels * self.norm.positions;
+            let values = self.values.each_ref().map(|values| values[sample * len..][..len].to_vec());
+            InPlanes { values, state: self.state.clone(), params: self.params.clone(), ..*self }
+        }
+
+        /// Statistics; y alone, with a value added before and behind; y by given statistics; sums; dx alone, added, in place.
+        fn run(&self, isa: Isa, seed: u64) -> [Vec<f32>; 9] {
+            let InPlanes { planes, size, norm, act, .. } = *self;
+            let channels = norm.channels;
+            let samples = self.values[0].len() / (channels * norm.positions);
+            let mut bench = Bench::new(seed, samples);
+            bench.isa = isa;
+            bench.state.extend(&self.state);
+            bench.params.extend(&self.params);
+            let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+            let [x, dy, other, _] = [0, 1, 2, 3].map(|value| {
+                let map = map_of(planes, size, &mut bench.random);
+                bench.planes(map, &self.values[value], beside)
+            });
+            let target = |bench: &mut Bench, store: Store| {
+                let map = map_of(planes, size, &mut bench.random);
+                bench.target_planes(map, &self.values[3], store)
+            };
+            let [weight, bias] = [2, 2 + channels].map(|offset| self.affine.then_some(offset));
+            let [statistics_of, sums_of] = [(); 2].map(|()| sums_of(&mut bench, channels));
+            bench.run(&[statistics_of], |t| statistics(t, &norm, x, statistics_of));
+            bench.run(&[sums_of], |t| sums(t, &norm, x, dy, 2, sums_of));
+            let epilogues = [
+                Epilogue::NONE.act(act),
+                Epilogue { before: Some(other), act, ..Epilogue::NONE },
+                Epilogue { after: Some(other), act, ..Epilogue::NONE },
+            ];
+            let ys = epilogues.map(|epilogue| {
+                let y = target(&mut bench, Store::Write);
+                bench.run(&[y], |t| forward_add(t, &norm, x, 2, weight, bias, &epilogue, y));
+                bench.elements(y)
+            });
+            let y = target(&mut bench, Store::Write);
+            let (mean, var) = (2 + 2 * channels, 2 + 3 * channels);
+            bench.run(&[y], |t| infer(t, &norm, x, weight, bias, mean, var, act, y));
+            let [dx, added] = [Store::Write, Store::Add].map(|store| {
+                let dx = target(&mut bench, store);
+                bench.run(&[dx], |t| backward(t, &norm, x, dy, 2 + 2 * channels, dx, store));
+                bench.elements(dx)
+            });
+            bench.run(&[dy], |t| backward(t, &norm, x, dy, 2 + 2 * channels, dy, Store::Write));
+            let [plain, before, after] = ys;
+            let [statistics, sums] = [statistics_of, sums_of].map(|sums| bench.get(sums).to_vec());
+            [statistics, plain, before, after, bench.elements(y), sums, dx, added, bench.elements(dy)]
+        }
+
+        fn assert_twins(
+            &self,
+            [statistics, plain, before, after, inferred, sums, dx, added, in_place]: &[Vec<f32>; 9],
+        ) {
+            let Norm { channels, positions, eps, .. } = self.norm;
+            let [x, dy, other, to] = self.values.each_ref().map(|values| wide(values));
+            let (state, params) = (wide(&self.state), wide(&self.params));
+            let tolerance = product_tolerance(positions);
+            let (mut moments, mut moment_scales, mut sums_of, mut sum_scales) = (vec![], vec![], vec![], vec![]);
+            for (x, dy) in x.chunks_exact(channels * positions).zip(dy.chunks_exact(channels * positions)) {
+                let mean = |c: usize| x[c * positions..][..positions].iter().sum::<f64>() / positions as f64;
+                let far = |c: usize, p: usize| x[c * positions + p] - mean(c);
+                moments.extend((0..channels).map(mean));
+                moments.extend((0..channels).map(|c| (0..positions).map(|p| far(c, p).powi(2)).sum::<f64>()));
+                moment_scales.extend(vec![1.0; channels]);
+                moment_scales.extend(vec![positions as f64; channels]);
+                let xhat = |c: usize, p: usize| (x[c * positions + p] - state[c]) * state[channels + c];
+                let dy = |c: usize, p: usize| dy[c * positions + p];
+                sums_of.extend((0..channels).map(|c| (0..positions).map(|p| dy(c, p)).sum::<f64>()));
+                let both = |c: usize| (0..positions).map(|p| dy(c, p) * xhat(c, p)).sum::<f64>();
+                sums_of.extend((0..channels).map(both));
+                sum_scales.extend(vec![2.0 * positions as f64; 2 * channels]);
+            }
+            assert_close("statistics", statistics, &moments, &moment_scales, tolerance);
+            assert_close("sums", sums, &sums_of, &sum_scales, tolerance);
+
+            let of = |index: usize| index / positions % channels;
+            let affine = |index: usize| match self.affine {
+                true => (params[of(index)], params[channels + of(index)]),
+                false => (1.0, 0.0),
+            };
+            let normal = |index: usize, mean: f64, inverse: f64| {
+                let (weight, bias) = affine(index);
+                (x[index] - mean) * inverse * weight + bias
+            };
+            let forward = |index: usize| normal(index, state[of(index)], state[channels + of(index)]);
+            let close = |what: &str, results: &[f32], twin: &dyn Fn(usize) -> f64| {
+                let twins: Vec<f64> = (0..x.len()).map(twin).collect();
+                assert_close(what, results, &twins, &vec![8.0; x.len()], 4.0 / f64::from(1 << 24));
+            };
+            let act = |x: f64| naive::act(self.act, x);
+            close("forward", plain, &|index| act(forward(index)));
+            close("before", before, &|index| act(forward(index) + other[index]));
+            close("after", after, &|index| act(forward(index)) + other[index]);
+            close("infer", inferred, &|index| {
+                let (mean, var) = (params[2 * channels + of(index)], params[3 * channels + of(index)]);
+                act(normal(index, mean, 1.0 / (var + f64::from(eps)).sqrt()))
+            });
+            let gradient = |index: usize| {
+                let [a, b, c] = [2, 3, 4].map(|row| state[row * channels + of(index)]);
+                a * dy[index] + b + c * x[index]
+            };
+            close("backward", dx, &gradient);
+            close("backward, added", added, &|index| to[index] + gradient(index));
+            assert_eq!(bits(dx), bits(in_place));
+        }
+    }
+
+    #[test]
+    fn values_in_planes_are_their_twins() {
+        for seed in 0..60 {
+            let mut random = Random::new(seed);
+            let problem = InPlanes::random(&mut random, 1 + seed as usize % 3);
+            let mut fused = Vec::new();
+            for isa in Isa::available() {
+                let results = problem.run(isa, seed);
+                problem.assert_twins(&results);
+                if isa != Isa::PORTABLE {
+                    fused.push(results.map(|floats| bits(&floats)));
+                }
+            }
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "no vector's width changes the bits");
+        }
+    }
+
+    #[test]
+    fn a_sample_in_planes_is_the_same_alone_and_among_others() {
+        for isa in Isa::available() {
+            let problem = InPlanes::random(&mut Random::new(3), 8);
+            let all = problem.run(isa, 1);
+            for sample in 0..8 {
+                let alone = problem.sample(sample).run(isa, 2);
+                for (all, alone) in all.iter().zip(&alone) {
+                    assert_eq!(bits(&all[sample * alone.len()..][..alone.len()]), bits(alone));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mean_of_a_thousand_deviations_does_no_harm_in_planes() {
+        let norm = Norm { channels: 5, positions: 1024, eps: 0.0, momentum: 0.1 };
+        for isa in Isa::available() {
+            let mut bench = Bench::new(3, 1);
+            bench.isa = isa;
+            let elements: Vec<f32> = bench.random.numbers(5 * 1024).iter().map(|x| 1000.0 + x).collect();
+            let map = map_of(&[Plane { lanes: 8, channels: 5 }], [1, 32, 32], &mut bench.random);
+            let (x, sums) = (bench.planes(map, &elements, f32::NAN), sums_of(&mut bench, 5));
+            bench.run(&[sums], |t| statistics(t, &norm, x, sums));
+            for (channel, x) in wide(&elements).chunks_exact(1024).enumerate() {
+                let mean = x.iter().sum::<f64>() / 1024.0;
+                let squares = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+                let [mean_of, squares_of] = [0, 5].map(|row| f64::from(bench.get(sums)[row + channel]));
+                // One rounding of a thousand; sums of 256 terms.
+                assert!((mean_of - mean).abs() < 3.1e-5, "{mean_of} {mean}");
+                assert!((squares_of / squares - 1.0).abs() < 1e-5, "{squares_of} {squares}");
+            }
+        }
     }
 
     #[test]

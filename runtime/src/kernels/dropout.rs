@@ -233,7 +233,8 @@ impl Work for Planes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{Bench, bits};
+    use crate::isa::Isa;
+    use crate::kernels::testing::{Bench, bits, map_of, random_planes};
     use crate::random::Draw;
 
     const DROPOUT: Dropout = Dropout { p: 0.25, units: 500, per_unit: 3 };
@@ -271,6 +272,45 @@ mod tests {
         assert_ne!(y, of_ones(&DROPOUT, 4, draw, 8));
         assert_ne!(y, of_ones(&DROPOUT, 3, Draw { seed: 1, step: 3 }, 8));
         assert_ne!(y, of_ones(&DROPOUT, 3, Draw { seed: 2, step: 2 }, 8));
+    }
+
+    #[test]
+    fn planes_have_the_mask_of_a_plain_value() {
+        for seed in 0..40 {
+            for isa in Isa::available() {
+                let mut bench = Bench::new(seed, 2);
+                (bench.isa, bench.first) = (isa, 5);
+                let size = [1, bench.random.between(1, 5), bench.random.between(1, 9)];
+                let planes = random_planes(&mut bench.random);
+                let [of_x, of_y] = [(); 2].map(|()| map_of(planes, size, &mut bench.random));
+                let (channels, positions) = (of_x.channels(), size[1] * size[2]);
+                let (units, per_unit) = match seed % 4 {
+                    0 => (channels, positions),
+                    1 => (channels * size[1], size[2]),
+                    _ => (channels * positions, 1),
+                };
+                let dropout = Dropout { p: bench.random.numbers(1)[0].abs(), units, per_unit };
+                let store = bench.random.store();
+                let [x_of, before] = [(); 2].map(|()| bench.random.numbers(2 * channels * positions));
+                let (plain, beside) = (bench.value(x_of.clone()), f32::NAN);
+                let wanted = match store {
+                    Store::Write => bench.target(channels * positions, store),
+                    Store::Add => bench.value(before.clone()),
+                };
+                let (x, y) = (bench.planes(of_x, &x_of, beside), bench.target_planes(of_y, &before, store));
+                bench.run(&[wanted], |t| apply(t, &dropout, 7, plain, wanted, store));
+                bench.run(&[y], |t| apply(t, &dropout, 7, x, y, store));
+                assert_eq!(bits(&bench.elements(y)), bits(bench.get(wanted)));
+                if store == Store::Write {
+                    bench.run(&[x, plain], |t| {
+                        apply(t, &dropout, 7, x, x, store);
+                        apply(t, &dropout, 7, plain, plain, store);
+                    });
+                    assert_eq!(bits(&bench.elements(x)), bits(bench.get(wanted)));
+                    assert_eq!(bits(bench.get(plain)), bits(bench.get(wanted)));
+                }
+            }
+        }
     }
 
     #[test]

@@ -460,11 +460,11 @@ impl<V: Numbers, const BYTES: usize> Each for GradientOfPart<V, BYTES> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, assert_close, axes, bits};
+    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes};
 
-    fn random(bench: &mut Bench) -> Pool {
-        let random = &mut bench.random;
+    fn random(random: &mut Random) -> Pool {
         let count = random.between(1, 3);
         let plain = random.between(0, 2) == 0;
         let largest = [40, 13, 6][count - 1];
@@ -493,7 +493,7 @@ mod tests {
         for seed in 0..200 {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
-            let pool = random(&mut bench);
+            let pool = random(&mut bench.random);
             fast += usize::from(pool.halves());
             let (inputs, outputs) = (pool.channels * pool.plane(), pool.channels * pool.out_plane());
             // Few values, so that ties are many; some of them at the ends of f32.
@@ -517,12 +517,125 @@ mod tests {
             let mut twin = if store == Store::Add { bench.wide(dx) } else { vec![0.0; samples * inputs] };
             bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, store));
             for (index, (dy, place)) in bench.wide(dy).iter().zip(&at).enumerate() {
-                twin[index / pool.out_plane() * pool.plane() + *place as usize] += dy;
+                if (*place as usize) < pool.plane() {
+                    twin[index / pool.out_plane() * pool.plane() + *place as usize] += dy;
+                }
             }
             let scales = vec![8.0; twin.len()];
             assert_close("backward", bench.get(dx), &twin, &scales, 1.0 / f64::from(1 << 24));
         }
         assert!(fast > 10, "{fast}");
+    }
+
+    /// The places in the channels' planes, from the elements of the windows.
+    fn in_planes(pool: &Pool, map: &Blocked, places: &[f32]) -> Vec<f32> {
+        let bytes: Vec<u32> = match pool.has_bytes() {
+            true => places.iter().flat_map(|places| places.to_bits().to_le_bytes()).map(u32::from).collect(),
+            false => bits(places),
+        };
+        let [_, lines, width] = pool.kernel;
+        let [_, out_lines, out_width] = pool.out_size;
+        let (mut first, mut all) = (0, Vec::new());
+        for plane in map.planes {
+            for channel in 0..plane.channels {
+                for out in 0..pool.out_plane() {
+                    let number = bytes[first + out * plane.lanes + channel] as usize;
+                    let tap = [number / (lines * width), number / width % lines, number % width];
+                    let at = [out / (out_lines * out_width), out / out_width % out_lines, out % out_width];
+                    let seen = [0, 1, 2].map(|axis| {
+                        let at = at[axis] * pool.stride[axis] + tap[axis] * pool.dilation[axis];
+                        at.checked_sub(pool.padding[axis]).filter(|&at| at < pool.size[axis])
+                    });
+                    all.push(match seen {
+                        [Some(d), Some(h), Some(w)] => ((d * pool.size[1] + h) * pool.size[2] + w) as f32,
+                        _ => pool.plane() as f32,
+                    });
+                }
+            }
+            first += plane.lanes * pool.out_plane();
+        }
+        all
+    }
+
+    #[test]
+    fn random_pools_in_planes_are_their_twins() {
+        for seed in 0..120 {
+            let mut fused = Vec::new();
+            for isa in Isa::available() {
+                let samples = 1 + seed as usize % 2;
+                let mut bench = Bench::new(seed, samples);
+                bench.isa = isa;
+                let mut pool = random(&mut bench.random);
+                if seed % 30 == 7 {
+                    // A window of more elements than a byte counts.
+                    (pool.size, pool.out_size, pool.kernel) = ([1, 17, 18], [1, 1, 2], [1, 17, 17]);
+                    (pool.stride, pool.padding, pool.dilation) = ([1; 3], [0; 3], [1; 3]);
+                }
+                let planes = random_planes(&mut bench.random);
+                let [of_x, of_dx] = [(); 2].map(|()| map_of(planes, pool.size, &mut bench.random));
+                let [of_y, of_dy] = [(); 2].map(|()| map_of(planes, pool.out_size, &mut bench.random));
+                pool.channels = of_x.channels();
+                let (inputs, outputs) = (pool.channels * pool.plane(), pool.channels * pool.out_plane());
+                let values = [0.5, -0.0, 0.0, -1.0, f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 0.25, 0.125];
+                let most = if seed % 2 == 0 { 8 } else { 3 };
+                let elements: Vec<f32> = (0..samples * inputs).map(|_| values[bench.random.between(0, most)]).collect();
+                let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+                let x = bench.planes(of_x, &elements, beside);
+                let twins: Vec<_> = elements.chunks_exact(inputs).map(|x| naive::max_pool(&pool, x)).collect();
+                let (maxima, at): (Vec<Vec<f32>>, Vec<Vec<f32>>) = twins.into_iter().unzip();
+                let (maxima, at) = (maxima.concat(), at.concat());
+
+                let [y, inferred] = [(); 2].map(|()| bench.target_planes(of_y, &[], Store::Write));
+                let places = bench.target(places_len(&pool, y.layout), Store::Write);
+                bench.run(&[y, places], |t| forward(t, &pool, x, y, places));
+                bench.run(&[inferred], |t| infer(t, &pool, x, inferred));
+                assert_eq!(bits(&bench.elements(y)), bits(&maxima), "{pool:?} {of_x:?}");
+                assert_eq!(bits(&bench.elements(inferred)), bits(&maxima), "{pool:?} {of_x:?}");
+                let found = bench.get(places).chunks_exact(places.len).flat_map(|row| in_planes(&pool, of_y, row));
+                assert_eq!(found.collect::<Vec<f32>>(), at, "{pool:?} {of_x:?}");
+
+                let store = bench.random.store();
+                let [dy_of, before] = [outputs, inputs].map(|len| bench.random.numbers(samples * len));
+                let dy = bench.planes(of_dy, &dy_of, beside);
+                let dx = bench.target_planes(of_dx, &before, store);
+                bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, store));
+                let mut twin: Vec<f64> = match store {
+                    Store::Add => before.iter().map(|&dx| f64::from(dx)).collect(),
+                    Store::Write => vec![0.0; samples * inputs],
+                };
+                for (index, (dy, place)) in dy_of.iter().zip(&at).enumerate() {
+                    if (*place as usize) < pool.plane() {
+                        twin[index / pool.out_plane() * pool.plane() + *place as usize] += f64::from(*dy);
+                    }
+                }
+                let (dx, scales) = (bench.elements(dx), vec![16.0; twin.len()]);
+                assert_close("backward", &dx, &twin, &scales, 1.0 / f64::from(1 << 24));
+                fused.push(bits(&dx));
+            }
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "no instruction rounds otherwise");
+        }
+    }
+
+    #[test]
+    fn a_window_beside_the_map_has_no_place() {
+        // PyTorch: max_pool1d([1, 2], kernel 2, padding 1, dilation 3) is -inf, with an index beside the map and no gradient.
+        let pool = Pool {
+            channels: 1,
+            size: [1, 1, 2],
+            out_size: [1, 1, 1],
+            kernel: [1, 1, 2],
+            stride: [1; 3],
+            padding: [0, 0, 1],
+            dilation: [1, 1, 3],
+        };
+        let mut bench = Bench::new(1, 1);
+        let (x, y, places) =
+            (bench.value(vec![1.0, 2.0]), bench.target(1, Store::Write), bench.target(1, Store::Write));
+        bench.run(&[y, places], |t| forward(t, &pool, x, y, places));
+        assert_eq!((bench.get(y), bench.get(places)), (&[f32::NEG_INFINITY][..], &[2.0][..]));
+        let (dy, dx) = (bench.value(vec![1.0]), bench.target(2, Store::Write));
+        bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, Store::Write));
+        assert_eq!(bench.get(dx), [0.0, 0.0]);
     }
 
     #[test]

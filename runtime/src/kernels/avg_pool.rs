@@ -234,24 +234,23 @@ impl<V: Numbers> Each for MeansOfPart<'_, V> {
             let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
             for depth in depth_taps {
                 for line in line_taps.clone() {
-                    let x = |column: usize| V::load(self.x.add(window.at([depth, line, column])));
                     let mut column = column_taps.start;
                     while column + 4 <= column_taps.end {
-                        a = a.add(x(column));
-                        b = b.add(x(column + 1));
-                        c = c.add(x(column + 2));
-                        d = d.add(x(column + 3));
+                        a = a.add(V::load(self.x.add(window.at([depth, line, column]))));
+                        b = b.add(V::load(self.x.add(window.at([depth, line, column + 1]))));
+                        c = c.add(V::load(self.x.add(window.at([depth, line, column + 2]))));
+                        d = d.add(V::load(self.x.add(window.at([depth, line, column + 3]))));
                         column += 4;
                     }
                     let rest = column_taps.end - column;
                     if rest > 0 {
-                        a = a.add(x(column));
+                        a = a.add(V::load(self.x.add(window.at([depth, line, column]))));
                     }
                     if rest > 1 {
-                        b = b.add(x(column + 1));
+                        b = b.add(V::load(self.x.add(window.at([depth, line, column + 1]))));
                     }
                     if rest > 2 {
-                        c = c.add(x(column + 2));
+                        c = c.add(V::load(self.x.add(window.at([depth, line, column + 2]))));
                     }
                 }
             }

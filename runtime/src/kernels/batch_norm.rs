@@ -9,9 +9,9 @@
 
 use crate::arena::{Parts, Region, Rows, RowsMut, Tile, View};
 use crate::isa::Isa;
-use crate::kernels::lanes::dispatch;
+use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::planes::{
-    Numbers, Part, Source, Target, Work, check_maps, clear_halo, columns, each_part, lines, of_channels, to_channels,
+    Lines, Numbers, Part, Source, Target, Work, check_maps, clear_halo, each_part, of_channels, to_channels,
 };
 use crate::kernels::{Act, Epilogue, Store, math};
 use crate::layout::{Blocked, Layout};
@@ -470,55 +470,111 @@ dispatch! {
     ) = backward_kernel;
 }
 
-/// Adds to `K` sums of each lane the terms of each position of the maps, of the values there. Four partial sums, of each fourth column,
-/// which are then added two and two: an order that no vector's width changes.
-///
-/// # Safety
-///
-/// Each of `from` is [`Source::of`] the part of its map; the maps have one size.
+/// The terms of `K` sums of the values of `N` maps at a position.
+trait Terms<V, const N: usize, const K: usize> {
+    /// Adds them.
+    ///
+    /// # Safety
+    ///
+    /// The vector's instructions are there.
+    unsafe fn add(&self, sums: [V; K], values: [V; N]) -> [V; K];
+
+    /// The sums over a part of maps of one size. Four partial sums, of each fourth column, which are then added two and two: an order that
+    /// no vector's width changes.
+    ///
+    /// # Safety
+    ///
+    /// Each of `from` is [`Source::of`] the part of its map; the vector's instructions are there.
+    #[inline(always)]
+    unsafe fn sum(&self, maps: [&Blocked; N], from: [*const f32; N], part: Part) -> [V; K]
+    where
+        V: Lanes,
+    {
+        let lanes = part.lanes;
+        let (fours, rest) = (maps[0].size[2] / 4, maps[0].size[2] % 4);
+        // SAFETY: positions of the maps.
+        unsafe {
+            let zero = [V::splat(0.0); K];
+            let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+            for mut at in Lines::new(maps, part) {
+                for _ in 0..fours {
+                    a = self.add(a, load(from, at, 0));
+                    b = self.add(b, load(from, at, lanes));
+                    c = self.add(c, load(from, at, 2 * lanes));
+                    d = self.add(d, load(from, at, 3 * lanes));
+                    for n in 0..N {
+                        at[n] += 4 * lanes;
+                    }
+                }
+                if rest > 0 {
+                    a = self.add(a, load(from, at, 0));
+                }
+                if rest > 1 {
+                    b = self.add(b, load(from, at, lanes));
+                }
+                if rest > 2 {
+                    c = self.add(c, load(from, at, 2 * lanes));
+                }
+            }
+            for k in 0..K {
+                a[k] = a[k].add(b[k]).add(c[k].add(d[k]));
+            }
+            a
+        }
+    }
+}
+
+/// The values of maps at a position.
 #[inline(always)]
-unsafe fn fold_lanes<V: Numbers, const N: usize, const K: usize>(
-    maps: [&Blocked; N],
-    from: [*const f32; N],
-    part: Part,
-    add: impl Fn([V; K], [V; N]) -> [V; K],
-) -> [V; K] {
-    let count = maps[0].size[2];
-    // SAFETY: positions of the map.
-    let load = |at: [usize; N], column: usize| unsafe {
+unsafe fn load<V: Lanes, const N: usize>(from: [*const f32; N], at: [usize; N], behind: usize) -> [V; N] {
+    // SAFETY: as of the caller.
+    unsafe {
         let mut values = [V::splat(0.0); N];
         for n in 0..N {
-            values[n] = V::load(from[n].add(at[n] + column * part.lanes));
+            values[n] = V::load(from[n].add(at[n] + behind));
         }
         values
-    };
-    // SAFETY: compiled for the vector's instructions.
-    let zero = unsafe { [V::splat(0.0); K] };
-    let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
-    lines(maps, part, |at| {
-        for column in (0..count / 4).map(|four| 4 * four) {
-            a = add(a, load(at, column));
-            b = add(b, load(at, column + 1));
-            c = add(c, load(at, column + 2));
-            d = add(d, load(at, column + 3));
-        }
-        let (first, rest) = (count / 4 * 4, count % 4);
-        if rest > 0 {
-            a = add(a, load(at, first));
-        }
-        if rest > 1 {
-            b = add(b, load(at, first + 1));
-        }
-        if rest > 2 {
-            c = add(c, load(at, first + 2));
-        }
-    });
-    let mut sums = zero;
-    for k in 0..K {
-        // SAFETY: compiled for the vector's instructions.
-        sums[k] = unsafe { a[k].add(b[k]).add(c[k].add(d[k])) };
     }
-    sums
+}
+
+/// `x`.
+struct Total;
+
+impl<V: Lanes> Terms<V, 1, 1> for Total {
+    #[inline(always)]
+    unsafe fn add(&self, [sum]: [V; 1], [x]: [V; 1]) -> [V; 1] {
+        // SAFETY: as of this function.
+        unsafe { [sum.add(x)] }
+    }
+}
+
+/// `x - mean` and its square.
+struct Moments<V> {
+    mean: V,
+}
+
+impl<V: Lanes> Terms<V, 1, 2> for Moments<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [rest, squares]: [V; 2], [x]: [V; 1]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe {
+            let far = x.sub(self.mean);
+            [rest.add(far), far.mul_add(far, squares)]
+        }
+    }
+}
+
+/// `dy` and `dy (x - mean)`.
+struct Shares<V> {
+    mean: V,
+}
+
+impl<V: Lanes> Terms<V, 2, 2> for Shares<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe { [sum.add(dy), x.sub(self.mean).mul_add(dy, both)] }
+    }
 }
 
 struct Statistics<'a, 't> {
@@ -542,12 +598,9 @@ impl Work for Statistics<'_, '_> {
             unsafe {
                 let from = [self.x.of(sample, part)];
                 let of_one = V::splat(1.0 / count);
-                let [sum] = fold_lanes([map], from, part, |[sum]: [V; 1], [x]| [sum.add(x)]);
+                let [sum]: [V; 1] = Total.sum([map], from, part);
                 let mean = sum.mul(of_one);
-                let [rest, squares] = fold_lanes([map], from, part, |[rest, squares]: [V; 2], [x]| {
-                    let far = x.sub(mean);
-                    [rest.add(far), far.mul_add(far, squares)]
-                });
+                let [rest, squares] = Moments { mean }.sum([map], from, part);
                 // What the rounding of the mean left.
                 let rest_of_one = rest.mul(of_one);
                 let squares = V::splat(0.0).max(rest.mul_sub_from(rest_of_one, squares));
@@ -590,40 +643,64 @@ unsafe fn normalise_kernel<W: Numbers, H: Numbers>(
 impl Work for Normalise<'_> {
     #[inline(always)]
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
-        // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions.
+        // SAFETY: samples and a part of the maps, of which `Lines` gives the positions.
         unsafe {
-            let mean: V = of_channels(part, |channel| self.scales.of(channel)[0]);
-            let scale: V = of_channels(part, |channel| self.scales.of(channel)[1]);
-            let shift: V = of_channels(part, |channel| self.scales.of(channel)[2]);
-            let floor = V::splat(self.floor);
-            let (lanes, count) = (part.lanes, self.x.map.size[2]);
+            let mean = of_channels(part, |channel| self.scales.of(channel)[0]);
+            let scale = of_channels(part, |channel| self.scales.of(channel)[1]);
+            let shift = of_channels(part, |channel| self.scales.of(channel)[2]);
+            let normal = Normal::<V> { mean, scale, shift, floor: V::splat(self.floor) };
+            let (lanes, len) = (part.lanes, self.x.map.size[2] * part.lanes);
             for sample in 0..self.samples {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
-                let normal = |x: *const f32| V::load(x).sub(mean).mul_add(scale, shift);
-                match self.other {
-                    None => lines([self.x.map, self.y.map], part, |[from, to]| {
-                        columns(count, lanes, |at| floor.max(normal(x.add(from + at))).store(y.add(to + at)));
-                    }),
-                    Some(other) => {
-                        let added = other.of(sample, part);
-                        lines([self.x.map, other.map, self.y.map], part, |[from, of, to]| {
-                            if self.is_after {
-                                columns(count, lanes, |at| {
-                                    let result = floor.max(normal(x.add(from + at)));
-                                    result.add(V::load(added.add(of + at))).store(y.add(to + at));
-                                });
-                            } else {
-                                columns(count, lanes, |at| {
-                                    let sum = normal(x.add(from + at)).add(V::load(added.add(of + at)));
-                                    floor.max(sum).store(y.add(to + at));
-                                });
+                if let Some(other) = self.other {
+                    let added = other.of(sample, part);
+                    for [from, of, to] in Lines::new([self.x.map, other.map, self.y.map], part) {
+                        let (x, added, y) = (x.add(from), added.add(of), y.add(to));
+                        if self.is_after {
+                            for at in (0..len).step_by(lanes) {
+                                let result = normal.act(normal.of(V::load(x.add(at))));
+                                result.add(V::load(added.add(at))).store(y.add(at));
                             }
-                        });
+                        } else {
+                            for at in (0..len).step_by(lanes) {
+                                let sum = normal.of(V::load(x.add(at))).add(V::load(added.add(at)));
+                                normal.act(sum).store(y.add(at));
+                            }
+                        }
+                    }
+                } else {
+                    for [from, to] in Lines::new([self.x.map, self.y.map], part) {
+                        let (x, y) = (x.add(from), y.add(to));
+                        for at in (0..len).step_by(lanes) {
+                            normal.act(normal.of(V::load(x.add(at)))).store(y.add(at));
+                        }
                     }
                 }
                 clear_halo::<V>(self.y.map, part, y);
             }
         }
+    }
+}
+
+/// A part's scales.
+struct Normal<V> {
+    mean: V,
+    scale: V,
+    shift: V,
+    floor: V,
+}
+
+// SAFETY of both: compiled for the vector's instructions, as whoever calls.
+impl<V: Lanes> Normal<V> {
+    #[inline(always)]
+    unsafe fn of(&self, x: V) -> V {
+        unsafe { x.sub(self.mean).mul_add(self.scale, self.shift) }
+    }
+
+    /// A relu, or nothing where the floor is minus infinity. NaN stays NaN.
+    #[inline(always)]
+    unsafe fn act(&self, x: V) -> V {
+        unsafe { self.floor.max(x) }
     }
 }
 
@@ -657,9 +734,7 @@ impl Work for Sums<'_, '_> {
             let deviation: V = of_channels(part, |channel| self.deviation[channel]);
             for sample in 0..self.sums.samples() {
                 let from = [self.x.of(sample, part), self.dy.of(sample, part)];
-                let [sum, both] = fold_lanes([self.x.map, self.dy.map], from, part, |[sum, both]: [V; 2], [x, dy]| {
-                    [sum.add(dy), x.sub(mean).mul_add(dy, both)]
-                });
+                let [sum, both] = Shares { mean }.sum([self.x.map, self.dy.map], from, part);
                 let (of_dy, of_both) = self.sums.row(sample).split_at_mut(self.x.map.channels());
                 to_channels(part, sum, of_dy);
                 to_channels(part, both.mul(deviation), of_both);
@@ -694,9 +769,9 @@ unsafe fn backward_kernel<W: Numbers, H: Numbers>(
 impl Work for Backward<'_> {
     #[inline(always)]
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
-        let (lanes, size, channels) = (part.lanes, self.x.map.size[2], self.x.map.channels());
+        let (lanes, len, channels) = (part.lanes, self.x.map.size[2] * part.lanes, self.x.map.channels());
         let maps = [self.x.map, self.dy.map, self.dx.map];
-        // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions. Where `dy` is `dx`, each float is
+        // SAFETY: samples and a part of the maps, of which `Lines` gives the positions. Where `dy` is `dx`, each float is
         // read before it is written, and no reference to either is held.
         unsafe {
             let a: V = of_channels(part, |channel| self.coefficients[channel]);
@@ -704,19 +779,17 @@ impl Work for Backward<'_> {
             let c: V = of_channels(part, |channel| self.coefficients[2 * channels + channel]);
             for sample in 0..self.samples {
                 let (x, dy, dx) = (self.x.of(sample, part), self.dy.of(sample, part), self.dx.of(sample, part));
-                lines(maps, part, |[of_x, of_dy, to]| {
-                    let of = |at: usize| {
-                        let behind = V::load(x.add(of_x + at)).mul_add(c, b);
-                        V::load(dy.add(of_dy + at)).mul_add(a, behind)
-                    };
-                    match self.store {
-                        Store::Write => columns(size, lanes, |at| of(at).store(dx.add(to + at))),
-                        Store::Add => columns(size, lanes, |at| {
-                            let to = dx.add(to + at);
-                            V::load(to).add(of(at)).store(to);
-                        }),
+                for [of_x, of_dy, to] in Lines::new(maps, part) {
+                    let (x, dy, dx) = (x.add(of_x), dy.add(of_dy), dx.add(to));
+                    for at in (0..len).step_by(lanes) {
+                        let behind = V::load(x.add(at)).mul_add(c, b);
+                        let gradient = V::load(dy.add(at)).mul_add(a, behind);
+                        match self.store {
+                            Store::Write => gradient.store(dx.add(at)),
+                            Store::Add => V::load(dx.add(at)).add(gradient).store(dx.add(at)),
+                        }
                     }
-                });
+                }
                 if self.store == Store::Write {
                     clear_halo::<V>(self.dx.map, part, dx);
                 }

@@ -5,7 +5,7 @@
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::Store;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::planes::{Numbers, Part, Source, Target, Work, check_maps, clear_halo, columns, each_part, lines};
+use crate::kernels::planes::{Lines, Numbers, Part, Source, Target, Work, check_maps, clear_halo, each_part};
 use crate::layout::Layout;
 use crate::random::{self, Draw};
 
@@ -80,8 +80,8 @@ struct Mask {
     scale: f32,
 }
 
-/// Units whose draws are made side by side.
-const UNITS: usize = 8;
+/// Draws that are made at once.
+const DRAWS: usize = 256;
 
 impl Mask {
     /// The part of the keys that a sample's units share.
@@ -96,14 +96,22 @@ impl Mask {
         if random::scatter(of_sample ^ unit) >> 40 >= self.least { self.scale } else { 0.0 }
     }
 
-    /// The factors of units `of(0)`, `of(1)`, …
+    /// The factors of as many units from `first` on.
     #[inline(always)]
-    fn factors(&self, of_sample: u64, of: impl Fn(u64) -> u64) -> [f32; UNITS] {
-        let mut factors = [0.0; UNITS];
-        for lane in 0..UNITS {
-            factors[lane] = self.factor(of_sample, of(lane as u64));
+    fn factors(&self, of_sample: u64, first: usize, factors: &mut [f32]) {
+        for (unit, factor) in (first as u64..).zip(factors) {
+            *factor = self.factor(of_sample, unit);
         }
-        factors
+    }
+
+    /// The factors of some positions of some lanes, `[position][lanes]`: the first lane's first is of unit `first`, from one position to
+    /// the next it is one unit, from one lane to the next `positions`. Lanes are a power of two.
+    #[inline(always)]
+    fn factors_of_lanes(&self, of_sample: u64, first: usize, positions: usize, lanes: usize, factors: &mut [f32]) {
+        let (mask, shift, positions) = (lanes as u64 - 1, lanes.trailing_zeros(), positions as u64);
+        for (index, factor) in (0u64..).zip(factors) {
+            *factor = self.factor(of_sample, first as u64 + (index & mask) * positions + (index >> shift));
+        }
     }
 }
 
@@ -120,9 +128,11 @@ dispatch! {
 unsafe fn in_place_kernel<W: Lanes, H: Lanes>(mask: &Mask, sample: usize, per_unit: usize, y: &mut [f32]) {
     let of_sample = mask.of_sample(sample);
     if per_unit == 1 {
-        for (block, y) in y.chunks_mut(UNITS).enumerate() {
-            let factors = mask.factors(of_sample, |lane| (block * UNITS) as u64 + lane);
-            y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= factor);
+        let mut factors = [0.0; DRAWS];
+        for (block, y) in y.chunks_mut(DRAWS).enumerate() {
+            let factors = &mut factors[..y.len()];
+            mask.factors(of_sample, block * DRAWS, factors);
+            y.iter_mut().zip(factors).for_each(|(y, factor)| *y *= *factor);
         }
     } else {
         for (unit, y) in y.chunks_exact_mut(per_unit).enumerate() {
@@ -144,9 +154,11 @@ unsafe fn row_kernel<W: Lanes, H: Lanes>(
 ) {
     let of_sample = mask.of_sample(sample);
     if per_unit == 1 {
-        for (block, (x, y)) in x.chunks(UNITS).zip(y.chunks_mut(UNITS)).enumerate() {
-            let factors = mask.factors(of_sample, |lane| (block * UNITS) as u64 + lane);
-            store.put(y, x.iter().zip(factors).map(|(x, factor)| x * factor));
+        let mut factors = [0.0; DRAWS];
+        for (block, (x, y)) in x.chunks(DRAWS).zip(y.chunks_mut(DRAWS)).enumerate() {
+            let factors = &mut factors[..y.len()];
+            mask.factors(of_sample, block * DRAWS, factors);
+            store.put(y, x.iter().zip(factors).map(|(x, factor)| x * *factor));
         }
     } else {
         for (unit, (x, y)) in x.chunks_exact(per_unit).zip(y.chunks_exact_mut(per_unit)).enumerate() {
@@ -183,49 +195,62 @@ impl Work for Planes<'_> {
     #[inline(always)]
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
         let [depths, of_depth, count] = self.x.map.size;
-        let (positions, per_unit) = ((depths * of_depth * count) as u64, self.per_unit as u64);
+        let positions = depths * of_depth * count;
+        let first = part.channel * positions;
+        let (lanes, block) = (part.lanes, DRAWS / V::COUNT);
+        let mut factors = [0.0; DRAWS];
         for sample in 0..self.samples {
             let of_sample = self.mask.of_sample(sample);
-            // SAFETY: samples and a part of the maps, of which `lines` and `columns` give the positions. Where `x` is `y`, each float
-            // is read before it is written, and no reference to either is held.
+            // SAFETY: samples and a part of the maps, of which `Lines` gives the positions; no vector is longer than 16 floats. Where `x`
+            // is `y`, each float is read before it is written, and no reference to either is held.
             unsafe {
-                // The factors of a position of the map, in PyTorch's order.
-                let factors = |position: u64| {
-                    let mut factors = [0.0; 16];
-                    for block in 0..V::COUNT.div_ceil(UNITS) {
-                        let first = (part.channel + block * UNITS) as u64 * positions + position;
-                        let of_block = match per_unit {
-                            1 => self.mask.factors(of_sample, |lane| first + lane * positions),
-                            _ => self.mask.factors(of_sample, |lane| (first + lane * positions) / per_unit),
-                        };
-                        factors[block * UNITS..][..UNITS].copy_from_slice(&of_block);
-                    }
-                    V::load(factors.as_ptr())
-                };
-                let of_channel = (per_unit == positions).then(|| factors(0));
-                let (x, y, store) = (self.x.of(sample, part), self.y.of(sample, part), self.store);
-                let put = |from: usize, to: usize, factor: V| {
-                    let (value, to) = (V::load(x.add(from)).mul(factor), y.add(to));
-                    match store {
-                        Store::Write => value.store(to),
-                        Store::Add => V::load(to).add(value).store(to),
-                    }
-                };
-                let mut position = 0;
-                lines([self.x.map, self.y.map], part, |[from, to]| match of_channel {
-                    Some(factor) => columns(count, part.lanes, |at| put(from + at, to + at, factor)),
-                    None => {
-                        for column in 0..count {
-                            let at = column * part.lanes;
-                            put(from + at, to + at, factors(position));
-                            position += 1;
+                let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
+                let is_of_channel = self.per_unit == positions;
+                if is_of_channel {
+                    self.mask.factors(of_sample, part.channel, &mut factors[..V::COUNT]);
+                }
+                for (line, [from, to]) in Lines::new([self.x.map, self.y.map], part).enumerate() {
+                    for column in (0..count).step_by(block) {
+                        let (x, y) = (x.add(from + column * lanes), y.add(to + column * lanes));
+                        let (len, first) = (block.min(count - column), first + line * count + column);
+                        if is_of_channel {
+                            for at in 0..len {
+                                let value = V::load(x.add(at * lanes)).mul(V::load(factors.as_ptr()));
+                                put(self.store, value, y.add(at * lanes));
+                            }
+                            continue;
+                        }
+                        let factors = &mut factors[..len * V::COUNT];
+                        if self.per_unit == 1 {
+                            self.mask.factors_of_lanes(of_sample, first, positions, V::COUNT, factors);
+                        } else {
+                            for (index, factor) in factors.iter_mut().enumerate() {
+                                let element = first + index % V::COUNT * positions + index / V::COUNT;
+                                *factor = self.mask.factor(of_sample, (element / self.per_unit) as u64);
+                            }
+                        }
+                        for at in 0..len {
+                            let value = V::load(x.add(at * lanes)).mul(V::load(factors.as_ptr().add(at * V::COUNT)));
+                            put(self.store, value, y.add(at * lanes));
                         }
                     }
-                });
-                if store == Store::Write {
+                }
+                if self.store == Store::Write {
                     clear_halo::<V>(self.y.map, part, y);
                 }
             }
+        }
+    }
+}
+
+/// Writes or adds a vector.
+#[inline(always)]
+unsafe fn put<V: Lanes>(store: Store, value: V, to: *mut f32) {
+    // SAFETY: as of the caller.
+    unsafe {
+        match store {
+            Store::Write => value.store(to),
+            Store::Add => V::load(to).add(value).store(to),
         }
     }
 }

@@ -327,36 +327,68 @@ pub(crate) fn check_maps(maps: &[&Blocked]) {
     assert!(maps.windows(2).all(|pair| pair[0].size == pair[1].size), "the sizes are the same");
 }
 
-/// Gives `line` the first float of each line of a part in each of some maps of one size, counted from [`Source::of`].
-#[inline(always)]
-pub(crate) fn lines<const N: usize>(maps: [&Blocked; N], part: Part, mut line: impl FnMut([usize; N])) {
-    let [depths, lines, _] = maps[0].size;
-    let step = maps.map(|map| map.whole()[2] * part.lanes);
-    for depth in 0..depths {
-        let mut at = maps.map(|map| map.position(depth, 0, 0) * part.lanes);
-        for _ in 0..lines {
-            line(at);
-            for (at, step) in at.iter_mut().zip(step) {
-                *at += step;
-            }
-        }
+/// The first float of each line of a part in each of some maps of one size, counted from [`Source::of`].
+///
+/// An iterator, and no function that takes a closure: compilers do not always inline closures, and where they do not, vectors go through
+/// memory and each of their operations is a call.
+pub(crate) struct Lines<const N: usize> {
+    at: [usize; N],
+    /// Floats from line to line.
+    step: [usize; N],
+    /// Floats of the halo between the lines of one depth and those of the next.
+    gap: [usize; N],
+    /// Lines that are left of this depth.
+    rest: usize,
+    lines: usize,
+    depths: usize,
+}
+
+impl<const N: usize> Lines<N> {
+    #[inline(always)]
+    pub(crate) fn new(maps: [&Blocked; N], part: Part) -> Lines<N> {
+        let [depths, lines, _] = maps[0].size;
+        let at = maps.map(|map| map.position(0, 0, 0) * part.lanes);
+        let step = maps.map(|map| map.whole()[2] * part.lanes);
+        let gap = maps.map(|map| (map.before[1] + map.after[1]) * map.whole()[2] * part.lanes);
+        Lines { at, step, gap, rest: lines, lines, depths }
     }
 }
 
-/// Gives `position` the first float of each of a line's positions; four of them a turn.
-#[inline(always)]
-pub(crate) fn columns(count: usize, lanes: usize, mut position: impl FnMut(usize)) {
-    let (mut at, fours) = (0, count / 4);
-    for _ in 0..fours {
-        position(at);
-        position(at + lanes);
-        position(at + 2 * lanes);
-        position(at + 3 * lanes);
-        at += 4 * lanes;
+impl<const N: usize> Iterator for Lines<N> {
+    type Item = [usize; N];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<[usize; N]> {
+        if self.rest == 0 {
+            if self.depths <= 1 || self.lines == 0 {
+                return None;
+            }
+            (self.rest, self.depths) = (self.lines, self.depths - 1);
+            for n in 0..N {
+                self.at[n] += self.gap[n];
+            }
+        }
+        self.rest -= 1;
+        let at = self.at;
+        for n in 0..N {
+            self.at[n] += self.step[n];
+        }
+        Some(at)
     }
-    for _ in 0..count % 4 {
-        position(at);
-        at += lanes;
+}
+
+/// Writes zeros into the part's lanes, from one float to another of [`Target::of`] it.
+///
+/// # Safety
+///
+/// The floats are positions of the part.
+#[inline(always)]
+pub(crate) unsafe fn clear<V: Lanes>(part: Part, first: *mut f32, from: usize, to: usize) {
+    let mut at = from;
+    while at < to {
+        // SAFETY: the caller's argument.
+        unsafe { V::splat(0.0).store(first.add(at)) };
+        at += part.lanes;
     }
 }
 
@@ -370,20 +402,15 @@ pub(crate) unsafe fn clear_halo<V: Lanes>(map: &Blocked, part: Part, first: *mut
     if map.before == [0; 3] && map.after == [0; 3] {
         return;
     }
-    let lanes = part.lanes;
-    // SAFETY: all floats lie in the plane, and the lanes in the part.
-    let clear = |from: usize, to: usize| unsafe {
-        for at in (from..to).step_by(lanes) {
-            V::splat(0.0).store(first.add(at));
-        }
-    };
     // From the end of one line to the beginning of the next.
-    let (mut from, len) = (0, map.size[2] * lanes);
-    lines([map], part, |[line]| {
-        clear(from, line);
+    let (mut from, len) = (0, map.size[2] * part.lanes);
+    for [line] in Lines::new([map], part) {
+        // SAFETY: all lie in the plane.
+        unsafe { clear::<V>(part, first, from, line) };
         from = line + len;
-    });
-    clear(from, map.positions() * lanes);
+    }
+    // SAFETY: likewise.
+    unsafe { clear::<V>(part, first, from, map.positions() * part.lanes) };
 }
 
 /// The vector of a part's channels: a float for each, 0 in lanes that are no channels.

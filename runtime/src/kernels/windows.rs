@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::arena::View;
 use crate::kernels::lanes::Lanes;
-use crate::kernels::planes::{Part, clear_halo, columns, lines};
+use crate::kernels::planes::{Lines, Part, clear, clear_halo};
 use crate::layout::Blocked;
 
 /// Where windows are: output `out` sees inputs `out stride + tap dilation - padding`, along each axis.
@@ -140,16 +140,14 @@ impl Windows {
             true => (self.out_size[axis] * self.kernel[axis]).saturating_sub(self.padding[axis]).min(self.size[axis]),
             false => 0,
         });
-        let mut index = 0;
+        let len = self.size[2] * part.lanes;
         // SAFETY: positions of the map.
         unsafe {
-            lines([map], part, |[line]| {
+            for (index, [line]) in Lines::new([map], part).enumerate() {
                 let (depth, at) = (index / self.size[1], index % self.size[1]);
                 let from = if depth < covered[0] && at < covered[1] { covered[2] } else { 0 };
-                let first = first.add(line + from * part.lanes);
-                columns(self.size[2] - from, part.lanes, |at| V::splat(0.0).store(first.add(at)));
-                index += 1;
-            });
+                clear::<V>(part, first, line + from * part.lanes, line + len);
+            }
             clear_halo::<V>(map, part, first);
         }
     }

@@ -20,10 +20,12 @@ mod math;
 pub mod max_pool;
 #[cfg(test)]
 mod naive;
+mod planes;
 #[cfg(test)]
 mod testing;
-pub mod winograd;
 mod transpose;
+mod windows;
+pub mod winograd;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -48,7 +48,7 @@ pub struct Case {
 ///
 /// When a fixture cannot be read or a spec is wrong.
 pub fn cases() -> Vec<Case> {
-    ["layers", "net", "batch_norm", "res_deep", "res_deep_tied"].into_iter().flat_map(file).collect()
+    ["layers", "nonfinite", "net", "batch_norm", "res_deep", "res_deep_tied"].into_iter().flat_map(file).collect()
 }
 
 fn file(name: &str) -> Vec<Case> {

@@ -1,15 +1,19 @@
 //! What the macro generates, run: against the f64 interpreter, against PyTorch, and against itself with other threads and batches.
 
+#[path = "support/run.rs"]
+mod run;
+
 use netspec::network::{self, Network};
-use netspec::{CrossEntropy, Loss, Optimizer, Sgd, Workspace};
+use netspec::{CrossEntropy, Loss, Sgd, Workspace};
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
-use netspec_compiler::interpret::{Batch, Draw, Samples, Touch, Trace, pack, run, run_touched};
+use netspec_compiler::interpret::{self, Batch, Samples, Touch, Trace, pack, run_touched};
 use netspec_compiler::ir::Program;
 use netspec_compiler::lower::lower;
 use netspec_tests::kinks::{Kink, Kinks, turn};
 use netspec_tests::parity::{Case, cases};
 use netspec_tests::reference::{Numbers, compile_file, cross_entropy, relative_l2, root, unfused};
+use run::{Still, feed, keeps, narrow, wide};
 
 /// Every spec of `specs/`, narrower where it has parameters: the interpreter is a naive one.
 mod specs {
@@ -43,35 +47,6 @@ mod specs {
 /// What was measured of f32 against f64 in sums of a few thousand products, with room: a wrong term is off by far more.
 const OUTPUTS: f64 = 1e-5;
 const GRADIENTS: f64 = 1e-4;
-
-fn narrow(numbers: &[f64]) -> Vec<f32> {
-    numbers.iter().map(|&number| number as f32).collect()
-}
-
-fn wide(numbers: &[f32]) -> Vec<f64> {
-    numbers.iter().map(|&number| f64::from(number)).collect()
-}
-
-/// A feed of inputs `[input][sample][element]`.
-fn feed(inputs: &[Samples]) -> impl Fn(usize, usize, &mut [f32]) + Sync + '_ {
-    |sample, input, to| to.iter_mut().zip(&inputs[input][sample]).for_each(|(to, &from)| *to = from as f32)
-}
-
-/// Leaves the parameters as they are.
-struct Still;
-
-impl Optimizer for Still {
-    fn update(&mut self, _: &mut [f32], _: &[f32]) {}
-}
-
-/// The draw of the first step of a workspace, as the generated code keys it.
-fn keeps(p: f64) -> impl Fn(Draw) -> bool {
-    move |draw| {
-        let key = (u64::from(draw.of) << 32) + draw.iteration;
-        let bits = netspec::random::bits(&[0, 0, key, draw.sample as u64, draw.unit as u64]);
-        f64::from(netspec::random::unit(bits)) >= p
-    }
-}
 
 /// One model, generated and as a program, on the same weights and inputs.
 struct Pair<N> {
@@ -123,7 +98,7 @@ impl<N: Network> Pair<N> {
         let (params, mut statistics) = pack(&program, &folded, &self.params, &self.statistics);
         let loss = |_: usize, _: &[f64]| unreachable!("inference has no loss");
         let batch = Batch { inputs: &self.inputs, loss: &loss, keeps: &keeps(0.0) };
-        run(&program, &params, &mut statistics, &batch).outputs[0].concat()
+        interpret::run(&program, &params, &mut statistics, &batch).outputs[0].concat()
     }
 
     /// The loss, the gradient, and the running statistics behind a step of the generated model.

@@ -178,12 +178,12 @@ def model_case(name, spec, params, lr, build):
 LAYERS = File("layers")
 
 
-def layer_case(layer, name, shape, statements, run, *, batch=2, x=None, evaluate=False):
+def layer_case(layer, name, shape, statements, run, *, file=LAYERS, batch=2, x=None, spoil=None, evaluate=False):
     """A layer on a value that is itself a parameter: the model's input picks the sample, and a linear layer without bias gives that
     sample's column, so that the gradient by that weight is the one that the layer passes on. The loss is the mean squared error.
 
-    `run` is a module, whose parameters are those of the layer called `l`, or a function."""
-    torch.manual_seed(len(LAYERS.cases))
+    `run` is a module, whose parameters are those of the layer called `l`, or a function; `spoil` changes some of the target."""
+    torch.manual_seed(len(file.cases))
     module = run if isinstance(run, nn.Module) else None
     x = f32_values(torch.randn(batch, *shape)) if x is None else torch.tensor(x).reshape(batch, *shape)
     if module:
@@ -198,10 +198,13 @@ def layer_case(layer, name, shape, statements, run, *, batch=2, x=None, evaluate
         parts |= {f"stat.l.{name}": value.clone() for name, value in statistics(module).items()}
         module.train(not evaluate)
     leaf = x.clone().requires_grad_()
+    state = torch.get_rng_state()
     output = run(leaf)
     parts["output"] = output
     if not evaluate:
         target = f32_values(torch.randn_like(output))
+        if spoil:
+            spoil(target.view(-1))
         loss = F.mse_loss(output, target)
         loss.backward()
         parts |= {"target": target, "loss": loss.reshape(1), "grad.x.weight": leaf.grad.reshape(batch, -1).T}
@@ -214,9 +217,10 @@ def layer_case(layer, name, shape, statements, run, *, batch=2, x=None, evaluate
     about = {"name": name, "layer": layer, "spec": text, "params": {}, "loss": None if evaluate else "mse", "lr": None}
     if layer in ("dropout", "channel_dropout") and not evaluate:
         # What was kept, unit by unit.
+        torch.set_rng_state(state)
         units = shape[0] if layer == "channel_dropout" else count
-        parts["kept"] = (output.reshape(batch, units, -1) != 0).any(-1)
-    LAYERS.add(about, parts)
+        parts["kept"] = (run(torch.ones_like(x)).reshape(batch, units, -1) != 0).any(-1)
+    file.add(about, parts)
 
 
 def layers():
@@ -320,11 +324,70 @@ def layers():
          lambda x: torch.cat([torch.sigmoid(x), torch.tanh(x), torch.sigmoid(x)], 1))
 
 
+# What is not finite
+
+NONFINITE = File("nonfinite")
+
+# What stands in one sample's value, by element; and in the target, so that the gradient that comes to the layer is not finite.
+NAN, INF = float("nan"), float("inf")
+SPOILT = {"nan": {1: NAN}, "inf": {2: INF}, "neg_inf": {2: -INF}, "infs": {0: -INF, 3: INF}}
+SPOILT_TARGET = {0: INF, 1: NAN, 2: -INF}
+
+
+def spoiling(numbers):
+    def spoil(flat):
+        for at, number in numbers.items():
+            flat[at] = number
+
+    return spoil
+
+
+def nonfinite_case(layer, name, shape, statements, build, evaluate=False):
+    def case(what, **arguments):
+        torch.manual_seed(len(NONFINITE.cases))
+        layer_case(layer, f"{name}_{what}", shape, statements, build(), batch=1, evaluate=evaluate, file=NONFINITE, **arguments)
+
+    for what, numbers in SPOILT.items():
+        torch.manual_seed(len(NONFINITE.cases))
+        x = f32_values(torch.randn(torch.Size(shape).numel()))
+        spoiling(numbers)(x)
+        case(what, x=x.tolist())
+    if not evaluate:
+        case("grad", spoil=spoiling(SPOILT_TARGET))
+
+
+def nonfinite():
+    case = nonfinite_case
+    case("conv", "conv", [2, 3, 4], "conv(2, kernel = 2) as l;", lambda: nn.Conv2d(2, 2, 2))
+    case("conv", "conv_grouped", [2, 5], "conv(4, kernel = 3, groups = 2) as l;", lambda: nn.Conv1d(2, 4, 3, groups=2))
+    case("linear", "linear", [4], "linear(3) as l;", lambda: nn.Linear(4, 3))
+    case("max_pool", "max_pool", [2, 2, 4], "max_pool(2);", lambda: nn.MaxPool2d(2))
+    case("max_pool", "max_pool_padded", [1, 3, 3], "max_pool(3, stride = 1, padding = 1);", lambda: nn.MaxPool2d(3, 1, 1))
+    case("avg_pool", "avg_pool", [2, 2, 4], "avg_pool(2);", lambda: nn.AvgPool2d(2))
+    case("avg_pool", "avg_pool_padded", [1, 3, 3], "avg_pool(2, stride = 1, padding = 1);", lambda: nn.AvgPool2d(2, 1, 1))
+    case("batch_norm", "batch_norm", [2, 4], "batch_norm as l;", lambda: nn.BatchNorm1d(2))
+    case("batch_norm", "batch_norm_evaluated", [2, 4], "batch_norm as l;", lambda: nn.BatchNorm1d(2), evaluate=True)
+    case("dropout", "dropout", [6], "dropout;", lambda: F.dropout)
+    case("channel_dropout", "channel_dropout", [4, 2], "channel_dropout;", lambda: F.dropout1d)
+    case("relu", "relu", [6], "relu;", lambda: F.relu)
+    case("tanh", "tanh", [6], "tanh;", lambda: torch.tanh)
+    case("sigmoid", "sigmoid", [6], "sigmoid;", lambda: torch.sigmoid)
+    case("log_softmax", "log_softmax", [5], "log_softmax;", lambda: lambda x: F.log_softmax(x, 1))
+    case("log_softmax", "log_softmax_of_channels", [2, 3], "log_softmax;", lambda: lambda x: F.log_softmax(x, 1))
+    case("view", "view", [2, 3], "view(-1, 3, 2);", lambda: lambda x: x.view(-1, 3, 2))
+    case("flatten", "flatten", [2, 3], "flatten;", lambda: lambda x: x.flatten(1))
+    case("identity", "identity", [5], "identity;", lambda: lambda x: x.clone())
+    case("add", "add", [5], "relu as a; add(a, v);", lambda: lambda x: F.relu(x) + x)
+    case("concat", "concat", [2, 2], "relu as a; concat(v, a);", lambda: lambda x: torch.cat([x, F.relu(x)], 1))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}")
     layers()
     LAYERS.write()
+    nonfinite()
+    NONFINITE.write()
     model_case("net", "specs/net.netspec", {}, 1e-2, Net)
     model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4))
     narrow = {"n_chans1": 4, "n_blocks": 3}

@@ -2,5 +2,6 @@
 //! tested from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+pub mod kinks;
 pub mod parity;
 pub mod reference;

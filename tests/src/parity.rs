@@ -28,6 +28,8 @@ pub enum Loss {
 /// A model or layer, and what PyTorch makes of it.
 #[derive(Debug)]
 pub struct Case {
+    /// The fixture it stands in.
+    pub file: &'static str,
     /// Its name.
     pub name: String,
     /// The layer it is about, unless it is a whole model.
@@ -48,10 +50,10 @@ pub struct Case {
 ///
 /// When a fixture cannot be read or a spec is wrong.
 pub fn cases() -> Vec<Case> {
-    ["layers", "net", "batch_norm", "res_deep", "res_deep_tied"].into_iter().flat_map(file).collect()
+    ["layers", "nonfinite", "net", "batch_norm", "res_deep", "res_deep_tied"].into_iter().flat_map(file).collect()
 }
 
-fn file(name: &str) -> Vec<Case> {
+fn file(name: &'static str) -> Vec<Case> {
     let path = root().join(format!("tests/parity/{name}.safetensors"));
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a fixture has a header");
@@ -65,10 +67,10 @@ fn file(name: &str) -> Vec<Case> {
         let floats = tensor.data().as_chunks().0.iter().map(|&bytes| f64::from(f32::from_le_bytes(bytes))).collect();
         parts.entry(case.to_owned()).or_default().insert(part.to_owned(), floats);
     }
-    about.iter().map(|about| case(about, &mut parts)).collect()
+    about.iter().map(|about| case(name, about, &mut parts)).collect()
 }
 
-fn case(about: &Value, parts: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>) -> Case {
+fn case(file: &'static str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>) -> Case {
     let name = about["name"].as_str().expect("a name").to_owned();
     let spec = about["spec"].as_str().expect("a spec");
     let params = about["params"].as_object().expect("parameters").iter();
@@ -81,7 +83,7 @@ fn case(about: &Value, parts: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>)
     });
     let parts = parts.remove(&name).unwrap_or_else(|| panic!("{name} has no tensors"));
     let layer = about["layer"].as_str().map(str::to_owned);
-    Case { name, layer, program: lower(&checked), checked, loss, lr: about["lr"].as_f64(), parts }
+    Case { file, name, layer, program: lower(&checked), checked, loss, lr: about["lr"].as_f64(), parts }
 }
 
 impl Case {

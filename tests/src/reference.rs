@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use netspec_compiler::check::Checked;
 use netspec_compiler::differentiate::differentiate;
-use netspec_compiler::fuse::{PlanKind, fuse};
+use netspec_compiler::fuse::{PlanKind, fuse, specialise};
 use netspec_compiler::interpret::{Draw, Samples};
 use netspec_compiler::ir::{Program, Tensor, verify};
 use netspec_compiler::lower::lower;
@@ -56,6 +56,15 @@ fn checked(outcome: Outcome) -> Checked {
 pub fn training(checked: &Checked) -> Program {
     let lowered = verified(lower(checked));
     verified(differentiate(verified(fuse(lowered, PlanKind::Training, Target::Cpu).0), Target::Cpu))
+}
+
+/// As [`training`], with each nonlinearity an op of its own: it computes the same bits.
+///
+/// # Panics
+///
+/// When a pass breaks the program.
+pub fn unfused(checked: &Checked) -> Program {
+    verified(differentiate(verified(specialise(lower(checked), PlanKind::Training)), Target::Cpu))
 }
 
 /// A program that the verifier accepts.

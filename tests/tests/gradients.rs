@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
-use netspec_compiler::differentiate::differentiate;
-use netspec_compiler::fuse::{PlanKind, fuse, specialise};
+use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::{LAYERS, elements};
 use netspec_tests::reference::{
-    Numbers, Set, all_sets, compile_file, compile_text, keeps, mse, norm, relative_l2, root, training, verified,
+    Numbers, Set, all_sets, compile_file, compile_text, keeps, mse, norm, relative_l2, root, training, unfused,
+    verified,
 };
 
 /// Each layer in its forms: the shape of one sample, and the statements.
@@ -211,7 +211,7 @@ impl Run {
     /// The programs of all plans, verified after each pass, and that they agree.
     fn plans_agree(&self) {
         let lowered = verified(lower(&self.checked));
-        let unfused = verified(differentiate(verified(specialise(lowered.clone(), PlanKind::Training)), Target::Cpu));
+        let unfused = unfused(&self.checked);
         let fused = training(&self.checked);
         let (mut before, mut after) = (self.statistics.clone(), self.statistics.clone());
         let a = self.trace_with(&unfused, &self.params, &mut before);

@@ -148,16 +148,16 @@ pub(super) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f
     }
 }
 
-/// `dx = dy act'(x)`, the derivative as a function of y.
+/// `dx = dy act'(x)`, the derivative as a function of y. Where ReLU passes no gradient, NaN and infinity do not pass.
 pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
-    let derivative = |y: f64| match act {
-        Act::None => 1.0,
+    let dx = |(&y, &dy): (&f64, &f64)| match act {
+        Act::None => dy,
         Act::Relu if y <= 0.0 => 0.0,
-        Act::Relu => 1.0,
-        Act::Tanh => 1.0 - y * y,
-        Act::Sigmoid => y * (1.0 - y),
+        Act::Relu => dy,
+        Act::Tanh => dy * (1.0 - y * y),
+        Act::Sigmoid => dy * (y * (1.0 - y)),
     };
-    y.iter().zip(dy).map(|(&y, dy)| dy * derivative(y)).collect()
+    y.iter().zip(dy).map(dx).collect()
 }
 
 /// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside

@@ -74,6 +74,21 @@ impl Trace {
 /// Runs a program that [`crate::ir::verify`] accepts. `params` and `statistics` are as long as it says; batch norms that use the
 /// statistics of the batch change the running ones.
 pub fn run(program: &Program, params: &[f64], statistics: &mut [f64], batch: &Batch<'_>) -> Trace {
+    run_touched(program, params, statistics, batch, &mut |_, _, _| {})
+}
+
+/// Sees each value as it is written, and may change it: the value, the iterations of the loops that it is made in, outermost first,
+/// and its samples.
+pub type Touch<'a> = dyn FnMut(ValueId, &[u64], &mut Samples) + 'a;
+
+/// As [`run`], with values as `touch` leaves them.
+pub fn run_touched(
+    program: &Program,
+    params: &[f64],
+    statistics: &mut [f64],
+    batch: &Batch<'_>,
+    touch: &mut Touch<'_>,
+) -> Trace {
     assert_eq!(params.len() as u64, program.params, "params");
     assert_eq!(statistics.len() as u64, program.statistics, "statistics");
     let mut machine = Machine {
@@ -81,6 +96,7 @@ pub fn run(program: &Program, params: &[f64], statistics: &mut [f64], batch: &Ba
         homes: vec![Vec::new(); program.values.len()],
         values: HashMap::new(),
         gradient: vec![0.0; params.len()],
+        touch,
     };
     machine.body(&program.body);
     let outputs = program.outputs.iter().map(|&output| machine.read(output).to_vec()).collect();
@@ -151,15 +167,16 @@ fn place(
     (tensor.trainable, start..start + elements(&tensor.shape) as usize)
 }
 
-struct Machine<'a> {
+struct Machine<'a, 't> {
     scope: Scope<'a>,
     /// The loops that each value is made in.
     homes: Vec<Vec<LayerId>>,
     values: HashMap<(ValueId, Vec<u64>), Rc<Samples>>,
     gradient: Vec<f64>,
+    touch: &'a mut Touch<'t>,
 }
 
-impl Machine<'_> {
+impl Machine<'_, '_> {
     fn body(&mut self, body: &[Item]) {
         for item in body {
             match item {
@@ -201,7 +218,9 @@ impl Machine<'_> {
                 }
             }
         }
-        self.values.insert(self.key(value), Rc::new(samples));
+        let key = self.key(value);
+        (self.touch)(value, &key.1, &mut samples);
+        self.values.insert(key, Rc::new(samples));
     }
 
     fn op(&mut self, op: &Op) {

@@ -36,6 +36,7 @@ mod specs {
         res_deep: ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3;
         res_deep_tied: ResDeepTied = "../specs/res_deep_tied.yaml", n_chans1 = 4, n_blocks = 3;
         lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
+        resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
 
@@ -179,6 +180,7 @@ fn every_spec_runs_as_the_interpreter_does() {
     agrees::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], 12);
     agrees::<res_deep_tied::ResDeepTied>("specs/res_deep_tied.yaml", &[("n_chans1", 4), ("n_blocks", 3)], 13);
     agrees::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[], 14);
+    agrees::<resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], 15);
 }
 
 /// Trains a generated model as PyTorch trained the same one, and compares the first step and what ten give.

@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
     /// How long a round measures.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// Rounds of a figure.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
@@ -65,6 +65,11 @@ struct Arguments {
 fn model(name: &str) -> Result<&'static Model, String> {
     let names: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
     MODELS.iter().find(|model| model.name == name).ok_or_else(|| format!("there are {}", names.join(", ")))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.0..1e6).contains(seconds));
+    seconds.ok_or_else(|| "a number of seconds is wanted".to_owned())
 }
 
 impl Arguments {

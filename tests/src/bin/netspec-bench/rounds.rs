@@ -9,7 +9,7 @@ use crate::{clock, peak};
 const STEADY: f64 = 0.95;
 /// How busy the cores may be before a round that uses them all.
 const IDLE: f64 = 0.05;
-/// How often a round is tried that does not count.
+/// How many rounds are tried for each that counts.
 const TRIES: usize = 4;
 
 /// All rounds of a run share the best probe.
@@ -19,12 +19,12 @@ pub(crate) struct Rounds {
     best: f64,
 }
 
-/// The rounds of one figure.
+/// The rounds of one figure that count.
 pub(crate) struct Taken {
     pub(crate) samples: Vec<f64>,
-    /// The lesser probe of each round, in GFLOP/s.
+    /// The lesser probe of each, in GFLOP/s.
     probes: Vec<f64>,
-    again: usize,
+    tries: usize,
 }
 
 impl Rounds {
@@ -38,41 +38,41 @@ impl Rounds {
         probe
     }
 
-    /// Measures so many rounds. One that was disturbed in every try still counts, with its probe; one without idle cores does not.
+    /// Measures until so many rounds were steady. When that does not come, those with the best probes count; of wall clocks, none that
+    /// did not begin on idle cores.
     pub(crate) fn take(&mut self, count: usize, mut round: impl FnMut() -> f64) -> Taken {
-        let mut taken = Taken { samples: Vec::new(), probes: Vec::new(), again: 0 };
-        for _ in 0..count {
-            for last in (0..TRIES).map(|number| number + 1 == TRIES) {
-                if self.by_wall && clock::busy().is_none_or(|busy| busy > IDLE) {
-                    taken.again += 1;
-                    continue;
-                }
-                let before = self.probe();
-                let sample = round();
-                let probe = before.min(self.probe());
-                if last || probe >= STEADY * self.best {
-                    taken.samples.push(sample);
-                    taken.probes.push(probe);
-                    break;
-                }
-                taken.again += 1;
+        let (mut rounds, mut tries) = (Vec::new(), 0);
+        while tries < TRIES * count {
+            let steady = rounds.iter().filter(|(probe, _)| *probe >= STEADY * self.best).count();
+            if steady == count {
+                break;
             }
+            tries += 1;
+            if self.by_wall && clock::busy().is_none_or(|busy| busy > IDLE) {
+                continue;
+            }
+            let before = self.probe();
+            let sample = round();
+            rounds.push((before.min(self.probe()), sample));
         }
-        taken
+        rounds.sort_by(|(probe, _), (other, _)| other.total_cmp(probe));
+        rounds.truncate(count);
+        let (probes, samples) = rounds.into_iter().unzip();
+        Taken { samples, probes, tries }
     }
 }
 
 impl Taken {
     pub(crate) fn json(&self) -> Value {
         if self.samples.is_empty() {
-            return json!({ "measured_again": self.again });
+            return json!({ "tries": self.tries });
         }
         json!({
             "best": best(&self.samples),
             "median": median(&self.samples),
             "samples": self.samples,
             "probes": self.probes,
-            "measured_again": self.again,
+            "tries": self.tries,
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod direct;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;

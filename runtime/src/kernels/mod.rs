@@ -21,6 +21,7 @@ mod math;
 pub mod max_pool;
 #[cfg(test)]
 mod naive;
+pub mod sparse;
 #[cfg(test)]
 mod testing;
 

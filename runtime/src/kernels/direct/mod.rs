@@ -15,6 +15,7 @@ mod weight;
 
 use axis::{Axis, Segment};
 use finish::{Block, Finish};
+pub(super) use weight::add_bias_gradient;
 pub use weight::{grad_weight, grad_weight_scratch};
 
 use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View};
@@ -27,7 +28,7 @@ use crate::layout::{Blocked, Plane};
 const BLOCK: usize = 16;
 
 /// Floats of a plane's position at most.
-const WIDEST: usize = 16;
+pub(super) const WIDEST: usize = 16;
 
 const fn taps(conv: &Conv) -> usize {
     conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
@@ -108,7 +109,7 @@ fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
 }
 
 /// Asserts that values are what the kernels take: whole maps, in planes of vectors; the planes of an image may be narrower.
-fn check_map(view: View, size: [usize; 3], image: bool) {
+pub(super) fn check_map(view: View, size: [usize; 3], image: bool) {
     let map = view.map();
     assert_eq!(view.len, map.len(), "a view of the whole map");
     assert_eq!(map.size, size, "the size of the convolution's map");
@@ -119,7 +120,7 @@ fn check_map(view: View, size: [usize; 3], image: bool) {
 }
 
 /// Asserts that sizes agree, so that a window begins inside the padding and no output is beyond the last window.
-fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
+pub(super) fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
     check_planes(conv, x, y);
     for axis in 0..3 {
         let window = (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;

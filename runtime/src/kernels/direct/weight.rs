@@ -4,6 +4,7 @@
 
 use super::{WIDEST, check_conv, check_map, most, taps};
 use crate::arena::{Parts, Rows, Tile, View};
+use crate::isa::Isa;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::layout::{Blocked, Plane};
@@ -35,18 +36,23 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     }
     let Parts { reads: [x, dy], gradients, scratch, isa, .. } = t.parts([x, dy], []);
     if let Some(bias) = bias {
-        let mut first = bias;
-        for (plane, of) in to.planes.iter().enumerate() {
-            let mut sums = [0.0; WIDEST];
-            sum_lanes(isa, &dy, to, plane, &mut sums);
-            let bias = &mut gradients[first..][..of.channels];
-            bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
-            first += of.channels;
-        }
+        add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
     }
     let weights = &mut gradients[weight..][..conv.out_channels * conv.channels * taps(conv)];
     let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
     run(isa, &mut Job { conv, from, to, x, dy, weights, scratch });
+}
+
+/// Adds each channel's sum over all samples and positions.
+pub(in crate::kernels) fn add_bias_gradient(isa: Isa, dy: &Rows<'_>, map: &Blocked, bias: &mut [f32]) {
+    let mut rest = bias;
+    for (plane, of) in map.planes.iter().enumerate() {
+        let mut sums = [0.0; WIDEST];
+        sum_lanes(isa, dy, map, plane, &mut sums);
+        let (bias, behind) = rest.split_at_mut(of.channels);
+        bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
+        rest = behind;
+    }
 }
 
 struct Job<'a> {
@@ -61,7 +67,7 @@ struct Job<'a> {
 
 dispatch! {
     /// Adds to `sums` those of a plane's lanes over the positions of all samples.
-    pub(in crate::kernels) fn sum_lanes(dy: &Rows<'_>, map: &Blocked, plane: usize, sums: &mut [f32; WIDEST]) = lane_sums;
+    fn sum_lanes(dy: &Rows<'_>, map: &Blocked, plane: usize, sums: &mut [f32; WIDEST]) = lane_sums;
     /// Runs a call.
     fn run(job: &mut Job<'_>) = kernel;
 }

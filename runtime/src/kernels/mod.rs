@@ -9,6 +9,7 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod direct;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
@@ -21,6 +22,7 @@ pub mod max_pool;
 #[cfg(test)]
 mod naive;
 mod planes;
+pub mod sparse;
 #[cfg(test)]
 mod testing;
 mod transpose;

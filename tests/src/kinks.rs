@@ -59,7 +59,9 @@ impl Kinks {
                     let decider = match op.kind {
                         Kind::Act(Act::Relu) => Decider::Relu,
                         Kind::MaxPool(_, window) => Decider::MaxPool(window),
-                        Kind::Conv(.., Act::Relu) | Kind::Linear(.., Act::Relu) | Kind::BatchNorm(.., Act::Relu) => {
+                        Kind::Conv(.., Act::Relu)
+                        | Kind::Linear(.., Act::Relu)
+                        | Kind::BatchNorm(_, _, Act::Relu, _) => {
                             panic!("{:?} hides a decision", op.kind)
                         }
                         _ => continue,

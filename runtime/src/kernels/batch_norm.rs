@@ -157,7 +157,20 @@ enum Spread<'a> {
     Variance(&'a [f32], f32),
 }
 
-impl Scales<'_> {
+impl<'a> Scales<'a> {
+    /// Those of training, of what [`merge`] left.
+    fn trained(
+        norm: &Norm,
+        params: &'a [f32],
+        mean: &'a [f32],
+        inverse: &'a [f32],
+        weight: Option<usize>,
+        bias: Option<usize>,
+    ) -> Scales<'a> {
+        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..norm.channels]);
+        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+    }
+
     /// Mean, scale, shift.
     #[inline(always)]
     fn of(&self, channel: usize) -> [f32; 3] {
@@ -201,8 +214,7 @@ pub fn forward_add(
     let channels = norm.channels;
     normalise(t, norm, x, epilogue, y, |params, memory| {
         let (mean, inverse) = memory[state..][..2 * channels].split_at(channels);
-        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
-        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+        Scales::trained(norm, params, mean, inverse, weight, bias)
     });
 }
 
@@ -290,22 +302,58 @@ impl Values<'_> {
 
 /// For each sample, `sums[c]` = the sum of `dy[c]`, `sums[channels + c]` = the sum of `dy[c] xhat[c]`.
 pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, sums: View) {
+    sums_through(t, norm, x, dy, state, None, sums);
+}
+
+/// [`sums`] of the gradient that a relu behind the norm lets pass: of `dy` where `y > 0`, which [`forward`] computed with the same weight
+/// and bias, else of 0. It needs no y: `x` gives it again, to the bit.
+#[allow(clippy::too_many_arguments)]
+pub fn sums_relu(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    state: usize,
+    weight: Option<usize>,
+    bias: Option<usize>,
+    sums: View,
+) {
+    sums_through(t, norm, x, dy, state, Some((weight, bias)), sums);
+}
+
+/// A relu's weight and bias.
+type Relu = Option<(Option<usize>, Option<usize>)>;
+
+/// What a relu lets pass of `dy`: nothing where its result is not above zero, all where it is not a number.
+#[inline(always)]
+fn passed(dy: f32, x: f32, [mean, scale, shift]: [f32; 3]) -> f32 {
+    if (x - mean) * scale + shift <= 0.0 { 0.0 } else { dy }
+}
+
+fn sums_through(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, relu: Relu, sums: View) {
     norm.check(x);
     norm.check(dy);
     norm.check_sums(sums);
     let views = [x, dy];
-    let Parts { reads: [x, dy], writes: [mut sums], state: memory, isa, .. } = t.parts([x, dy], [sums]);
+    let Parts { reads: [x, dy], writes: [mut sums], params, state: memory, isa, .. } = t.parts([x, dy], [sums]);
     let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
+    let scales = relu.map(|(weight, bias)| Scales::trained(norm, params, mean, deviation, weight, bias));
     if let Layout::Blocked(_) = views[0].layout {
         let [x, dy] = [Source::new(views[0], &x), Source::new(views[1], &dy)];
-        return sums_of_planes(isa, x, dy, mean, deviation, &mut sums);
+        return sums_of_planes(isa, x, dy, mean, deviation, scales.as_ref(), &mut sums);
     }
     for sample in 0..x.samples() {
         let (of_dy, of_both) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions).zip(dy.row(sample).chunks_exact(norm.positions));
         for (channel, (x, dy)) in channels.enumerate() {
             let (mean, deviation) = (mean[channel], deviation[channel]);
-            let [sum, both] = math::sums(x, dy, |x, dy| [dy, dy * (x - mean)]);
+            let [sum, both] = match &scales {
+                None => math::sums(x, dy, |x, dy| [dy, dy * (x - mean)]),
+                Some(scales) => {
+                    let scales = scales.of(channel);
+                    math::sums(x, dy, |x, dy| [passed(dy, x, scales), passed(dy, x, scales) * (x - mean)])
+                }
+            };
             of_dy[channel] = sum as f32;
             of_both[channel] = (both * f64::from(deviation)) as f32;
         }
@@ -360,48 +408,81 @@ pub fn merge_backward(
 
 /// `dx[c] = A[c] dy[c] + B[c] + C[c] x[c]`; `dy` and `dx` may be the same value when `store` writes.
 pub fn backward(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, coefficients: usize, dx: View, store: Store) {
+    backward_through(t, norm, x, dy, coefficients, None, dx, store);
+}
+
+/// [`backward`] of the gradient that a relu behind the norm lets pass, as in [`sums_relu`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward_relu(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    state: usize,
+    weight: Option<usize>,
+    bias: Option<usize>,
+    coefficients: usize,
+    dx: View,
+    store: Store,
+) {
+    backward_through(t, norm, x, dy, coefficients, Some((state, weight, bias)), dx, store);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn backward_through(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    coefficients: usize,
+    relu: Option<(usize, Option<usize>, Option<usize>)>,
+    dx: View,
+    store: Store,
+) {
     norm.check(x);
     norm.check(dy);
     norm.check(dx);
-    let (channels, positions) = (norm.channels, norm.positions);
-    let of = |state: &[f32], channel: usize| [0, 1, 2].map(|row| state[coefficients + row * channels + channel]);
-    let views = [x, dy, dx];
-    if dy == dx {
+    let (views, is_in_place) = ([x, dy, dx], dy == dx);
+    let (x, dy, mut dx, params, state, isa) = if is_in_place {
         assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { reads: [x], writes: [mut dx], state, isa, .. } = t.parts([x], [dx]);
-        if let Layout::Blocked(_) = views[0].layout {
-            let to = Target::new(views[2], &mut dx);
-            let coefficients = &state[coefficients..][..3 * channels];
-            return backward_of_planes(
-                isa,
-                coefficients,
-                Source::new(views[0], &x),
-                to.source(),
-                to,
-                store,
-                x.samples(),
-            );
-        }
-        for sample in 0..x.samples() {
-            let planes = x.row(sample).chunks_exact(positions).zip(dx.row(sample).chunks_exact_mut(positions));
-            for (channel, (x, dx)) in planes.enumerate() {
-                let [a, b, c] = of(state, channel);
-                dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = a * *dx + (b + c * x));
-            }
-        }
+        let Parts { reads: [x], writes: [dx], params, state, isa, .. } = t.parts([x], [dx]);
+        (x, None, dx, params, state, isa)
     } else {
-        let Parts { reads: [x, dy], writes: [mut dx], state, isa, .. } = t.parts([x, dy], [dx]);
-        if let Layout::Blocked(_) = views[0].layout {
-            let (to, from) = (Target::new(views[2], &mut dx), Source::new(views[1], &dy));
-            let coefficients = &state[coefficients..][..3 * channels];
-            return backward_of_planes(isa, coefficients, Source::new(views[0], &x), from, to, store, x.samples());
-        }
-        for sample in 0..x.samples() {
-            let planes = x.row(sample).chunks_exact(positions).zip(dy.row(sample).chunks_exact(positions));
-            let planes = planes.zip(dx.row(sample).chunks_exact_mut(positions));
-            for (channel, ((x, dy), dx)) in planes.enumerate() {
-                let [a, b, c] = of(state, channel);
-                store.put(dx, x.iter().zip(dy).map(|(x, dy)| a * dy + (b + c * x)));
+        let Parts { reads: [x, dy], writes: [dx], params, state, isa, .. } = t.parts([x, dy], [dx]);
+        (x, Some(dy), dx, params, state, isa)
+    };
+    let (channels, positions) = (norm.channels, norm.positions);
+    let coefficients = &state[coefficients..][..3 * channels];
+    let scales = relu.map(|(at, weight, bias)| {
+        let (mean, inverse) = state[at..][..2 * channels].split_at(channels);
+        Scales::trained(norm, params, mean, inverse, weight, bias)
+    });
+    if let Layout::Blocked(_) = views[0].layout {
+        let to = Target::new(views[2], &mut dx);
+        let from = dy.map_or(to.source(), |dy| Source::new(views[1], &dy));
+        let x_of = Source::new(views[0], &x);
+        return backward_of_planes(isa, coefficients, scales.as_ref(), x_of, from, to, store, x.samples());
+    }
+    for sample in 0..x.samples() {
+        for channel in 0..channels {
+            let of_channel = channel * positions..(channel + 1) * positions;
+            let [a, b, c] = [0, 1, 2].map(|row| coefficients[row * channels + channel]);
+            let (x, to) = (&x.row(sample)[of_channel.clone()], &mut dx.row(sample)[of_channel.clone()]);
+            let scales = scales.as_ref().map(|scales| scales.of(channel));
+            let gradient = |x: f32, dy: f32| a * dy + (b + c * x);
+            match (&dy, scales) {
+                (None, None) => to.iter_mut().zip(x).for_each(|(dx, x)| *dx = gradient(*x, *dx)),
+                (None, Some(scales)) => {
+                    to.iter_mut().zip(x).for_each(|(dx, x)| *dx = gradient(*x, passed(*dx, *x, scales)));
+                }
+                (Some(dy), None) => {
+                    let pairs = x.iter().zip(&dy.row(sample)[of_channel]);
+                    store.put(to, pairs.map(|(x, dy)| gradient(*x, *dy)));
+                }
+                (Some(dy), Some(scales)) => {
+                    let pairs = x.iter().zip(&dy.row(sample)[of_channel]);
+                    store.put(to, pairs.map(|(x, dy)| gradient(*x, passed(*dy, *x, scales))));
+                }
             }
         }
     }
@@ -464,9 +545,11 @@ dispatch! {
     fn normalise_planes(
         scales: &Scales<'_>, x: Source, other: Option<Source>, is_after: bool, floor: f32, y: Target, samples: usize,
     ) = normalise_kernel;
-    fn sums_of_planes(x: Source, dy: Source, mean: &[f32], deviation: &[f32], sums: &mut RowsMut<'_>) = sums_kernel;
+    fn sums_of_planes(
+        x: Source, dy: Source, mean: &[f32], deviation: &[f32], relu: Option<&Scales<'_>>, sums: &mut RowsMut<'_>,
+    ) = sums_kernel;
     fn backward_of_planes(
-        coefficients: &[f32], x: Source, dy: Source, dx: Target, store: Store, samples: usize,
+        coefficients: &[f32], relu: Option<&Scales<'_>>, x: Source, dy: Source, dx: Target, store: Store, samples: usize,
     ) = backward_kernel;
 }
 
@@ -569,6 +652,22 @@ struct Shares<V> {
     mean: V,
 }
 
+/// The same of what a relu lets pass.
+struct SharesOfRelu<V> {
+    normal: Normal<V>,
+}
+
+impl<V: Lanes> Terms<V, 2, 2> for SharesOfRelu<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe {
+            let dy = self.normal.passed(dy, x);
+            [sum.add(dy), x.sub(self.normal.mean).mul_add(dy, both)]
+        }
+    }
+}
+
 impl<V: Lanes> Terms<V, 2, 2> for Shares<V> {
     #[inline(always)]
     unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
@@ -645,10 +744,7 @@ impl Work for Normalise<'_> {
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
         // SAFETY: samples and a part of the maps, of which `Lines` gives the positions.
         unsafe {
-            let mean = of_channels(part, |channel| self.scales.of(channel)[0]);
-            let scale = of_channels(part, |channel| self.scales.of(channel)[1]);
-            let shift = of_channels(part, |channel| self.scales.of(channel)[2]);
-            let normal = Normal::<V> { mean, scale, shift, floor: V::splat(self.floor) };
+            let normal = Normal::<V>::new(self.scales, part, self.floor);
             let (lanes, len) = (part.lanes, self.x.map.size[2] * part.lanes);
             for sample in 0..self.samples {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
@@ -690,8 +786,20 @@ struct Normal<V> {
     floor: V,
 }
 
-// SAFETY of both: compiled for the vector's instructions, as whoever calls.
+// SAFETY of all: compiled for the vector's instructions, as whoever calls.
 impl<V: Lanes> Normal<V> {
+    #[inline(always)]
+    unsafe fn new(scales: &Scales<'_>, part: Part, floor: f32) -> Normal<V> {
+        unsafe {
+            Normal {
+                mean: of_channels(part, |channel| scales.of(channel)[0]),
+                scale: of_channels(part, |channel| scales.of(channel)[1]),
+                shift: of_channels(part, |channel| scales.of(channel)[2]),
+                floor: V::splat(floor),
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn of(&self, x: V) -> V {
         unsafe { x.sub(self.mean).mul_add(self.scale, self.shift) }
@@ -702,6 +810,12 @@ impl<V: Lanes> Normal<V> {
     unsafe fn act(&self, x: V) -> V {
         unsafe { self.floor.max(x) }
     }
+
+    /// What a relu lets pass, as [`passed`]: nothing where its result is below the least number above zero.
+    #[inline(always)]
+    unsafe fn passed(&self, dy: V, x: V) -> V {
+        unsafe { V::splat(f32::from_bits(1)).if_greater(self.of(x), V::splat(0.0), dy) }
+    }
 }
 
 struct Sums<'a, 't> {
@@ -709,6 +823,7 @@ struct Sums<'a, 't> {
     dy: Source,
     mean: &'a [f32],
     deviation: &'a [f32],
+    relu: Option<&'a Scales<'a>>,
     sums: &'a mut RowsMut<'t>,
 }
 
@@ -718,11 +833,12 @@ unsafe fn sums_kernel<W: Numbers, H: Numbers>(
     dy: Source,
     mean: &[f32],
     deviation: &[f32],
+    relu: Option<&Scales<'_>>,
     sums: &mut RowsMut<'_>,
 ) {
     check_maps(&[x.map, dy.map]);
     // SAFETY: the maps have the same planes and size, `Source::new` has checked the rows.
-    unsafe { each_part::<W, H>(x.map.planes, &mut Sums { x, dy, mean, deviation, sums }) };
+    unsafe { each_part::<W, H>(x.map.planes, &mut Sums { x, dy, mean, deviation, relu, sums }) };
 }
 
 impl Work for Sums<'_, '_> {
@@ -734,7 +850,11 @@ impl Work for Sums<'_, '_> {
             let deviation: V = of_channels(part, |channel| self.deviation[channel]);
             for sample in 0..self.sums.samples() {
                 let from = [self.x.of(sample, part), self.dy.of(sample, part)];
-                let [sum, both] = Shares { mean }.sum([self.x.map, self.dy.map], from, part);
+                let maps = [self.x.map, self.dy.map];
+                let [sum, both] = match self.relu {
+                    None => Shares { mean }.sum(maps, from, part),
+                    Some(relu) => SharesOfRelu { normal: Normal::new(relu, part, 0.0) }.sum(maps, from, part),
+                };
                 let (of_dy, of_both) = self.sums.row(sample).split_at_mut(self.x.map.channels());
                 to_channels(part, sum, of_dy);
                 to_channels(part, both.mul(deviation), of_both);
@@ -745,6 +865,7 @@ impl Work for Sums<'_, '_> {
 
 struct Backward<'a> {
     coefficients: &'a [f32],
+    relu: Option<&'a Scales<'a>>,
     x: Source,
     dy: Source,
     dx: Target,
@@ -755,6 +876,7 @@ struct Backward<'a> {
 #[inline(always)]
 unsafe fn backward_kernel<W: Numbers, H: Numbers>(
     coefficients: &[f32],
+    relu: Option<&Scales<'_>>,
     x: Source,
     dy: Source,
     dx: Target,
@@ -763,7 +885,7 @@ unsafe fn backward_kernel<W: Numbers, H: Numbers>(
 ) {
     check_maps(&[x.map, dy.map, dx.map]);
     // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
-    unsafe { each_part::<W, H>(x.map.planes, &mut Backward { coefficients, x, dy, dx, store, samples }) };
+    unsafe { each_part::<W, H>(x.map.planes, &mut Backward { coefficients, relu, x, dy, dx, store, samples }) };
 }
 
 impl Work for Backward<'_> {
@@ -777,13 +899,15 @@ impl Work for Backward<'_> {
             let a: V = of_channels(part, |channel| self.coefficients[channel]);
             let b: V = of_channels(part, |channel| self.coefficients[channels + channel]);
             let c: V = of_channels(part, |channel| self.coefficients[2 * channels + channel]);
+            let normal = self.relu.map(|relu| Normal::<V>::new(relu, part, 0.0));
             for sample in 0..self.samples {
                 let (x, dy, dx) = (self.x.of(sample, part), self.dy.of(sample, part), self.dx.of(sample, part));
                 for [of_x, of_dy, to] in Lines::new(maps, part) {
                     let (x, dy, dx) = (x.add(of_x), dy.add(of_dy), dx.add(to));
                     for at in (0..len).step_by(lanes) {
-                        let behind = V::load(x.add(at)).mul_add(c, b);
-                        let gradient = V::load(dy.add(at)).mul_add(a, behind);
+                        let (x, dy) = (V::load(x.add(at)), V::load(dy.add(at)));
+                        let dy = if let Some(normal) = &normal { normal.passed(dy, x) } else { dy };
+                        let gradient = dy.mul_add(a, x.mul_add(c, b));
                         match self.store {
                             Store::Write => gradient.store(dx.add(at)),
                             Store::Add => V::load(dx.add(at)).add(gradient).store(dx.add(at)),

@@ -1217,6 +1217,67 @@ mod tests {
     }
 
     #[test]
+    fn a_relu_behind_is_as_one_of_its_own() {
+        for seed in 0..20 {
+            for isa in Isa::available() {
+                let samples = 2;
+                let InPlanes { planes, size, norm, affine, values: [mut x, dy, before, _], state, params, .. } =
+                    InPlanes::random(&mut Random::new(seed), samples);
+                let channels = norm.channels;
+                x[0] = f32::NAN;
+                let mut bench = Bench::new(seed, samples);
+                bench.isa = isa;
+                bench.state.extend(&state);
+                bench.params.extend(&params);
+                // A result that is zero.
+                bench.params[2 + channels] = 0.0;
+                x[norm.positions - 1] = state[0];
+                let [weight, bias] = [2, 2 + channels].map(|offset| affine.then_some(offset));
+                for is_plain in [true, false] {
+                    let map = map_of(planes, size, &mut bench.random);
+                    let value = |bench: &mut Bench, floats: &[f32]| match is_plain {
+                        true => bench.value(floats.to_vec()),
+                        false => bench.planes(map, floats, f32::NAN),
+                    };
+                    let elements = |bench: &Bench, view: View| match is_plain {
+                        true => bench.get(view).to_vec(),
+                        false => bench.elements(view),
+                    };
+                    let (x, of_dy, y) = (value(&mut bench, &x), value(&mut bench, &dy), value(&mut bench, &dy));
+                    bench.run(&[y], |t| forward(t, &norm, x, 2, weight, bias, Act::Relu, y));
+                    let y = elements(&bench, y);
+                    assert!(y[0].is_nan() && y[norm.positions - 1] == 0.0 || norm.positions == 1);
+                    let passed: Vec<f32> = dy.iter().zip(&y).map(|(&dy, &y)| if y <= 0.0 { 0.0 } else { dy }).collect();
+                    let of_passed = value(&mut bench, &passed);
+                    let [wanted, found] = [(); 2].map(|()| sums_of(&mut bench, channels));
+                    bench.run(&[wanted], |t| sums(t, &norm, x, of_passed, 2, wanted));
+                    bench.run(&[found], |t| sums_relu(t, &norm, x, of_dy, 2, weight, bias, found));
+                    // Of the channel with a NaN all is NaN, whose bits may differ.
+                    let of = |floats: &[f32]| floats.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect();
+                    let (wanted, found): (Vec<u32>, Vec<u32>) = (of(bench.get(wanted)), of(bench.get(found)));
+                    assert_eq!(wanted, found);
+                    for store in [Store::Write, Store::Add] {
+                        let [wanted, found] = [(); 2].map(|()| value(&mut bench, &before));
+                        let at = 2 + 2 * channels;
+                        bench.run(&[wanted], |t| backward(t, &norm, x, of_passed, at, wanted, store));
+                        bench.run(&[found], |t| backward_relu(t, &norm, x, of_dy, 2, weight, bias, at, found, store));
+                        let (wanted, found): (Vec<u32>, Vec<u32>) =
+                            (of(&elements(&bench, wanted)), of(&elements(&bench, found)));
+                        assert_eq!(wanted, found);
+                    }
+                    bench.run(&[of_dy, of_passed], |t| {
+                        backward(t, &norm, x, of_passed, 2, of_passed, Store::Write);
+                        backward_relu(t, &norm, x, of_dy, 2, weight, bias, 2, of_dy, Store::Write);
+                    });
+                    let (wanted, found): (Vec<u32>, Vec<u32>) =
+                        (of(&elements(&bench, of_passed)), of(&elements(&bench, of_dy)));
+                    assert_eq!(wanted, found);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_sample_in_planes_is_the_same_alone_and_among_others() {
         for isa in Isa::available() {
             let problem = InPlanes::random(&mut Random::new(3), 8);

@@ -585,8 +585,8 @@ trait Terms<V, const N: usize, const K: usize> {
                     b = self.add(b, load(from, at, lanes));
                     c = self.add(c, load(from, at, 2 * lanes));
                     d = self.add(d, load(from, at, 3 * lanes));
-                    for n in 0..N {
-                        at[n] += 4 * lanes;
+                    for at in &mut at {
+                        *at += 4 * lanes;
                     }
                 }
                 if rest > 0 {

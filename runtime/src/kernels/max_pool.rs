@@ -262,11 +262,10 @@ impl Places {
     ///
     /// The rows are of [`places_len`] floats for the map of outputs; the sample is one of them, the part one of the map's.
     #[inline(always)]
-    unsafe fn of(self, sample: usize, pool: &Pool, map: &Blocked, part: Part) -> (*mut u8, usize) {
+    unsafe fn of(self, sample: usize, pool: &Pool, part: Part) -> (*mut u8, usize) {
         let each = if pool.has_bytes() { 1 } else { 4 };
-        let lanes = map.planes[..part.plane].iter().map(|plane| plane.lanes).sum::<usize>();
         // SAFETY: inside the sample's row.
-        (unsafe { self.first.add(sample * self.stride + (lanes * pool.out_plane() + part.lane) * each) }, each)
+        (unsafe { self.first.add(sample * self.stride + (part.before * pool.out_plane() + part.lane) * each) }, each)
     }
 }
 
@@ -308,7 +307,7 @@ impl Work for Maxima<'_> {
             unsafe {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
                 let (kernel, lanes, map) = (self.pool.kernel, part.lanes, self.y.map);
-                match self.places.map(|places| places.of(sample, self.pool, map, part)) {
+                match self.places.map(|places| places.of(sample, self.pool, part)) {
                     None => {
                         let mut each =
                             MaximaOfPart::<V, 0> { kernel, lanes, x, y, places: null_mut(), of: PhantomData };
@@ -403,7 +402,7 @@ impl Work for GradientOfPlanes<'_> {
             // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
             unsafe {
                 let (dy, dx) = (self.dy.of(sample, part), self.dx.of(sample, part));
-                let (places, bytes) = self.places.of(sample, self.pool, map, part);
+                let (places, bytes) = self.places.of(sample, self.pool, part);
                 if self.store == Store::Write {
                     self.windows.clear::<V>(self.dx.map, part, dx);
                 }

@@ -251,9 +251,9 @@ mod x86 {
 /// The lanes of a plane that one vector holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// The plane.
-    pub(crate) plane: usize,
-    /// The first of the lanes.
+    /// Lanes of all planes before it.
+    pub(crate) before: usize,
+    /// The first of the lanes in its plane.
     pub(crate) lane: usize,
     /// Lanes of the whole plane: floats from one position to the next.
     pub(crate) lanes: usize,
@@ -280,8 +280,8 @@ pub(crate) trait Work {
 /// The vectors' instructions are there; the planes are those of the maps of the work.
 #[inline(always)]
 pub(crate) unsafe fn each_part<W: Numbers, H: Numbers>(planes: &[Plane], work: &mut impl Work) {
-    let mut first = 0;
-    for (plane, &Plane { lanes, channels }) in planes.iter().enumerate() {
+    let (mut first, mut before) = (0, 0);
+    for &Plane { lanes, channels } in planes {
         let count = match lanes {
             16 => 16,
             8 => H::COUNT,
@@ -289,7 +289,7 @@ pub(crate) unsafe fn each_part<W: Numbers, H: Numbers>(planes: &[Plane], work: &
         };
         for lane in (0..lanes).step_by(count) {
             let part =
-                Part { plane, lane, lanes, channel: first + lane, channels: channels.saturating_sub(lane).min(count) };
+                Part { before, lane, lanes, channel: first + lane, channels: channels.saturating_sub(lane).min(count) };
             // SAFETY: the caller's argument; each branch's vector is of the lanes counted above.
             unsafe {
                 match lanes {
@@ -301,6 +301,7 @@ pub(crate) unsafe fn each_part<W: Numbers, H: Numbers>(planes: &[Plane], work: &
             }
         }
         first += channels;
+        before += lanes;
     }
 }
 
@@ -336,7 +337,7 @@ impl Source {
     #[inline(always)]
     pub(crate) unsafe fn of(self, sample: usize, part: Part) -> *const f32 {
         // SAFETY: inside the sample's row, which is as long as the map.
-        unsafe { self.first.add(sample * self.stride + self.map.plane(part.plane) + part.lane) }
+        unsafe { self.first.add(sample * self.stride + part.before * self.map.positions() + part.lane) }
     }
 }
 
@@ -361,7 +362,7 @@ impl Target {
     #[inline(always)]
     pub(crate) unsafe fn of(self, sample: usize, part: Part) -> *mut f32 {
         // SAFETY: inside the sample's row, which is as long as the map.
-        unsafe { self.first.add(sample * self.stride + self.map.plane(part.plane) + part.lane) }
+        unsafe { self.first.add(sample * self.stride + part.before * self.map.positions() + part.lane) }
     }
 }
 

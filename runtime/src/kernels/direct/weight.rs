@@ -114,7 +114,6 @@ unsafe fn vector_sums<L: Lanes>(dy: &Rows<'_>, map: &Blocked, plane: usize, firs
                     }
                 }
             }
-        }
             L::load(to).add(acc[0].add(acc[1]).add(acc[2].add(acc[3]))).store(to);
         }
     }

@@ -38,8 +38,14 @@ const SAMPLES: usize = 8;
 /// to the gradient block by block.
 const KEPT: usize = 1 << 20;
 
+/// Floats of packed weights that no cache holds until they are read.
+const LONG: usize = 1 << 22;
+
 /// Floats from a pointer in scratch to the next line of the cache.
 const ALIGNMENT: usize = 15;
+
+/// Floats of the gradient of the windows of a plane of inputs and two of outputs.
+const WINDOWS: usize = 9 * LANES * 2 * LANES;
 
 const fn lanes(planes: &[Plane]) -> usize {
     let (mut sum, mut plane) = (0, 0);
@@ -117,7 +123,7 @@ pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
     let tiles = tiles(conv.out_size);
     let block = gradient_block(tiles);
     let kept = gradient_len(x, y, is_kept(x, y, block, tiles));
-    let weights = POINTS * (point(x.len(), block) + point(y.len(), block)) + kept + y.len() * LANES;
+    let weights = POINTS * (point(x.len(), block) + point(y.len(), block)) + y.len() * LANES + WINDOWS + kept;
     let mut most = forward;
     if back > most {
         most = back;
@@ -194,6 +200,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     let (dy_points, scratch) = scratch.split_at_mut(POINTS * dy_point);
     let (sums, scratch) = scratch.split_at_mut(dy_map.planes.len() * LANES);
     sums.fill(0.0);
+    let (windows, scratch) = scratch.split_at_mut(WINDOWS);
     let points = &mut scratch[..gradient_len(x_map.planes, dy_map.planes, is_kept)];
     let samples = x.samples();
     let job = WeightGradient {
@@ -208,6 +215,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
         sums: bias.map(|_| sums.as_mut_ptr()),
         points: points.as_mut_ptr(),
         is_kept,
+        windows: windows.as_mut_ptr(),
     };
     add_weight_gradient(isa, &job, &mut gradients[weight..][..len]);
     if let Some(bias) = bias {
@@ -408,6 +416,8 @@ struct WeightGradient {
     points: *mut f32,
     /// Whether all of it is there, or one group and plane.
     is_kept: bool,
+    /// Room for [`WINDOWS`] floats.
+    windows: *mut f32,
 }
 
 impl Source {
@@ -811,6 +821,7 @@ unsafe fn largest<L: Lanes>(outputs: *const f32) -> (L, L) {
 #[inline(always)]
 unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &mut [f32]) {
     let (x_planes, dy_planes) = (job.x.map.planes, job.dy.map.planes);
+    let inputs = channels(x_planes);
     let mut places = [Place::default(); MOST];
     let tiles = job.samples * job.grid.tiles();
     for first in (0..tiles).step_by(job.block) {
@@ -838,25 +849,27 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
                     }
                     if !job.is_kept || is_last {
                         for input in 0..plane.channels {
-                            let points = points.add(input * group.lanes);
-                            each_vector!(group.lanes.min(LANES), weights_of_points::<W, H>(points, step));
-                            if group.planes == 2 {
-                                each_vector!(LANES, weights_of_points::<W, H>(points.add(LANES), step));
+                            let from = points.add(input * group.lanes);
+                            let to = job.windows.add(9 * input * group.lanes);
+                            for first in (0..group.lanes).step_by(LANES) {
+                                let (from, to) = (from.add(first), to.add(first));
+                                each_vector!(
+                                    group.lanes.min(LANES),
+                                    weights_of_points::<W, H>(from, step, to, group.lanes)
+                                );
                             }
                         }
                         let mut output = outputs_before;
                         for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
-                            for lane in 0..outputs.channels {
-                                let inputs = channels(x_planes);
-                                let to = &mut gradient[9 * (output * inputs + inputs_before)..][..9 * plane.channels];
-                                for (input, to) in to.chunks_exact_mut(9).enumerate() {
-                                    let from = points.add(input * group.lanes + number * LANES + lane);
-                                    for (tap, to) in to.iter_mut().enumerate() {
-                                        *to += *from.add(tap * step);
-                                    }
-                                }
-                                output += 1;
-                            }
+                            let first = 9 * (output * inputs + inputs_before);
+                            let size = [outputs.channels, 9 * plane.channels];
+                            assert!(
+                                first + (size[0] - 1) * 9 * inputs + size[1] <= gradient.len(),
+                                "weights of the layer"
+                            );
+                            let to = gradient.as_mut_ptr().add(first);
+                            add_transposed(job.windows.add(number * LANES), group.lanes, to, 9 * inputs, size);
+                            output += outputs.channels;
                         }
                     }
                     if job.is_kept {
@@ -996,13 +1009,54 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
     }
 }
 
-/// The gradient of the weights of one input channel and a vector of output channels, written over its first nine points.
+/// The gradient of the windows of one input channel and a vector of output channels, from the points' one.
 #[inline(always)]
-unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *mut f32, step: usize) {
-    // SAFETY: the caller's: 36 vectors, all read before the first is written.
+unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *const f32, step: usize, to: *mut f32, to_step: usize) {
+    // SAFETY: the caller's: 36 vectors, and nine.
     unsafe {
-        let points = points.add(lane);
-        transform::points_to_weights::<L>(points, [WINDOW * step, step], points, [3 * step, step]);
+        transform::points_to_weights::<L>(
+            points.add(lane),
+            [WINDOW * step, step],
+            to.add(lane),
+            [3 * to_step, to_step],
+        );
+    }
+}
+
+/// `to[line][column] += from[column][line]`, four by four, of lines `to_step` and `from_step` floats apart.
+#[inline(always)]
+unsafe fn add_transposed(
+    from: *const f32,
+    from_step: usize,
+    to: *mut f32,
+    to_step: usize,
+    [lines, columns]: [usize; 2],
+) {
+    let (whole_lines, whole_columns) = (lines / 4 * 4, columns / 4 * 4);
+    // SAFETY: the caller's: all those floats are there, and they are not the same.
+    unsafe {
+        for line in (0..whole_lines).step_by(4) {
+            for column in (0..whole_columns).step_by(4) {
+                let read =
+                    |number: usize| from.add((column + number) * from_step + line).cast::<[f32; 4]>().read_unaligned();
+                let values = [read(0), read(1), read(2), read(3)];
+                for number in 0..4 {
+                    let to = to.add((line + number) * to_step + column).cast::<[f32; 4]>();
+                    let old = to.read_unaligned();
+                    to.write_unaligned([
+                        old[0] + values[0][number],
+                        old[1] + values[1][number],
+                        old[2] + values[2][number],
+                        old[3] + values[3][number],
+                    ]);
+                }
+            }
+        }
+        for line in 0..lines {
+            for column in if line < whole_lines { whole_columns } else { 0 }..columns {
+                *to.add(line * to_step + column) += *from.add(column * from_step + line);
+            }
+        }
     }
 }
 
@@ -1018,26 +1072,62 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
 ) {
     let (inputs, point) = (channels(from), weight_point(from, to));
     assert!(packed.len() == POINTS * point, "room for the packed weights");
+    let (is_long, mut staged) = (packed.len() >= LONG, [0.0; POINTS * 2 * LANES]);
     let mut channel = 0;
     for group in groups(to) {
-        for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
-            for input in 0..inputs {
+        for input in 0..inputs {
+            let room = &mut packed[group.before * inputs + input * group.lanes..];
+            let (first, step) = if is_long { (staged.as_mut_ptr(), group.lanes) } else { (room.as_mut_ptr(), point) };
+            let mut first_channel = channel;
+            for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
                 let mut taps = [[0.0; LANES]; 9];
                 for lane in 0..plane.channels {
-                    let weights = &weights[(channel + lane) * to_stride + input * from_stride..][..9];
+                    let weights = &weights[(first_channel + lane) * to_stride + input * from_stride..][..9];
                     for (tap, &weight) in weights.iter().enumerate() {
                         taps[if is_reversed { 8 - tap } else { tap }][lane] = weight;
                     }
                 }
-                let at = group.before * inputs + input * group.lanes + number * LANES;
-                // SAFETY: compiled for these vectors; nine vectors of taps, and each point has a vector for each channel.
+                // SAFETY: compiled for these vectors; nine vectors of taps, and room for those of each point.
                 unsafe {
-                    let to = packed.as_mut_ptr().add(at);
-                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, to, point));
+                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, first.add(number * LANES), step));
+                }
+                first_channel += plane.channels;
+            }
+            if is_long {
+                for (point, from) in room.chunks_mut(point).zip(staged.chunks_exact(group.lanes)) {
+                    stream(from, &mut point[..group.lanes]);
                 }
             }
-            channel += plane.channels;
         }
+        channel += to[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum::<usize>();
+    }
+    if is_long {
+        end_stream();
+    }
+}
+
+/// Copies past the caches where that is possible: what is not read again before they have lost it.
+#[inline(always)]
+fn stream(from: &[f32], to: &mut [f32]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if to.as_ptr().addr().is_multiple_of(16) && from.len().is_multiple_of(4) && from.len() == to.len() {
+        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+        for at in (0..from.len()).step_by(4) {
+            // SAFETY: four floats of both slices, aligned as they have to be; every such machine has the instructions, and
+            // `end_stream` comes before anybody else reads.
+            unsafe { _mm_stream_ps(to.as_mut_ptr().add(at), _mm_loadu_ps(from.as_ptr().add(at))) };
+        }
+        return;
+    }
+    to.copy_from_slice(from);
+}
+
+/// What [`stream`] wrote is there for all to read.
+fn end_stream() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every such machine has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -1425,7 +1515,7 @@ mod tests {
         let conv = of_size(32, 32, [1, 16, 16], 1);
         let planes = [Plane::FULL; 2];
         let points = 36 * (2 * 32 * 16 + 16);
-        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 32 + 15);
+        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
         assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
     }
 }

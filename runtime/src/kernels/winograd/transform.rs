@@ -145,3 +145,127 @@ square! {
     /// `G' u G`: points to the gradient of weights.
     points_to_weights: to_weights, 6 to 3;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::{Random, product_tolerance};
+
+    /// The three matrices of a set of points: of inputs, of weights, and of outputs.
+    struct Matrices {
+        inputs: [[f64; 6]; 6],
+        weights: [[f64; 3]; 6],
+        outputs: [[f64; 6]; 4],
+    }
+
+    /// Those of this file.
+    const OURS: Matrices = {
+        let (a, b) = (FRAC_1_SQRT_2 as f64, SQRT_2 as f64);
+        Matrices {
+            inputs: [
+                [1.0, 0.0, -2.5, 0.0, 1.0, 0.0],
+                [0.0, -b, -2.0, a, 1.0, 0.0],
+                [0.0, b, -2.0, -a, 1.0, 0.0],
+                [0.0, -a, -0.5, b, 1.0, 0.0],
+                [0.0, a, -0.5, -b, 1.0, 0.0],
+                [0.0, 1.0, 0.0, -2.5, 0.0, 1.0],
+            ],
+            weights: [
+                [1.0, 0.0, 0.0],
+                [-2.0 / 3.0, -2.0 / 3.0 * a, -1.0 / 3.0],
+                [-2.0 / 3.0, 2.0 / 3.0 * a, -1.0 / 3.0],
+                [1.0 / 6.0, b / 6.0, 1.0 / 3.0],
+                [1.0 / 6.0, -b / 6.0, 1.0 / 3.0],
+                [0.0, 0.0, 1.0],
+            ],
+            outputs: [
+                [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+                [0.0, a, -a, b, -b, 0.0],
+                [0.0, 0.5, 0.5, 2.0, 2.0, 0.0],
+                [0.0, a / 2.0, -a / 2.0, 2.0 * b, -2.0 * b, 1.0],
+            ],
+        }
+    };
+
+    /// Those of 0, ±1, ±2 and infinity, as Lavin and Gray have them.
+    const TEXTBOOK: Matrices = Matrices {
+        inputs: [
+            [4.0, 0.0, -5.0, 0.0, 1.0, 0.0],
+            [0.0, -4.0, -4.0, 1.0, 1.0, 0.0],
+            [0.0, 4.0, -4.0, -1.0, 1.0, 0.0],
+            [0.0, -2.0, -1.0, 2.0, 1.0, 0.0],
+            [0.0, 2.0, -1.0, -2.0, 1.0, 0.0],
+            [0.0, 4.0, 0.0, -5.0, 0.0, 1.0],
+        ],
+        weights: [
+            [0.25, 0.0, 0.0],
+            [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+            [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+            [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+            [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+            [0.0, 0.0, 1.0],
+        ],
+        outputs: [
+            [1.0, 1.0, 1.0, 1.0, 1.0, 0.0],
+            [0.0, 1.0, -1.0, 2.0, -2.0, 0.0],
+            [0.0, 1.0, 1.0, 4.0, 4.0, 0.0],
+            [0.0, 1.0, -1.0, 8.0, -8.0, 1.0],
+        ],
+    };
+
+    /// `matrix x matrix'` in f32, `N` lines from `M`.
+    fn both_sides<const M: usize, const N: usize>(matrix: &[[f64; M]; N], x: [[f32; M]; M]) -> [[f32; N]; N] {
+        let dot = |factors: &[f64; M], of: &dyn Fn(usize) -> f32| {
+            (0..M).fold(0.0_f32, |sum, at| (factors[at] as f32).mul_add(of(at), sum))
+        };
+        let half: [[f32; M]; N] =
+            std::array::from_fn(|line| std::array::from_fn(|column| dot(&matrix[line], &|at| x[at][column])));
+        std::array::from_fn(|line| std::array::from_fn(|column| dot(&matrix[column], &|at| half[line][at])))
+    }
+
+    /// The largest error of a tile of random outputs in units of the tolerance, over some tiles.
+    fn worst(matrices: &Matrices, channels: usize) -> f64 {
+        let mut random = Random::new(channels as u64);
+        let mut worst = 0.0_f64;
+        for _ in 0..200 {
+            let mut points = [[0.0_f32; 6]; 6];
+            let mut truth = [[0.0_f64; 4]; 4];
+            let mut scale = 0.0;
+            for _ in 0..channels {
+                let mut square = |side: usize| random.numbers(side * side);
+                let (x, w) = (square(6), square(3));
+                let largest = x.iter().fold(0.0_f32, |most, x| x.abs().max(most));
+                scale += f64::from(largest) * w.iter().map(|&w| f64::from(w.abs())).sum::<f64>();
+                for at in 0..16 * 9 {
+                    let (output, tap) = ([at / 36, at / 9 % 4], [at / 3 % 3, at % 3]);
+                    let x = x[(output[0] + tap[0]) * 6 + output[1] + tap[1]];
+                    truth[output[0]][output[1]] += f64::from(x) * f64::from(w[3 * tap[0] + tap[1]]);
+                }
+                let x = both_sides(
+                    &matrices.inputs,
+                    std::array::from_fn(|line| std::array::from_fn(|at| x[line * 6 + at])),
+                );
+                let w = both_sides(
+                    &matrices.weights,
+                    std::array::from_fn(|line| std::array::from_fn(|at| w[line * 3 + at])),
+                );
+                for at in 0..POINTS {
+                    points[at / 6][at % 6] = x[at / 6][at % 6].mul_add(w[at / 6][at % 6], points[at / 6][at % 6]);
+                }
+            }
+            let outputs = both_sides(&matrices.outputs, points);
+            for (found, truth) in outputs.iter().flatten().zip(truth.iter().flatten()) {
+                worst = worst.max((f64::from(*found) - truth).abs() / (product_tolerance(channels) * scale));
+            }
+        }
+        worst
+    }
+
+    #[test]
+    fn these_points_are_within_the_tolerance_and_the_textbooks_are_not() {
+        for channels in [1, 4, 8] {
+            let (ours, textbook) = (worst(&OURS, channels), worst(&TEXTBOOK, channels));
+            assert!(ours < 1.0 && textbook > 1.0, "{channels} channels: {ours}, {textbook}");
+        }
+    }
+}

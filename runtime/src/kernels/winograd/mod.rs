@@ -85,10 +85,9 @@ const fn tiles(size: [usize; 3]) -> usize {
     size[1].div_ceil(TILE) * size[2].div_ceil(TILE)
 }
 
-/// Tiles of a block: as many as keep the points of their inputs and outputs near.
-const fn block(planes: usize, tiles: usize) -> usize {
-    let most = if planes <= 8 { MOST } else { 16 };
-    least(most, SAMPLES * tiles)
+/// Tiles of a block.
+const fn block(tiles: usize) -> usize {
+    least(MOST / 2, SAMPLES * tiles)
 }
 
 /// Tiles of a block where a gradient of weights is made.
@@ -112,7 +111,7 @@ const fn gradient_len(x: &[Plane], y: &[Plane], is_kept: bool) -> usize {
 }
 
 const fn forward_scratch(from: &[Plane], to: &[Plane], out_size: [usize; 3]) -> usize {
-    let block = block(from.len() + to.len(), tiles(out_size));
+    let block = block(tiles(out_size));
     POINTS * (point(from.len(), block) + point(to.len(), block))
 }
 
@@ -310,7 +309,7 @@ fn convolve(
         Store::Write => after.map(|view| Source::new(after_rows, view.map())),
         Store::Add => Some(Source { first: to.first.cast_const(), stride: to.stride, map: y_map }),
     };
-    let block = block(x_map.planes.len() + y_map.planes.len(), tiles(conv.out_size));
+    let block = block(tiles(conv.out_size));
     let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
     let (x_points, scratch) = aligned(scratch).split_at_mut(POINTS * x_point);
     let y_points = &mut scratch[..POINTS * y_point];
@@ -732,7 +731,6 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
 
 /// The outputs of a vector of a plane: transformed, pooled, and what the epilogue makes of them.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn outputs<L: Lanes>(
     lane: usize,
     job: &Convolution<'_>,
@@ -742,73 +740,134 @@ unsafe fn outputs<L: Lanes>(
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
-    let point = job.y_points.point;
     let [_, lines, columns] = job.y.map.size;
-    let side = if job.is_pooled { TILE / 2 } else { TILE };
-    let mut sums = [0.0; TILE * TILE * LANES];
-    let mut which = [0.0; LANES];
     // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
+        let points = points.add(lane);
         for (tile, place) in places.iter().enumerate() {
-            let points = points.add(tile * LANES + lane);
-            let to = sums.as_mut_ptr();
-            transform::points_to_outputs::<L>(points, [WINDOW * point, point], to, [TILE * L::COUNT, L::COUNT]);
-            let (first_line, first_column) = (place.line / TILE * side, place.column / TILE * side);
-            let height = side.min(lines - first_line);
-            let width = side.min(columns - first_column);
-            for line in 0..height {
-                let at = |map: &'static Blocked| {
-                    map.positions() * lanes_before + map.position(0, first_line + line, first_column) * lanes + lane
-                };
-                let y = job.y.first.add(place.sample * job.y.stride + at(job.y.map));
-                let before = job.before.map(|before| before.first.add(place.sample * before.stride + at(before.map)));
-                let after = job.after.map(|after| after.first.add(place.sample * after.stride + at(after.map)));
-                for column in 0..width {
-                    let mut value = if job.is_pooled {
-                        let from = sums.as_ptr().add((2 * line * TILE + 2 * column) * L::COUNT);
-                        let (value, at) = largest::<L>(from);
+            let sums = transform::points_to_lines::<L>(points.add(tile * LANES), job.y_points.point);
+            if job.is_pooled {
+                let (first_line, first_column) = (place.line / 2, place.column / 2);
+                for line in 0..TILE / 2 {
+                    if first_line + line < lines {
+                        let upper = transform::to_outputs(sums[2 * line]);
+                        let lower = transform::to_outputs(sums[2 * line + 1]);
+                        let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
+                        let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
+                        let line = first_line + line;
+                        let width = columns - first_column;
                         if let Some((first, stride)) = job.places {
-                            at.store(which.as_mut_ptr());
-                            let element = lines * columns * lanes_before
-                                + ((first_line + line) * columns + first_column + column) * lanes
-                                + lane;
-                            let to = first.add(place.sample * stride + element);
-                            for lane in 0..L::COUNT {
-                                to.add(lane).write(which[lane].to_bits() as u8);
+                            let at = lines * columns * lanes_before + (line * columns + first_column) * lanes + lane;
+                            let to = first.add(place.sample * stride + at);
+                            store_bytes(left_place, to);
+                            if width > 1 {
+                                store_bytes(right_place, to.add(lanes));
                             }
                         }
-                        value
-                    } else {
-                        L::load(sums.as_ptr().add((line * TILE + column) * L::COUNT))
-                    };
-                    value = value.add(bias);
-                    if let Some(before) = before {
-                        value = value.add(L::load(before.add(column * lanes)));
+                        let at =
+                            Position { sample: place.sample, line, column: first_column, lane, lanes, lanes_before };
+                        finish(job, at, width, bias, [left, right]);
                     }
-                    value = job.act.apply_lanes(value);
-                    if let Some(after) = after {
-                        value = value.add(L::load(after.add(column * lanes)));
+                }
+            } else {
+                for line in 0..TILE {
+                    if place.line + line < lines {
+                        let values = transform::to_outputs(sums[line]);
+                        let (line, column) = (place.line + line, place.column);
+                        let at = Position { sample: place.sample, line, column, lane, lanes, lanes_before };
+                        finish(job, at, columns - column, bias, values);
                     }
-                    value.store(y.add(column * lanes));
                 }
             }
         }
     }
 }
 
+/// Where a vector of a value lies, whatever the value's halo.
+#[derive(Clone, Copy)]
+struct Position {
+    sample: usize,
+    line: usize,
+    column: usize,
+    lane: usize,
+    lanes: usize,
+    lanes_before: usize,
+}
+
+impl Position {
+    #[inline(always)]
+    fn offset(self, stride: usize, map: &Blocked) -> usize {
+        let position = map.positions() * self.lanes_before + map.position(0, self.line, self.column) * self.lanes;
+        self.sample * stride + position + self.lane
+    }
+}
+
+/// The epilogue of vectors of a line, of which the first `width` lie in the map.
+#[inline(always)]
+unsafe fn finish<L: Lanes, const N: usize>(
+    job: &Convolution<'_>,
+    at: Position,
+    width: usize,
+    bias: L,
+    mut values: [L; N],
+) {
+    // SAFETY: the caller's: `width` vectors from `at` on lie in the maps, which all have the planes and the size of y.
+    unsafe {
+        for column in 0..N {
+            values[column] = values[column].add(bias);
+        }
+        if let Some(before) = &job.before {
+            let before = before.first.add(at.offset(before.stride, before.map));
+            for column in 0..N {
+                if column < width {
+                    values[column] = values[column].add(L::load(before.add(column * at.lanes)));
+                }
+            }
+        }
+        let mut values = job.act.apply_all(values);
+        if let Some(after) = &job.after {
+            let after = after.first.add(at.offset(after.stride, after.map));
+            for column in 0..N {
+                if column < width {
+                    values[column] = values[column].add(L::load(after.add(column * at.lanes)));
+                }
+            }
+        }
+        let y = job.y.first.add(at.offset(job.y.stride, job.y.map));
+        for column in 0..N {
+            if column < width {
+                values[column].store(y.add(column * at.lanes));
+            }
+        }
+    }
+}
+
+/// The low bytes of a vector's floats.
+#[inline(always)]
+unsafe fn store_bytes<L: Lanes>(values: L, to: *mut u8) {
+    let mut floats = [0.0; LANES];
+    // SAFETY: no vector has more lanes; the rest is the caller's.
+    unsafe {
+        values.store(floats.as_mut_ptr());
+        for lane in 0..L::COUNT {
+            to.add(lane).write(floats[lane].to_bits() as u8);
+        }
+    }
+}
+
 /// The largest of 2x2 outputs of a tile, and the bits of its number: the first of several, and NaN before any number.
 #[inline(always)]
-unsafe fn largest<L: Lanes>(outputs: *const f32) -> (L, L) {
-    // SAFETY: the caller's four vectors.
+unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
+    // SAFETY: the caller is compiled for the vector's instructions.
     unsafe {
         let top = L::splat(f32::INFINITY);
-        let mut value = L::load(outputs);
+        let mut value = values[0];
         // What is compared: infinity for NaN.
         let mut key = value.min(top);
         let mut place = L::splat(0.0);
         for number in 1..4 {
-            let other = L::load(outputs.add((number / 2 * TILE + number % 2) * L::COUNT));
+            let other = values[number];
             let other_key = other.min(top);
             value = other_key.if_greater(key, other, value);
             place = other_key.if_greater(key, L::splat(f32::from_bits(number as u32)), place);

@@ -36,8 +36,12 @@ unsafe fn of_inputs<L: Lanes>(x: [L; 6]) -> [L; 6] {
 }
 
 /// `A' m`.
+///
+/// # Safety
+///
+/// That of [`Lanes`].
 #[inline(always)]
-unsafe fn to_outputs<L: Lanes>(m: [L; 6]) -> [L; 4] {
+pub(super) unsafe fn to_outputs<L: Lanes>(m: [L; 6]) -> [L; 4] {
     // SAFETY: as in `of_inputs`.
     unsafe {
         let (even, odd) = (m[1].add(m[2]), m[1].sub(m[2]));
@@ -93,40 +97,51 @@ unsafe fn to_weights<L: Lanes>(u: [L; 6]) -> [L; 3] {
     }
 }
 
-/// Makes a function that applies a matrix to the columns and the lines of a square of vectors: reads the vector of (line, column) at
-/// `from + line * from_line + column * from_column`, writes at `to + line * to_line + column * to_column`.
+/// Makes functions that apply a matrix to the columns and the lines of a square of vectors: read the vector of (line, column) at
+/// `from + line * from_line + column * from_column`, write at `to + line * to_line + column * to_column`. Lines are made in parts, so
+/// that registers hold a part between the two.
 macro_rules! square {
-    ($($(#[$doc:meta])* $name:ident: $matrix:ident, $from:literal to $to:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $matrix:ident, $from:literal to $parts:literal of $lines:literal;)*) => {$(
         $(#[$doc])*
         ///
         /// # Safety
         ///
         /// As for [`Lanes`]: all those vectors can be read, or written.
         #[inline(always)]
-        pub(super) unsafe fn $name<L: Lanes>(
-            from: *const f32,
-            [from_line, from_column]: [usize; 2],
-            to: *mut f32,
-            [to_line, to_column]: [usize; 2],
-        ) {
-            // SAFETY: the caller's.
-            unsafe {
-                let mut half = [[L::splat(0.0); $from]; $to];
-                for column in 0..$from {
-                    let mut values = [L::splat(0.0); $from];
-                    for line in 0..$from {
-                        values[line] = L::load(from.add(line * from_line + column * from_column));
+        pub(super) unsafe fn $name<L: Lanes>(from: *const f32, from_steps: [usize; 2], to: *mut f32, to_steps: [usize; 2]) {
+            #[inline(always)]
+            unsafe fn part<L: Lanes, const FIRST: usize>(
+                from: *const f32,
+                [from_line, from_column]: [usize; 2],
+                to: *mut f32,
+                [to_line, to_column]: [usize; 2],
+            ) {
+                // SAFETY: the caller's.
+                unsafe {
+                    let mut half = [[L::splat(0.0); $from]; $lines];
+                    for column in 0..$from {
+                        let mut values = [L::splat(0.0); $from];
+                        for line in 0..$from {
+                            values[line] = L::load(from.add(line * from_line + column * from_column));
+                        }
+                        let values = $matrix(values);
+                        for line in 0..$lines {
+                            half[line][column] = values[FIRST + line];
+                        }
                     }
-                    let values = $matrix(values);
-                    for line in 0..$to {
-                        half[line][column] = values[line];
+                    for line in 0..$lines {
+                        let values = $matrix(half[line]);
+                        for column in 0..$parts * $lines {
+                            values[column].store(to.add((FIRST + line) * to_line + column * to_column));
+                        }
                     }
                 }
-                for line in 0..$to {
-                    let values = $matrix(half[line]);
-                    for column in 0..$to {
-                        values[column].store(to.add(line * to_line + column * to_column));
-                    }
+            }
+            // SAFETY: the caller's.
+            unsafe {
+                part::<L, 0>(from, from_steps, to, to_steps);
+                if $parts == 2 {
+                    part::<L, { ($parts - 1) * $lines }>(from, from_steps, to, to_steps);
                 }
             }
         }
@@ -135,15 +150,37 @@ macro_rules! square {
 
 square! {
     /// `B' x B`: a window of inputs to its points.
-    inputs_to_points: of_inputs, 6 to 6;
-    /// `A' m A`: points to a tile of outputs.
-    points_to_outputs: to_outputs, 6 to 4;
+    inputs_to_points: of_inputs, 6 to 2 of 3;
     /// `A y A'`: a tile of the outputs' gradient to its points.
-    outputs_to_points: of_outputs, 4 to 6;
+    outputs_to_points: of_outputs, 4 to 2 of 3;
     /// `G w G'`: weights to their points.
-    weights_to_points: of_weights, 3 to 6;
+    weights_to_points: of_weights, 3 to 2 of 3;
     /// `G' u G`: points to the gradient of weights.
-    points_to_weights: to_weights, 6 to 3;
+    points_to_weights: to_weights, 6 to 1 of 3;
+}
+
+/// `A' m`: the columns of points, `point` floats apart, of a tile of outputs. [`to_outputs`] of each line are the outputs.
+///
+/// # Safety
+///
+/// As for [`Lanes`]: all 36 vectors can be read.
+#[inline(always)]
+pub(super) unsafe fn points_to_lines<L: Lanes>(points: *const f32, point: usize) -> [[L; 6]; 4] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut lines = [[L::splat(0.0); 6]; 4];
+        for column in 0..6 {
+            let mut values = [L::splat(0.0); 6];
+            for line in 0..6 {
+                values[line] = L::load(points.add((line * WINDOW + column) * point));
+            }
+            let values = to_outputs(values);
+            for line in 0..4 {
+                lines[line][column] = values[line];
+            }
+        }
+        lines
+    }
 }
 
 #[cfg(test)]

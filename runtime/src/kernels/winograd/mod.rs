@@ -14,7 +14,7 @@
 
 mod transform;
 
-use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View, tile};
+use crate::arena::{Pack, Parts, Rows, Tile, View, tile};
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Act, Epilogue, Store};
@@ -205,8 +205,8 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     let job = WeightGradient {
         grid: Grid::new(conv.out_size),
         padding: [conv.padding[1], conv.padding[2]],
-        x: Source::new(x, x_map),
-        dy: Source::new(dy, dy_map),
+        x: Source::of(x, x_map),
+        dy: Source::of(dy, dy_map),
         samples,
         block,
         x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
@@ -304,10 +304,11 @@ fn convolve(
     if store == Store::Write {
         (0..samples).for_each(|sample| y_map.clear_halo(y.row(sample)));
     }
-    let to = Target::new(&mut y, y_map);
+    assert_eq!(y.row_len(), y_map.len(), "maps have their floats");
+    let to = Source::new(y.as_mut_ptr().cast_const(), y.stride(), y_map);
     let after = match store {
-        Store::Write => after.map(|view| Source::new(after_rows, view.map())),
-        Store::Add => Some(Source { first: to.first.cast_const(), stride: to.stride, map: y_map }),
+        Store::Write => after.map(|view| Source::of(after_rows, view.map())),
+        Store::Add => Some(to),
     };
     let block = block(tiles(conv.out_size));
     let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
@@ -318,13 +319,14 @@ fn convolve(
     let job = Convolution {
         grid: Grid::new(made),
         padding: [conv.padding[1], conv.padding[2]],
-        x: Source::new(x, x_map),
+        x: Source::of(x, x_map),
         y: to,
+        size: [y_size[1], y_size[2]],
         samples,
         block,
         weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
         bias: bias.map(|bias| &params[bias..][..conv.out_channels]),
-        before: before.map(|view| Source::new(before_rows, view.map())),
+        before: before.map(|view| Source::of(before_rows, view.map())),
         act,
         after,
         is_pooled,
@@ -338,20 +340,21 @@ fn convolve(
     run_convolution(isa, &job);
 }
 
-/// A value that is read: samples of `map`, `stride` floats apart.
+/// A value: samples of `map`, `stride` floats apart. What inner loops need of the map is here: they cannot know that their own writes
+/// leave the map as it is.
 #[derive(Clone, Copy)]
 struct Source {
     first: *const f32,
     stride: usize,
     map: &'static Blocked,
-}
-
-/// A value that is written.
-#[derive(Clone, Copy)]
-struct Target {
-    first: *mut f32,
-    stride: usize,
-    map: &'static Blocked,
+    /// Positions of a plane, lines of it, and columns of these.
+    positions: usize,
+    lines: usize,
+    columns: usize,
+    /// Lines and columns before the map.
+    before: [usize; 2],
+    /// The first position of the map.
+    origin: usize,
 }
 
 /// Points of a block of tiles in scratch: `[point][plane][tile][LANES]`.
@@ -384,7 +387,9 @@ struct Convolution<'a> {
     grid: Grid,
     padding: [usize; 2],
     x: Source,
-    y: Target,
+    y: Source,
+    /// Lines and columns of y.
+    size: [usize; 2],
     samples: usize,
     block: usize,
     weights: &'a [f32],
@@ -420,9 +425,15 @@ struct WeightGradient {
 }
 
 impl Source {
-    fn new(rows: Rows<'_>, map: &'static Blocked) -> Source {
+    fn new(first: *const f32, stride: usize, map: &'static Blocked) -> Source {
+        let ([_, lines, columns], [_, down, right]) = (map.whole(), map.before);
+        let (positions, origin) = (map.positions(), map.position(0, 0, 0));
+        Source { first, stride, map, positions, lines, columns, before: [down, right], origin }
+    }
+
+    fn of(rows: Rows<'_>, map: &'static Blocked) -> Source {
         assert_eq!(rows.row_len(), map.len(), "maps have their floats");
-        Source { first: rows.as_ptr(), stride: rows.stride(), map }
+        Source::new(rows.as_ptr(), rows.stride(), map)
     }
 
     /// A square of positions, of which the first is `shift` before the tile's: its first float, and floats from line to line. Where it
@@ -436,13 +447,12 @@ impl Source {
         shift: [usize; 2],
         staged: &mut [f32; POINTS * LANES],
     ) -> (*const f32, usize) {
-        let [_, lines, columns] = self.map.whole();
+        let Source { lines, columns, before, origin, .. } = *self;
         // The first position with halo and padding before it.
-        let (line, column) = (place.line + self.map.before[1], place.column + self.map.before[2]);
+        let (line, column) = (place.line + before[0], place.column + before[1]);
+        let depth = origin - before[0] * columns - before[1];
         // SAFETY: the depth of the map, and a tile of a sample of the value.
-        let first = unsafe {
-            self.first.add(place.sample * self.stride + plane + self.map.before[0] * lines * columns * lanes)
-        };
+        let first = unsafe { self.first.add(place.sample * self.stride + plane + depth * lanes) };
         let is_inside = line >= shift[0]
             && line - shift[0] + SIDE <= lines
             && column >= shift[1]
@@ -465,13 +475,6 @@ impl Source {
             }
         }
         (staged.as_ptr(), SIDE * lanes)
-    }
-}
-
-impl Target {
-    fn new(rows: &mut RowsMut<'_>, map: &'static Blocked) -> Target {
-        assert_eq!(rows.row_len(), map.len(), "maps have their floats");
-        Target { first: rows.as_mut_ptr(), stride: rows.stride(), map }
     }
 }
 
@@ -740,43 +743,51 @@ unsafe fn outputs<L: Lanes>(
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
-    let [_, lines, columns] = job.y.map.size;
+    let [lines, columns] = job.size;
     // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
         let points = points.add(lane);
         for (tile, place) in places.iter().enumerate() {
             let sums = transform::points_to_lines::<L>(points.add(tile * LANES), job.y_points.point);
+            let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
+            let (height, width) = (lines - first[0], columns - first[1]);
+            let at = |of: &Source| {
+                let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
+                (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
+            };
+            let ends = Ends {
+                lanes,
+                width,
+                bias,
+                before: job.before.as_ref().map(at),
+                act: job.act,
+                after: job.after.as_ref().map(at),
+                y: at(&job.y),
+            };
             if job.is_pooled {
-                let (first_line, first_column) = (place.line / 2, place.column / 2);
                 for line in 0..TILE / 2 {
-                    if first_line + line < lines {
+                    if line < height {
                         let upper = transform::to_outputs(sums[2 * line]);
                         let lower = transform::to_outputs(sums[2 * line + 1]);
                         let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
                         let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
-                        let line = first_line + line;
-                        let width = columns - first_column;
-                        if let Some((first, stride)) = job.places {
-                            let at = lines * columns * lanes_before + (line * columns + first_column) * lanes + lane;
-                            let to = first.add(place.sample * stride + at);
+                        if let Some((start, stride)) = job.places {
+                            let position = lanes_before * lines * columns;
+                            let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
+                            let to = start.add(place.sample * stride + position);
                             store_bytes(left_place, to);
                             if width > 1 {
                                 store_bytes(right_place, to.add(lanes));
                             }
                         }
-                        let at =
-                            Position { sample: place.sample, line, column: first_column, lane, lanes, lanes_before };
-                        finish(job, at, width, bias, [left, right]);
+                        ends.put(line, [left, right]);
                     }
                 }
             } else {
                 for line in 0..TILE {
-                    if place.line + line < lines {
-                        let values = transform::to_outputs(sums[line]);
-                        let (line, column) = (place.line + line, place.column);
-                        let at = Position { sample: place.sample, line, column, lane, lanes, lanes_before };
-                        finish(job, at, columns - column, bias, values);
+                    if line < height {
+                        ends.put(line, transform::to_outputs(sums[line]));
                     }
                 }
             }
@@ -784,60 +795,49 @@ unsafe fn outputs<L: Lanes>(
     }
 }
 
-/// Where a vector of a value lies, whatever the value's halo.
-#[derive(Clone, Copy)]
-struct Position {
-    sample: usize,
-    line: usize,
-    column: usize,
-    lane: usize,
+/// What the epilogue has for a vector of a tile's outputs: where they lie in each value, and floats from line to line there.
+struct Ends<L> {
+    /// Floats from column to column.
     lanes: usize,
-    lanes_before: usize,
-}
-
-impl Position {
-    #[inline(always)]
-    fn offset(self, stride: usize, map: &Blocked) -> usize {
-        let position = map.positions() * self.lanes_before + map.position(0, self.line, self.column) * self.lanes;
-        self.sample * stride + position + self.lane
-    }
-}
-
-/// The epilogue of vectors of a line, of which the first `width` lie in the map.
-#[inline(always)]
-unsafe fn finish<L: Lanes, const N: usize>(
-    job: &Convolution<'_>,
-    at: Position,
+    /// Columns from the tile's first one on.
     width: usize,
     bias: L,
-    mut values: [L; N],
-) {
-    // SAFETY: the caller's: `width` vectors from `at` on lie in the maps, which all have the planes and the size of y.
-    unsafe {
-        for column in 0..N {
-            values[column] = values[column].add(bias);
-        }
-        if let Some(before) = &job.before {
-            let before = before.first.add(at.offset(before.stride, before.map));
+    before: Option<(*const f32, usize)>,
+    act: Act,
+    after: Option<(*const f32, usize)>,
+    /// Nobody else has these floats while the kernel runs.
+    y: (*const f32, usize),
+}
+
+impl<L: Lanes> Ends<L> {
+    /// The epilogue of a line of the tile.
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&self, line: usize, mut values: [L; N]) {
+        // SAFETY: the caller's: the line, and `width` columns, lie in the maps.
+        unsafe {
             for column in 0..N {
-                if column < width {
-                    values[column] = values[column].add(L::load(before.add(column * at.lanes)));
+                values[column] = values[column].add(self.bias);
+            }
+            if let Some((before, step)) = self.before {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(before.add(line * step + column * self.lanes)));
+                    }
                 }
             }
-        }
-        let mut values = job.act.apply_all(values);
-        if let Some(after) = &job.after {
-            let after = after.first.add(at.offset(after.stride, after.map));
-            for column in 0..N {
-                if column < width {
-                    values[column] = values[column].add(L::load(after.add(column * at.lanes)));
+            let mut values = self.act.apply_all(values);
+            if let Some((after, step)) = self.after {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(after.add(line * step + column * self.lanes)));
+                    }
                 }
             }
-        }
-        let y = job.y.first.add(at.offset(job.y.stride, job.y.map));
-        for column in 0..N {
-            if column < width {
-                values[column].store(y.add(column * at.lanes));
+            let (y, step) = self.y;
+            for column in 0..N {
+                if column < self.width {
+                    values[column].store(y.cast_mut().add(line * step + column * self.lanes));
+                }
             }
         }
     }

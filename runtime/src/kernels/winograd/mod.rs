@@ -5,9 +5,9 @@
 //! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
 //! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
 //!
-//! In sums over channels each rounding error is one of the transformed values: the result is within
-//! [`product_tolerance`](super::testing) of the largest inputs *of the tile* times the weights, not of the terms themselves. A NaN or an
-//! infinity in the input makes NaN of all outputs whose tile's window has it.
+//! Errors are those of the transformed values: a result of C channels is within `(8 + C / 8) 2^-24` of the sum over channels of the
+//! largest input *of the tile's window* times the weights' magnitudes. A NaN or an infinity in the input makes NaN of all outputs whose
+//! tile's window has it.
 #![allow(unsafe_code)]
 // Arrays of registers are indexed by plain loop variables, or they are none.
 #![allow(clippy::needless_range_loop)]

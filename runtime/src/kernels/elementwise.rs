@@ -1,36 +1,54 @@
-//! Copies, sums, zeros.
+//! Copies, sums, zeros, and whatever else is computed element by element.
+//!
+//! Values of one call are all plain, or all in the same planes and of one size; their halos may differ. A copy also goes from any
+//! layout to any other.
+#![allow(unsafe_code)]
 
 use crate::arena::{Parts, Tile, View};
-use crate::kernels::Store;
+use crate::isa::Isa;
+use crate::kernels::convert;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::math::{self, map, maps};
+use crate::kernels::{Act, Store};
+use crate::layout::{Blocked, Layout};
 
-/// `y = x`, or `y = y + x`.
+/// What is computed of the elements a, and b, at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Formula {
+    /// `a`.
+    Copy,
+    /// `a + b`.
+    Sum,
+    /// `act(a)`.
+    Act(Act),
+    /// `b act'(x)`, where a is `act(x)`.
+    Gradient(Act),
+}
+
+/// `y = x`, or `y = y + x`. The layouts may be any two.
 pub fn copy(t: &mut Tile<'_>, x: View, y: View, store: Store) {
-    assert_eq!(x.len, y.len, "a copy keeps the size");
-    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
-    for sample in 0..y.samples() {
-        store.put(y.row(sample), x.row(sample).iter().copied());
+    match (x.layout, y.layout) {
+        (Layout::Plain, Layout::Plain) => apply(t, Formula::Copy, [x], y, store),
+        (Layout::Blocked(from), Layout::Blocked(to)) if from.planes == to.planes => {
+            apply(t, Formula::Copy, [x], y, store);
+        }
+        _ => {
+            let Parts { reads: [from], writes: [mut to], isa, .. } = t.parts([x], [y]);
+            for sample in 0..to.samples() {
+                let (from, to) = (from.row(sample), to.row(sample));
+                match (x.layout, y.layout) {
+                    (Layout::Plain, Layout::Blocked(map)) => convert::to_blocked(isa, from, map, to, store),
+                    (Layout::Blocked(map), Layout::Plain) => convert::from_blocked(isa, from, map, to, store),
+                    _ => convert::between(from, x.map(), to, y.map(), store),
+                }
+            }
+        }
     }
 }
 
 /// `y = a + b`; `y` may be the same value as `a`, as `b`, or as both.
 pub fn add(t: &mut Tile<'_>, a: View, b: View, y: View) {
-    assert!(a.len == y.len && b.len == y.len, "a sum keeps the size");
-    if a == y && b == y {
-        let Parts { writes: [mut y], .. } = t.parts([], [y]);
-        for sample in 0..y.samples() {
-            y.row(sample).iter_mut().for_each(|y| *y += *y);
-        }
-    } else if a == y {
-        copy(t, b, y, Store::Add);
-    } else if b == y {
-        copy(t, a, y, Store::Add);
-    } else {
-        let Parts { reads: [a, b], writes: [mut y], .. } = t.parts([a, b], [y]);
-        for sample in 0..y.samples() {
-            let pairs = a.row(sample).iter().zip(b.row(sample));
-            Store::Write.put(y.row(sample), pairs.map(|(a, b)| a + b));
-        }
-    }
+    apply(t, Formula::Sum, [a, b], y, Store::Write);
 }
 
 /// `y = 0`.
@@ -38,6 +56,137 @@ pub fn zero(t: &mut Tile<'_>, y: View) {
     let Parts { writes: [mut y], .. } = t.parts([], [y]);
     for sample in 0..y.samples() {
         y.row(sample).fill(0.0);
+    }
+}
+
+/// `y = formula(reads)`, or adds it. When it writes, `y` may be one of the values that are read.
+pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [View; N], y: View, store: Store) {
+    assert!(reads.iter().all(|read| agree(*read, y)), "values of one size and in the same planes");
+    assert!(N == if matches!(formula, Formula::Copy | Formula::Act(_)) { 1 } else { 2 }, "what the formula is of");
+    let in_place = reads.map(|read| read == y);
+    assert!(store == Store::Write || !in_place.contains(&true), "a value is not added to itself");
+    // What is also written is borrowed once.
+    let others = reads.map(|read| if read == y { View { offset: 0, len: 0, ..y } } else { read });
+    let Parts { reads: rows, writes: [mut to], isa, .. } = t.parts(others, [y]);
+    let whole = reads.iter().all(|read| read.layout == y.layout);
+    for sample in 0..to.samples() {
+        let row = to.row(sample);
+        let first = row.as_mut_ptr();
+        let mut from = [first.cast_const(); 2];
+        for (of, from) in from.iter_mut().enumerate() {
+            // A formula of one value has it twice.
+            let of = of.min(N - 1);
+            if !in_place[of] {
+                *from = rows[of].row(sample).as_ptr();
+            }
+        }
+        match y.layout {
+            // The halos are zero, and zero is what becomes of them but by a sigmoid.
+            _ if whole => line(isa, formula, from, first, y.len, store),
+            Layout::Blocked(map) => {
+                let maps = [reads[0].map(), reads[N - 1].map()];
+                lines(isa, formula, from, maps, first, map, store);
+            }
+            Layout::Plain => unreachable!("plain values have one layout"),
+        }
+        if let (Layout::Blocked(map), Store::Write) = (y.layout, store)
+            && (!whole || formula == Formula::Act(Act::Sigmoid))
+        {
+            map.clear_halo(to.row(sample));
+        }
+    }
+}
+
+/// `row = formula(row)`.
+pub(crate) fn apply_row(isa: Isa, formula: Formula, row: &mut [f32]) {
+    let first = row.as_mut_ptr();
+    line(isa, formula, [first; 2].map(<*mut f32>::cast_const), first, row.len(), Store::Write);
+}
+
+/// Whether a call may have both values.
+fn agree(x: View, y: View) -> bool {
+    match (x.layout, y.layout) {
+        (Layout::Plain, Layout::Plain) => x.len == y.len,
+        (Layout::Blocked(a), Layout::Blocked(b)) => {
+            a.planes == b.planes && a.size == b.size && x.len == a.len() && y.len == b.len()
+        }
+        _ => false,
+    }
+}
+
+dispatch! {
+    /// `to[i] = formula(from[0][i], from[1][i])` for `len` elements, or adds it.
+    fn line(formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) = line_kernel;
+    /// The same for values in the same planes, line by line: the halos stay as they are.
+    fn lines(
+        formula: Formula,
+        from: [*const f32; 2],
+        maps: [&Blocked; 2],
+        to: *mut f32,
+        to_map: &Blocked,
+        store: Store,
+    ) = lines_kernel;
+}
+
+maps! {
+    Same(1) = |a| a;
+    Sum(2) = |a, b| a.add(b);
+    Relu(1) = |a| math::relu(a);
+    Tanh(1) = |a| math::tanh(a);
+    Sigmoid(1) = |a| math::sigmoid(a);
+    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
+    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
+    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
+    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
+}
+
+#[inline(always)]
+unsafe fn line_kernel<W: Lanes, H: Lanes>(
+    formula: Formula,
+    from: [*const f32; 2],
+    to: *mut f32,
+    len: usize,
+    store: Store,
+) {
+    let [a, b] = from;
+    // SAFETY: `apply` gives rows of so many floats, each the written one or apart from it.
+    unsafe {
+        match formula {
+            Formula::Copy | Formula::Act(Act::None) => map::<W, H, _, 1>(Same, [a], to, len, store),
+            Formula::Gradient(Act::None) => map::<W, H, _, 1>(Same, [b], to, len, store),
+            Formula::Sum => map::<W, H, _, 2>(Sum, [a, b], to, len, store),
+            Formula::Act(Act::Relu) => map::<W, H, _, 1>(Relu, [a], to, len, store),
+            Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
+            Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
+            Formula::Gradient(Act::Relu) => map::<W, H, _, 2>(ReluGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Tanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Sigmoid) => map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn lines_kernel<W: Lanes, H: Lanes>(
+    formula: Formula,
+    from: [*const f32; 2],
+    maps: [&Blocked; 2],
+    to: *mut f32,
+    to_map: &Blocked,
+    store: Store,
+) {
+    let [depths, lines, columns] = to_map.size;
+    for (plane, lanes) in to_map.planes.iter().map(|plane| plane.lanes).enumerate() {
+        let firsts = [maps[0], maps[1], to_map].map(|map| map.plane(plane));
+        for depth in 0..depths {
+            for line in 0..lines {
+                let at = |of: usize, map: &Blocked| firsts[of] + map.position(depth, line, 0) * lanes;
+                // SAFETY: lines of each value's map, and the values have all of their maps (`agree`).
+                unsafe {
+                    let from = [from[0].add(at(0, maps[0])), from[1].add(at(1, maps[1]))];
+                    line_kernel::<W, H>(formula, from, to.add(at(2, to_map)), columns * lanes, store);
+                }
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+mod convert;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;

@@ -92,8 +92,9 @@ mod tests {
     #[test]
     fn activations_are_their_twins() {
         for (seed, act) in ALL.into_iter().enumerate() {
-            for in_place in [false, true] {
+            for (in_place, isa) in [false, true].into_iter().flat_map(|p| Isa::available().map(move |isa| (p, isa))) {
                 let mut bench = Bench::new(seed as u64, 3);
+                bench.isa = isa;
                 let numbers: Vec<f32> = bench.random.numbers(3 * 37).iter().map(|x| 4.0 * x).collect();
                 let twins: Vec<f64> = numbers.iter().map(|&x| naive::act(act, f64::from(x))).collect();
                 let x = bench.value(numbers);

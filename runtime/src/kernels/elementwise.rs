@@ -193,7 +193,7 @@ unsafe fn lines_kernel<W: Lanes, H: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::Bench;
+    use crate::kernels::testing::{Bench, bits, image, map};
 
     #[test]
     fn copies_sums_and_zeros() {
@@ -214,5 +214,67 @@ mod tests {
         assert_eq!(bench.get(y), [44.0, 88.0, 132.0, 176.0]);
         bench.run(&[y], |t| zero(t, y));
         assert_eq!(bench.get(y), [0.0; 4]);
+    }
+
+    const FORMULAS: [Formula; 9] = [
+        Formula::Copy,
+        Formula::Sum,
+        Formula::Act(Act::Relu),
+        Formula::Act(Act::Tanh),
+        Formula::Act(Act::Sigmoid),
+        Formula::Gradient(Act::None),
+        Formula::Gradient(Act::Relu),
+        Formula::Gradient(Act::Tanh),
+        Formula::Gradient(Act::Sigmoid),
+    ];
+
+    fn run<const N: usize>(bench: &mut Bench, formula: Formula, reads: [View; N], y: View, store: Store) {
+        bench.run(&[y], |t| apply(t, formula, reads, y, store));
+    }
+
+    fn of(bench: &mut Bench, formula: Formula, a: View, b: View, y: View, store: Store) {
+        match formula {
+            Formula::Copy | Formula::Act(_) => run(bench, formula, [a], y, store),
+            Formula::Sum | Formula::Gradient(_) => run(bench, formula, [a, b], y, store),
+        }
+    }
+
+    #[test]
+    fn values_in_planes_are_as_plain_ones_whatever_their_halos() {
+        for (index, channels) in [1, 3, 5, 12, 16, 24].into_iter().enumerate() {
+            for isa in Isa::available() {
+                let mut bench = Bench::new(index as u64, 2);
+                bench.isa = isa;
+                let size = [1, bench.random.between(1, 5), bench.random.between(1, 9)];
+                let make = if channels == 3 { image } else { map };
+                let maps = [1, 2, 2].map(|halo| make(channels, size, [0, halo, 1], [0, 1, halo]));
+                let len = channels * size[1] * size[2];
+                let [a_of, b_of, y_of] = [(); 3].map(|()| bench.random.numbers(2 * len));
+                let [a, b] = [&a_of, &b_of].map(|floats| bench.value(floats.clone()));
+                for (formula, store) in FORMULAS.into_iter().flat_map(|f| [(f, Store::Write), (f, Store::Add)]) {
+                    // An activation never adds.
+                    if store == Store::Add && matches!(formula, Formula::Act(_)) {
+                        continue;
+                    }
+                    let y = bench.value(y_of.clone());
+                    of(&mut bench, formula, a, b, y, store);
+                    let wanted = bits(bench.get(y));
+                    // The first map differs, then none does.
+                    for first in 0..2 {
+                        let a = bench.planes(maps[first], &a_of, f32::NAN);
+                        let b = bench.planes(maps[1], &b_of, 1e30);
+                        let y = bench.target_planes(maps[2], &y_of, store);
+                        of(&mut bench, formula, a, b, y, store);
+                        assert_eq!(bits(&bench.elements(y)), wanted, "{isa}: {formula:?}, {store:?}");
+                    }
+                    if store == Store::Write {
+                        let (a, b) = (bench.planes(maps[1], &a_of, 1e30), bench.planes(maps[1], &b_of, f32::NAN));
+                        let in_place = if matches!(formula, Formula::Copy | Formula::Act(_)) { a } else { b };
+                        of(&mut bench, formula, a, b, in_place, store);
+                        assert_eq!(bits(&bench.elements(in_place)), wanted, "{isa}: {formula:?} in place");
+                    }
+                }
+            }
+        }
     }
 }

@@ -664,21 +664,68 @@ mod tests {
         }
     }
 
+    /// Forward, grad-input and grad-weight of a layer, with these instructions.
+    fn all(isa: Isa, linear: &Linear, samples: usize) -> [Vec<u32>; 3] {
+        let Linear { rows, inputs, outputs } = *linear;
+        let mut bench = Bench::new(5, samples);
+        bench.isa = isa;
+        let (weight, bias) = (bench.weights(outputs * inputs), bench.weights(outputs));
+        let (x, dy) = (bench.numbers(rows * inputs), bench.numbers(rows * outputs));
+        let y = bench.target(rows * outputs, Store::Write);
+        bench.run(&[y], |t| forward(t, linear, x, weight, Some(bias), Act::Tanh, y));
+        let dx = bench.target(rows * inputs, Store::Write);
+        bench.run(&[dx], |t| grad_input(t, linear, dy, weight, dx, Store::Write));
+        let to = bench.gradient(outputs * inputs);
+        bench.run(&[], |t| grad_weight(t, linear, x, dy, to, None));
+        [bench.get(y), bench.get(dx), &bench.gradients[to..][..outputs * inputs]].map(bits)
+    }
+
+    #[test]
+    fn vectors_of_any_width_give_the_same_bits() {
+        let fused: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::PORTABLE).collect();
+        for (rows, inputs, outputs) in [(1, 600, 29), (13, 70, 18), (40, 5, 3), (1, 43, 530)] {
+            let linear = Linear { rows, inputs, outputs };
+            let results: Vec<_> = fused.iter().map(|&isa| all(isa, &linear, 9)).collect();
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{linear:?}");
+        }
+    }
+
     #[test]
     fn a_sample_has_the_same_bits_alone() {
-        let linear = Linear { rows: 1, inputs: 700, outputs: 33 };
-        let mut together = Bench::new(1, 8);
-        let (x, weight, bias) = (together.numbers(700), together.weights(700 * 33), together.weights(33));
-        let y = together.target(33, Store::Write);
-        together.run(&[y], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y));
-        for sample in 0..8 {
-            let mut alone = Bench::new(1, 1);
-            alone.params = together.params.clone();
-            let x = alone.value(together.get(x)[sample * 700..][..700].to_vec());
-            let y_alone = alone.target(33, Store::Write);
-            alone.run(&[y_alone], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y_alone));
-            assert_eq!(bits(alone.get(y_alone)), bits(&together.get(y)[sample * 33..][..33]));
+        let (inputs, outputs) = (700, 33);
+        let linear = Linear { rows: 1, inputs, outputs };
+        for isa in Isa::available() {
+            let mut together = Bench::new(1, 11);
+            together.isa = isa;
+            let (weight, bias) = (together.weights(inputs * outputs), together.weights(outputs));
+            let (x, dy) = (together.numbers(inputs), together.numbers(outputs));
+            let (y, dx) = (together.target(outputs, Store::Write), together.target(inputs, Store::Write));
+            together.run(&[y], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y));
+            together.run(&[dx], |t| grad_input(t, &linear, dy, weight, dx, Store::Write));
+            for sample in 0..11 {
+                let mut alone = Bench::new(1, 1);
+                alone.isa = isa;
+                alone.params = together.params.clone();
+                let x = alone.value(together.get(x)[sample * inputs..][..inputs].to_vec());
+                let dy = alone.value(together.get(dy)[sample * outputs..][..outputs].to_vec());
+                let (y_of, dx_of) = (alone.target(outputs, Store::Write), alone.target(inputs, Store::Write));
+                alone.run(&[y_of], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y_of));
+                alone.run(&[dx_of], |t| grad_input(t, &linear, dy, weight, dx_of, Store::Write));
+                assert_eq!(bits(alone.get(y_of)), bits(&together.get(y)[sample * outputs..][..outputs]));
+                assert_eq!(bits(alone.get(dx_of)), bits(&together.get(dx)[sample * inputs..][..inputs]));
+            }
         }
+    }
+
+    #[test]
+    fn not_a_number_stays_in_its_sample() {
+        let linear = Linear { rows: 1, inputs: 21, outputs: 10 };
+        let mut bench = Bench::new(1, 3);
+        let (weight, mut x) = (bench.weights(210), bench.random.numbers(63));
+        x[30] = f32::NAN;
+        let (x, y) = (bench.value(x), bench.target(10, Store::Write));
+        bench.run(&[y], |t| forward(t, &linear, x, weight, None, Act::Relu, y));
+        assert!(bench.get(y).iter().enumerate().all(|(at, y)| y.is_nan() == (at / 10 == 1)));
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod naive;
 #[cfg(test)]
 mod testing;
 mod transpose;
+pub(crate) mod update;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -8,6 +8,9 @@ use crate::kernels::Store;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::math::{self, Map};
 
+/// Elements that are looked at side by side.
+const LANES: usize = 16;
+
 /// A log-softmax's geometry. A sample's value is `[outer][size][inner]`, and softmax is along the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSoftmax {
@@ -59,6 +62,8 @@ pub fn backward(t: &mut Tile<'_>, softmax: &LogSoftmax, y: View, dy: View, dx: V
 }
 
 dispatch! {
+    /// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes.
+    pub(crate) fn exponentials(x: &[f32], to: &mut [f32]) -> (f32, f64) = exponentials_kernel;
     /// [`forward`] of one softmax whose elements are next to each other.
     fn forward_row(x: &[f32], y: &mut [f32]) = forward_row_kernel;
     /// [`backward`] of such a one.
@@ -105,18 +110,31 @@ impl Map<2> for Gradient {
     }
 }
 
+/// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes. Less the maximum no exponential overflows, and one is 1.
+#[inline(always)]
+unsafe fn exponentials_kernel<W: Lanes, H: Lanes>(x: &[f32], to: &mut [f32]) -> (f32, f64) {
+    assert_eq!(x.len(), to.len(), "a softmax keeps the size");
+    let (lines, rest) = x.as_chunks::<LANES>();
+    // A NaN is not in the maximum, but comes into the sum.
+    let larger = |most: f32, x: f32| if x > most { x } else { most };
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for line in lines {
+        for lane in 0..LANES {
+            most[lane] = larger(most[lane], line[lane]);
+        }
+    }
+    let most = most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &x| larger(most, x));
+    // SAFETY: slices of one length, the written one apart.
+    unsafe { math::map::<W, H, _, 1>(ExpLess(most), [x.as_ptr()], to.as_mut_ptr(), x.len(), Store::Write) };
+    (most, math::sum(to))
+}
+
 #[inline(always)]
 unsafe fn forward_row_kernel<W: Lanes, H: Lanes>(x: &[f32], y: &mut [f32]) {
-    let len = x.len();
-    assert_eq!(len, y.len(), "a softmax keeps the size");
-    // A NaN is not in the maximum, but comes into the sum.
-    let most = x.iter().fold(f32::NEG_INFINITY, |most, &x| if x > most { x } else { most });
-    let (x, to) = (x.as_ptr(), y.as_mut_ptr());
-    // SAFETY: slices of one length, the written one apart.
+    // SAFETY: the caller's; then slices of one length, the written one apart.
     unsafe {
-        math::map::<W, H, _, 1>(ExpLess(most), [x], to, len, Store::Write);
-        let log = math::sum(y).ln() as f32;
-        math::map::<W, H, _, 1>(Less(most, log), [x], to, len, Store::Write);
+        let (most, sum) = exponentials_kernel::<W, H>(x, y);
+        math::map::<W, H, _, 1>(Less(most, sum.ln() as f32), [x.as_ptr()], y.as_mut_ptr(), x.len(), Store::Write);
     }
 }
 
@@ -130,9 +148,6 @@ unsafe fn backward_row_kernel<W: Lanes, H: Lanes>(y: &[f32], dy: &[f32], dx: &mu
     }
 }
 
-/// Inner indices that are looked at side by side.
-const LANES: usize = 16;
-
 /// Some inner indices of a line.
 #[inline(always)]
 fn part(line: &[f32], first: usize) -> [f32; LANES] {
@@ -141,12 +156,12 @@ fn part(line: &[f32], first: usize) -> [f32; LANES] {
     part
 }
 
-/// `map` of each lane.
+/// `e^x` of each lane.
 #[inline(always)]
-unsafe fn each<W: Lanes, H: Lanes, M: Map<N>, const N: usize>(map: M, from: [&[f32; LANES]; N]) -> [f32; LANES] {
+unsafe fn exp_of<W: Lanes, H: Lanes>(x: [f32; LANES]) -> [f32; LANES] {
     let mut to = [0.0; LANES];
     // SAFETY: arrays of one length; the rest is the caller's.
-    unsafe { math::map::<W, H, M, N>(map, from.map(|from| from.as_ptr()), to.as_mut_ptr(), LANES, Store::Write) };
+    unsafe { math::map::<W, H, _, 1>(ExpLess(0.0), [x.as_ptr()], to.as_mut_ptr(), LANES, Store::Write) };
     to
 }
 
@@ -170,7 +185,7 @@ unsafe fn forward_lines_kernel<W: Lanes, H: Lanes>(x: &[f32], inner: usize, y: &
         let mut sums = [0.0_f64; LANES];
         for line in x.chunks_exact(inner) {
             // SAFETY: the caller's.
-            let exponentials = unsafe { each::<W, H, _, 1>(ExpLess(0.0), [&less(line)]) };
+            let exponentials = unsafe { exp_of::<W, H>(less(line)) };
             for lane in 0..LANES {
                 sums[lane] += f64::from(exponentials[lane]);
             }
@@ -196,7 +211,7 @@ unsafe fn backward_lines_kernel<W: Lanes, H: Lanes>(y: &[f32], dy: &[f32], inner
         let sums = sums.map(|sum| sum as f32);
         for ((y, dy), dx) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner)) {
             // SAFETY: the caller's.
-            let exponentials = unsafe { each::<W, H, _, 1>(ExpLess(0.0), [&part(y, first)]) };
+            let exponentials = unsafe { exp_of::<W, H>(part(y, first)) };
             let count = LANES.min(inner - first);
             let lanes = dy[first..].iter().zip(exponentials).zip(sums);
             store.put(&mut dx[first..][..count], lanes.map(|((dy, exponential), sum)| dy - exponential * sum));

@@ -6,8 +6,7 @@
 //! # Safety
 //!
 //! A [`Matrix`] is made only of memory that is borrowed for as long as it lives and that has all its elements: [`Matrix::new`] checks
-//! it. Elements of a [`MatrixMut`] are distinct, since its rows are contiguous and
-//! do not overlap, and it borrows them alone.
+//! it. Elements of a [`MatrixMut`] are distinct, since its rows are contiguous and do not overlap, and it borrows them alone.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

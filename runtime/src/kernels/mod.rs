@@ -10,6 +10,7 @@ pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
 pub mod direct;
+mod convert;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
@@ -28,6 +29,7 @@ mod testing;
 mod transpose;
 mod windows;
 pub mod winograd;
+pub(crate) mod update;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ir::{Act, Item, Kind, Loop, Op, Program, Store, ValueId};
+use crate::ir::{Act, Item, Kind, Loop, Op, Order, Program, Store, ValueId};
 use crate::net::LayerId;
+use crate::target::Target;
 
 /// Adds the loss of the first output and the backward pass to a training program.
-pub fn differentiate(mut program: Program) -> Program {
+pub fn differentiate(mut program: Program, target: Target) -> Program {
     let forward = std::mem::take(&mut program.body);
     let mut needed = HashSet::new();
     // Until nothing is found: what a loop's end needs, its start does too.
@@ -19,7 +20,7 @@ pub fn differentiate(mut program: Program) -> Program {
         found = Some(needed.len());
         find_needed(&forward, &mut needed);
     }
-    let mut walk = Walk { program, needed, gradients: HashMap::new(), body: Vec::new() };
+    let mut walk = Walk { program, target, needed, gradients: HashMap::new(), body: Vec::new() };
     let output = walk.program.outputs[0];
     let derivative = walk.gradient_of(output);
     let layer = last_layer(&forward);
@@ -65,14 +66,15 @@ fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
 
 fn has_parameters(kind: &Kind) -> bool {
     match kind {
-        Kind::Conv(..) | Kind::Linear(..) => true,
-        Kind::BatchNorm(_, tensors, _) => tensors.weight.is_some(),
+        Kind::Conv(..) | Kind::ConvPool(..) | Kind::Linear(..) => true,
+        Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
         _ => false,
     }
 }
 
 struct Walk {
     program: Program,
+    target: Target,
     needed: HashSet<ValueId>,
     /// The gradient of each value that has one so far.
     gradients: HashMap<ValueId, ValueId>,
@@ -105,16 +107,16 @@ impl Walk {
     }
 
     fn reverse(&mut self, forward: &[Item]) {
-        for item in forward.iter().rev() {
+        for (at, item) in forward.iter().enumerate().rev() {
             match item {
-                Item::Op(op) => self.op(op),
+                Item::Op(op) => self.op(op, &forward[..at]),
                 Item::Loop(looped) => self.looped(looped),
             }
         }
     }
 
-    /// The gradients of an op's reads and weights, from that of its result.
-    fn op(&mut self, op: &Op) {
+    /// The gradients of an op's reads and weights, from that of its result; what runs before it.
+    fn op(&mut self, op: &Op, before: &[Item]) {
         let Some(&(y, _)) = op.writes.first() else {
             return;
         };
@@ -130,6 +132,24 @@ impl Walk {
                 self.each_read(x, layer, |_| (Kind::ConvGradInput(*conv, *weight), vec![dz]));
                 let reads = [op.reads[0], dz];
                 self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &reads, None, layer);
+            }
+            // The same of y = act(max of W * x + b), dz being 0 but at the maxima.
+            Kind::ConvPool(conv, weight, bias, act) => {
+                let (dy, places) = (self.before_act(*act, y, dy, layer), op.writes[1].0);
+                if self.target.is_sparse(conv) {
+                    self.each_read(x, layer, |_| (Kind::ConvPoolGradInput(*conv, *weight), vec![dy, places]));
+                    let reads = [op.reads[0], dy, places];
+                    self.push(Kind::ConvPoolGradWeight(*conv, *weight, *bias), &reads, None, layer);
+                } else {
+                    let out = conv.window.out_size;
+                    let shape = [conv.out_channels].into_iter().chain(out[3 - self.axes(y)..].iter().copied());
+                    let name = format!("d {} before its pool", self.program.values[y.0 as usize].name);
+                    let dz = self.program.value(shape.collect(), name);
+                    let kind = Kind::MaxPoolGrad(conv.out_channels, conv.pool());
+                    self.push(kind, &[dy, places], Some((dz, Store::Write)), layer);
+                    self.each_read(x, layer, |_| (Kind::ConvGradInput(*conv, *weight), vec![dz]));
+                    self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &[op.reads[0], dz], None, layer);
+                }
             }
             Kind::Linear(linear, weight, bias, act) => {
                 let dz = self.before_act(*act, y, dy, layer);
@@ -149,12 +169,18 @@ impl Walk {
                 self.each_read(x, layer, |_| (Kind::AvgPoolGrad(*channels, *window, *counts_padding), vec![dy]));
             }
             // y = act(g (x - mean) / sqrt(var + eps) + b), mean and var of the batch (Ioffe and Szegedy 2015, section 3).
-            Kind::BatchNorm(norm, tensors, act) => {
-                let dz = self.before_act(*act, y, dy, layer);
+            // ReLU's part is found again from x, when it is next to the norm.
+            Kind::BatchNorm(norm, tensors, act, order) => {
+                let is_recomputed = *act == Act::Relu && *order != Some(Order::Before);
+                let dz = if is_recomputed { dy } else { self.before_act(*act, y, dy, layer) };
                 let x = op.reads[0];
                 // Without a gradient to pass on it still has its own weights'.
                 let (dx, store) = self.contribute(x).unwrap_or_else(|| (self.gradient_of(x), Store::Write));
-                self.push(Kind::BatchNormGrad(*norm, *tensors), &[x, dz], Some((dx, store)), layer);
+                let act = if is_recomputed { Act::Relu } else { Act::None };
+                self.push(Kind::BatchNormGrad(*norm, *tensors, act), &[x, dz], Some((dx, store)), layer);
+                if let (Some(_), Some(&residual)) = (order, op.reads.get(1)) {
+                    self.hand_on(residual, dz, layer);
+                }
             }
             // y = m x, with the mask and scale m of the same draw.
             Kind::Dropout(p, units, per_unit, of) => {
@@ -164,6 +190,11 @@ impl Walk {
             Kind::LogSoftmax(sizes) => self.each_read(x, layer, |_| (Kind::LogSoftmaxGrad(*sizes), vec![y, dy])),
             // y = a + b: da = dy, db = dy.
             Kind::Add => {
+                if let Some((once, other)) = self.sides(op, before) {
+                    self.gradients.insert(once, dy);
+                    self.hand_on(other, dy, layer);
+                    return;
+                }
                 for &read in &op.reads {
                     self.each_read(Some(read), layer, |_| (Kind::Copy, vec![dy]));
                 }
@@ -178,8 +209,10 @@ impl Walk {
             }
             Kind::Copy => self.each_read(x, layer, |_| (Kind::Copy, vec![dy])),
             // Inputs end the walk; the others are backward's own or inference's.
-            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) => {}
-            Kind::ConvGradInput(..)
+            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) | Kind::ConvAdd(..) => {}
+            Kind::ConvPoolGradInput(..)
+            | Kind::ConvPoolGradWeight(..)
+            | Kind::ConvGradInput(..)
             | Kind::ConvGradWeight(..)
             | Kind::LinearGradInput(..)
             | Kind::LinearGradWeight(..)
@@ -191,6 +224,11 @@ impl Walk {
         }
     }
 
+    /// Spatial axes of a map.
+    fn axes(&self, value: ValueId) -> usize {
+        self.program.values[value.0 as usize].shape.len() - 1
+    }
+
     /// The gradient before a fused nonlinearity.
     fn before_act(&mut self, act: Act, y: ValueId, dy: ValueId, layer: LayerId) -> ValueId {
         if act == Act::None {
@@ -199,6 +237,63 @@ impl Walk {
         let dz = self.gradient_of(y);
         self.push(Kind::ActGrad(act), &[y, dy], Some((dz, Store::Write)), layer);
         dz
+    }
+
+    /// Makes a gradient that nothing reads behind here that of another value too, to be added to from here on.
+    fn hand_on(&mut self, value: ValueId, gradient: ValueId, layer: LayerId) {
+        if !self.needed.contains(&value) {
+            return;
+        }
+        // A value from outside of a loop has a gradient already, from before the loop.
+        match self.gradients.get(&value) {
+            Some(&sum) => self.push(Kind::Copy, &[gradient], Some((sum, Store::Add)), layer),
+            None => drop(self.gradients.insert(value, gradient)),
+        }
+    }
+
+    /// The two sides of a sum, if their gradients can be the sum's own without a copy: one that is read once, by an op that only reads it,
+    /// before anything is added to the other. (A linear layer may read it for its weights later than that.)
+    fn sides(&self, op: &Op, before: &[Item]) -> Option<(ValueId, ValueId)> {
+        let makes = |item: &Item, value: ValueId| matches!(item, Item::Op(op) if op.writes[0].0 == value);
+        let reads = |item: &Item, value: ValueId| match item {
+            Item::Op(op) => op.reads.contains(&value),
+            Item::Loop(looped) => {
+                let mut outside = Vec::new();
+                read_from_outside(std::slice::from_ref(item), &mut HashSet::new(), &mut outside);
+                looped.outer == value || outside.contains(&value)
+            }
+        };
+        let only_reads = |item: &Item| match item {
+            Item::Op(op) => matches!(
+                op.kind,
+                Kind::Conv(..)
+                    | Kind::ConvPool(..)
+                    | Kind::BatchNorm(.., None)
+                    | Kind::Act(_)
+                    | Kind::MaxPool(..)
+                    | Kind::AvgPool(..)
+                    | Kind::Dropout(..)
+            ),
+            Item::Loop(_) => false,
+        };
+        let is_fused = |item: &Item| match item {
+            Item::Op(op) => matches!(op.kind, Kind::Conv(.., act) | Kind::ConvPool(.., act) if act != Act::None),
+            Item::Loop(_) => false,
+        };
+        [(0, 1), (1, 0)].into_iter().map(|(once, other)| (op.reads[once], op.reads[other])).find(|&(once, other)| {
+            let Some(maker) = before.iter().rposition(|item| makes(item, once)) else {
+                return false;
+            };
+            let between = &before[maker + 1..];
+            once != other
+                && self.needed.contains(&once)
+                && !self.gradients.contains_key(&once)
+                && only_reads(&before[maker])
+                // An op whose own gradient goes to the other side would add to what it reads, but for one with a nonlinearity, which makes
+                // a gradient of its own first.
+                && (!reads(&before[maker], other) || is_fused(&before[maker]))
+                && !between.iter().any(|item| reads(item, other) || reads(item, once))
+        })
     }
 
     /// Adds an op that contributes to the gradient of a value, when that is needed.
@@ -230,6 +325,12 @@ impl Walk {
         let before = std::mem::take(&mut self.body);
         self.reverse(&looped.body);
         let d_start = match self.gradients.get(&looped.start) {
+            // What a loop ends with is a value of its own.
+            Some(&d_start) if d_start == d_end => {
+                let own = self.gradient_of(looped.start);
+                self.push(Kind::Copy, &[d_start], Some((own, Store::Write)), looped.layer);
+                own
+            }
             Some(&d_start) => d_start,
             None => {
                 // The body does not read what it starts from: the iteration before gets no gradient.

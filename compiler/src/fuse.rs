@@ -1,12 +1,17 @@
-//! Ops that run as one: a nonlinearity in the op before it, and in inference a batch norm in the convolution before it.
+//! Ops that run as one: a nonlinearity in the op before it, a max-pool in the convolution before it, and in inference a batch norm
+//! and the sum with a residual too.
 //!
 //! After this pass a convolution, linear layer or batch norm whose result only a nonlinearity reads gives that nonlinearity's
-//! result. In inference there is no dropout and no statistic of a batch.
+//! result; one whose result only a max-pool reads, where the target can, gives the pool's. In inference there is no dropout and no
+//! statistic of a batch.
 
 use std::collections::HashMap;
 
-use crate::ir::{Act, Fill, Item, Kind, Norm, NormTensors, Op, Program, Repeat, Store, Tensor, TensorId, ValueId};
+use crate::ir::{
+    Act, Fill, Item, Kind, Norm, NormTensors, Op, Order, Program, Repeat, Store, Tensor, TensorId, ValueId,
+};
 use crate::ops::elements;
+use crate::target::{Class, Target};
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub fn specialise(mut program: Program, kind: PlanKind) -> Program {
 }
 
 /// Fuses a program for a plan. The batch norms that were folded come with it.
-pub fn fuse(program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
+pub fn fuse(program: Program, kind: PlanKind, target: Target) -> (Program, Vec<Folded>) {
     let mut program = specialise(program, kind);
     let mut folded = Vec::new();
     if kind != PlanKind::Probe {
@@ -65,6 +70,11 @@ pub fn fuse(program: Program, kind: PlanKind) -> (Program, Vec<Folded>) {
             let uses = tensor_uses(&body);
             fold_norms(&mut body, &readers, &uses, &mut program, &mut folded);
         }
+        join_pools(&mut body, &readers, kind, target);
+        // Behind a pool, too, a nonlinearity may have come within reach.
+        join_acts(&mut body, &readers);
+        join_sums(&mut body, &readers, kind, target);
+        join_acts(&mut body, &readers);
         program.body = body;
     }
     (program, folded)
@@ -101,7 +111,7 @@ fn without_training(body: Vec<Item>, renamed: &mut HashMap<ValueId, ValueId>) ->
                         renamed.insert(op.writes[0].0, op.reads[0]);
                         continue;
                     }
-                    Kind::BatchNorm(norm, tensors, act) => op.kind = Kind::NormByRunning(norm, tensors, act),
+                    Kind::BatchNorm(norm, tensors, act, _) => op.kind = Kind::NormByRunning(norm, tensors, act),
                     _ => {}
                 }
                 kept.push(Item::Op(op));
@@ -166,12 +176,87 @@ fn join_acts(body: &mut Vec<Item>, readers: &[u32]) {
             if let Some(maker) = sole_maker(body, at, read, readers)
                 && let Item::Op(op) = &mut body[maker]
                 && let Kind::Conv(.., own)
+                | Kind::ConvPool(.., own)
+                | Kind::ConvAdd(.., own, Order::Before)
                 | Kind::Linear(.., own)
-                | Kind::BatchNorm(.., own)
+                | Kind::BatchNorm(_, _, own, None | Some(Order::Before))
                 | Kind::NormByRunning(.., own) = &mut op.kind
                 && *own == Act::None
             {
                 *own = act;
+                op.writes[0] = write;
+                body.remove(at);
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+/// Lets each max-pool run in the convolution that makes its input. The nonlinearity between them, which never falls, then sees the
+/// maxima alone: the greatest of several values is what the greatest of their images comes from.
+fn join_pools(body: &mut Vec<Item>, readers: &[u32], kind: PlanKind, target: Target) {
+    let mut at = 0;
+    while at < body.len() {
+        if let Item::Loop(looped) = &mut body[at] {
+            join_pools(&mut looped.body, readers, kind, target);
+        }
+        if let Item::Op(Op { kind: Kind::MaxPool(_, window), reads, writes, .. }) = &body[at] {
+            let (window, read, writes) = (*window, reads[0], writes.clone());
+            if let Some(maker) = sole_maker(body, at, read, readers)
+                && let Item::Op(op) = &mut body[maker]
+                && let Kind::Conv(conv, weight, bias, act) = op.kind
+                && target.pools_in_conv(&conv, &window, kind)
+            {
+                op.kind = Kind::ConvPool(conv, weight, bias, act);
+                op.writes = writes;
+                body.remove(at);
+                continue;
+            }
+        }
+        at += 1;
+    }
+}
+
+/// Lets each sum run in the op that makes one side of it, the last of the two to be made: a batch norm, or in inference a
+/// convolution.
+fn join_sums(body: &mut Vec<Item>, readers: &[u32], kind: PlanKind, target: Target) {
+    let mut at = 0;
+    while at < body.len() {
+        if let Item::Loop(looped) = &mut body[at] {
+            join_sums(&mut looped.body, readers, kind, target);
+        }
+        if let Item::Op(Op { kind: Kind::Add, reads, writes, .. }) = &body[at] {
+            let (reads, write) = (reads.clone(), writes[0]);
+            let makers = [0, 1].map(|side| sole_maker(body, at, reads[side], readers).map(|maker| (maker, side)));
+            let last = makers.into_iter().flatten().max();
+            let is_made = |value: ValueId, before: usize| {
+                !body[before..at].iter().any(|item| match item {
+                    Item::Op(op) => op.writes.iter().any(|write| write.0 == value),
+                    Item::Loop(looped) => looped.result == value,
+                })
+            };
+            if let Some((maker, side)) = last
+                && reads[0] != reads[1]
+                && is_made(reads[1 - side], maker)
+                && let Item::Op(op) = &mut body[maker]
+                && let Kind::Conv(.., act) | Kind::BatchNorm(_, _, act, None) = op.kind
+            {
+                let order = if act == Act::None { Order::Before } else { Order::Behind };
+                match &mut op.kind {
+                    // Behind another nonlinearity its derivative could not be told from the sum.
+                    Kind::BatchNorm(_, _, Act::None | Act::Relu, of) => *of = Some(order),
+                    Kind::Conv(conv, weight, bias, act)
+                        if kind == PlanKind::Inference && target.conv(conv) != Class::Plain =>
+                    {
+                        op.kind = Kind::ConvAdd(*conv, *weight, *bias, *act, order);
+                    }
+                    _ => {
+                        at += 1;
+                        continue;
+                    }
+                }
+                op.reads.push(reads[1 - side]);
                 op.writes[0] = write;
                 body.remove(at);
                 continue;

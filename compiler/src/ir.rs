@@ -146,6 +146,15 @@ pub enum Act {
     Sigmoid,
 }
 
+/// Whether a value is added before a nonlinearity or behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Before.
+    Before,
+    /// Behind.
+    Behind,
+}
+
 /// A convolution's sizes; axes that the map does not have are 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
@@ -227,6 +236,15 @@ pub enum Kind {
     ConvGradInput(Conv, TensorId),
     /// `x, dy ->`: adds to the gradients of weight and bias.
     ConvGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x -> y, places`: a convolution, the maxima of its windows of 2 by 2, the nonlinearity of those. `places` as of
+    /// [`Kind::MaxPool`]. Without them in inference.
+    ConvPool(Conv, TensorId, Option<TensorId>, Act),
+    /// `dy, places -> dx`, `dy` before the nonlinearity.
+    ConvPoolGradInput(Conv, TensorId),
+    /// `x, dy, places ->`: adds to the gradients of weight and bias.
+    ConvPoolGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x, r -> y`: `act(conv(x)) + r`, or `act(conv(x) + r)`.
+    ConvAdd(Conv, TensorId, Option<TensorId>, Act, Order),
     /// `x -> y`, then the nonlinearity.
     Linear(Linear, TensorId, Option<TensorId>, Act),
     /// `dy -> dx`
@@ -237,7 +255,7 @@ pub enum Kind {
     Act(Act),
     /// `y, dy -> dx`
     ActGrad(Act),
-    /// `x -> y, places`: the place of each window's first maximum within its channel. Without `places` in inference.
+    /// `x -> y, places`: which element of each window its first maximum is, in their order. Without `places` in inference.
     MaxPool(u64, Window),
     /// `dy, places -> dx`
     MaxPoolGrad(u64, Window),
@@ -246,9 +264,11 @@ pub enum Kind {
     /// `dy -> dx`
     AvgPoolGrad(u64, Window, bool),
     /// `x -> y` by the statistics of the batch, which change the running ones; then the nonlinearity.
-    BatchNorm(Norm, NormTensors, Act),
-    /// `x, dy -> dx`: adds to the gradients of weight and bias.
-    BatchNormGrad(Norm, NormTensors),
+    /// With an order there is a second read, which is added before the nonlinearity or behind it.
+    BatchNorm(Norm, NormTensors, Act, Option<Order>),
+    /// `x, dy -> dx`: adds to the gradients of weight and bias. `dy` is behind the nonlinearity, none or ReLU, which is where the
+    /// norm's result is above 0.
+    BatchNormGrad(Norm, NormTensors, Act),
     /// `x -> y` by the running statistics, then the nonlinearity.
     NormByRunning(Norm, NormTensors, Act),
     /// `x -> y`, and `dy -> dx` alike: the probability, independent units, elements of a unit, which use of a dropout.
@@ -291,6 +311,21 @@ impl Program {
     pub fn value(&mut self, shape: Shape, name: impl Into<String>) -> ValueId {
         self.values.push(Value { shape, name: name.into() });
         ValueId(self.values.len() as u32 - 1)
+    }
+}
+
+impl Conv {
+    /// The max-pool of windows of 2 by 2 behind it.
+    pub fn pool(&self) -> Window {
+        let size = self.window.out_size;
+        Window {
+            size,
+            out_size: [size[0], size[1] / 2, size[2] / 2],
+            kernel: [1, 2, 2],
+            stride: [1, 2, 2],
+            padding: [0; 3],
+            dilation: [1; 3],
+        }
     }
 }
 
@@ -398,6 +433,22 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
             reads == [map(conv.channels, conv.window.size), map(conv.out_channels, conv.window.out_size)]
                 && writes.is_empty()
         }
+        Kind::ConvPool(conv, ..) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [map(conv.channels, conv.window.size)] && (writes == [out] || writes == [out, out])
+        }
+        Kind::ConvPoolGradInput(conv, _) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [out, out] && writes == [map(conv.channels, conv.window.size)]
+        }
+        Kind::ConvPoolGradWeight(conv, ..) => {
+            let out = map(conv.out_channels, conv.pool().out_size);
+            reads == [map(conv.channels, conv.window.size), out, out] && writes.is_empty()
+        }
+        Kind::ConvAdd(conv, ..) => {
+            let out = map(conv.out_channels, conv.window.out_size);
+            reads == [map(conv.channels, conv.window.size), out] && writes == [out]
+        }
         Kind::Linear(linear, ..) => reads == [linear.rows * linear.inputs] && writes == [linear.rows * linear.outputs],
         Kind::LinearGradInput(linear, _) => {
             reads == [linear.rows * linear.outputs] && writes == [linear.rows * linear.inputs]
@@ -419,13 +470,12 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::AvgPoolGrad(channels, window, _) => {
             reads == [map(*channels, window.out_size)] && writes == [map(*channels, window.size)]
         }
-        Kind::Act(_)
-        | Kind::Dropout(..)
-        | Kind::Copy
-        | Kind::Loss
-        | Kind::LogSoftmax(_)
-        | Kind::BatchNorm(..)
-        | Kind::NormByRunning(..) => reads.len() == 1 && writes == reads,
+        Kind::Act(_) | Kind::Dropout(..) | Kind::Copy | Kind::Loss | Kind::LogSoftmax(_) | Kind::NormByRunning(..) => {
+            reads.len() == 1 && writes == reads
+        }
+        Kind::BatchNorm(.., order) => {
+            reads.len() == 1 + usize::from(order.is_some()) && reads.iter().all(|&len| writes == [len])
+        }
         Kind::ActGrad(_) | Kind::LogSoftmaxGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
             reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
         }

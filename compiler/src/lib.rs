@@ -12,6 +12,7 @@ pub mod fixes;
 pub mod fuse;
 pub mod interpret;
 pub mod ir;
+pub mod layout;
 pub mod limits;
 pub mod lower;
 pub mod net;
@@ -23,9 +24,11 @@ pub mod resolve;
 pub mod schedule;
 pub mod source;
 pub mod summary;
+pub mod target;
 
 use diag::{Diagnostic, Findings};
 use source::{Sources, Spelling};
+pub use target::Target;
 
 /// What is compiled.
 #[derive(Clone, Debug)]
@@ -50,14 +53,6 @@ pub struct Options {
     pub params: Vec<(String, i64)>,
     /// The machine the program is for.
     pub target: Target,
-}
-
-/// The machine the program is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
-    /// The processor.
-    #[default]
-    Cpu,
 }
 
 /// What a compilation gives, whether or not the spec is right.
@@ -92,7 +87,7 @@ pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) ->
     outcome.model_name = spec.model.as_ref().map(|model| model.name.text.clone());
     let mut findings = Findings::of_reading(outcome.diagnostics);
     if let Some(net) = resolve::resolve(&spec, options, &outcome.sources, &mut findings) {
-        outcome.checked = check::check(net, &outcome.sources, &mut findings);
+        outcome.checked = check::check(net, &outcome.sources, options.target, &mut findings);
     }
     if findings.errors() > 0 {
         outcome.checked = None;

@@ -1,16 +1,19 @@
 //! Program to schedule: a tree of stages, loops and calls.
 //!
 //! After this pass there are no ops and values, only calls and the slots they read and write. A stage is what one tile of samples
-//! runs without waiting for the others; calls that need the whole batch stand between stages. Every slot has a [`Layout`], for
-//! now the plain one, and every operand is a view of a slot: emitters only print this tree, once [`crate::plan`] has given
-//! the slots their places.
+//! runs without waiting for the others, so tiles are its parallel axis; calls that need the whole batch stand between stages, and
+//! their parallel axis is their own. Every operand is a view of a slot, which has the [`Layout`] of its value; a call says which
+//! class of kernel it is, and names the packed copies of weights that kernel reads. Emitters only print this tree, once
+//! [`crate::plan`] has given the slots their places.
 
 use std::collections::HashMap;
 
 use crate::fuse::PlanKind;
-use crate::ir::{Act, Item, Kind, Loop, Norm, NormTensors, Op, Program, Store, TensorId, ValueId};
+use crate::ir::{Act, Conv, Item, Kind, Loop, Norm, NormTensors, Op, Order, Program, Store, TensorId, ValueId};
+use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::ops::elements;
+use crate::target::{Class, Target};
 
 /// A slot of [`Schedule::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,28 +28,46 @@ pub struct Schedule {
     pub steps: Vec<Step>,
     /// The memory of values.
     pub slots: Vec<Slot>,
+    /// The copies of weights that kernels read; made again whenever the weights have changed, before anything runs.
+    pub packed: Vec<Packed>,
     /// Where the outputs are.
     pub outputs: Vec<Operand>,
 }
 
-/// How the elements of a slot lie, for one sample.
+/// A copy of [`Schedule::packed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PackedId(pub u32);
+
+/// A convolution's weights in the order in which a kernel reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// PyTorch's order: channels, then rows, then columns.
-    Plain,
-    /// Planes of 16 or 8 lanes of channels; `segments` lists what lies in which, `halo` elements are kept beside the map, before and
-    /// behind, on each axis.
-    Blocked {
-        /// Plane, lanes, count of real ones.
-        segments: Vec<(u32, u32, u32)>,
-        /// Elements beside the map.
-        halo: [(u32, u32); 3],
-    },
-    /// Channels innermost, rows padded to a multiple of 16.
-    Rows {
-        /// Channels.
-        channels: u32,
-    },
+pub struct Packed {
+    /// The weights.
+    pub tensor: TensorId,
+    /// Whose order.
+    pub class: Class,
+    /// Whether it is the one of grad-input, whose lanes are input channels.
+    pub transposed: bool,
+    /// The convolution.
+    pub conv: Conv,
+    /// Planes of its input.
+    pub x: Vec<Plane>,
+    /// Planes of its output.
+    pub y: Vec<Plane>,
+    /// Floats.
+    pub len: u64,
+}
+
+/// What a convolution's kernel does with its sums before it stores them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Epilogue {
+    /// Takes the maxima of windows of 2 by 2.
+    MaxPool,
+    /// Adds a bias.
+    Bias(TensorId),
+    /// Adds the call's second read.
+    Add,
+    /// Applies a nonlinearity.
+    Act(Act),
 }
 
 /// The memory of one value, or of one for each iteration of the loops that save it.
@@ -54,7 +75,7 @@ pub enum Layout {
 pub struct Slot {
     /// What is in it.
     pub name: String,
-    /// Floats of one value.
+    /// Floats of one value, as its layout has them.
     pub len: u64,
     /// How they lie.
     pub layout: Layout,
@@ -75,8 +96,43 @@ pub struct Operand {
     pub slot: SlotId,
     /// Which element of a loop's carried values.
     pub at: At,
-    /// The first element and how many, when it is not all of them. (An origin inside the halo is such a first element.)
-    pub part: Option<(u64, u64)>,
+    /// Which part of the slot, when it is not all of it.
+    pub part: Option<Part>,
+}
+
+/// A part of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Of a plain one: the first element and how many.
+    Elements(u64, u64),
+    /// Of one in planes: the first plane and how many.
+    Planes(usize, usize),
+}
+
+impl Schedule {
+    /// How an operand lies in its part of its slot.
+    pub fn layout(&self, operand: &Operand) -> Layout {
+        let slot = &self.slots[operand.slot.0 as usize];
+        match (&slot.layout, &operand.part) {
+            (Layout::Blocked(map), Some(Part::Planes(first, count))) => {
+                Layout::Blocked(Blocked { planes: map.planes[*first..first + count].to_vec(), ..map.clone() })
+            }
+            (layout, _) => layout.clone(),
+        }
+    }
+
+    /// The first float of an operand in its slot, and how many.
+    pub fn floats(&self, operand: &Operand) -> (u64, u64) {
+        let slot = &self.slots[operand.slot.0 as usize];
+        match (&slot.layout, &operand.part) {
+            (_, None) => (0, slot.len),
+            (Layout::Blocked(map), Some(Part::Planes(first, count))) => {
+                (map.planes_len(0..*first), map.planes_len(*first..first + count))
+            }
+            (_, Some(Part::Elements(from, len))) => (*from, *len),
+            (_, Some(Part::Planes(..))) => (0, slot.len),
+        }
+    }
 }
 
 /// Which of a loop's carried values.
@@ -134,10 +190,18 @@ pub struct Repeated<T> {
 pub struct Call {
     /// Which kernel, with its geometry.
     pub kernel: Kernel,
+    /// Of the kernels for that geometry, which.
+    pub class: Class,
     /// What it reads.
     pub reads: Vec<Operand>,
     /// What it writes or adds to.
     pub writes: Vec<(Operand, Store)>,
+    /// The packed weights that it reads in place of the parameters.
+    pub packed: Option<PackedId>,
+    /// What it does with its sums, in order.
+    pub epilogue: Vec<Epilogue>,
+    /// Floats for its own use, of each worker.
+    pub scratch: u64,
     /// The layer it comes from.
     pub layer: LayerId,
 }
@@ -153,40 +217,52 @@ pub enum Kernel {
     NormStatistics(Norm),
     /// `sums ->`: statistics of the batch, and the running ones.
     NormMerge(Norm, NormTensors),
-    /// `x -> y` by the batch's statistics.
-    NormForward(Norm, NormTensors, Act),
+    /// `x -> y` by the batch's statistics, as [`Kind::BatchNorm`].
+    NormForward(Norm, NormTensors, Act, Option<Order>),
     /// `x, dy -> sums`
-    NormSums(Norm),
+    NormSums(Norm, NormTensors, Act),
     /// `sums ->`: gradients of weight and bias, coefficients of `dx`.
     NormMergeBackward(Norm, NormTensors),
     /// `x, dy -> dx`
-    NormBackward(Norm),
+    NormBackward(Norm, NormTensors, Act),
 }
 
 /// A linear weight's floats above which its gradient is made for the whole batch at once: below, one for each tile stays in cache.
 const TILE_GRADIENT_FLOATS: u64 = 16 << 10;
 
-/// Schedules a program.
-pub fn schedule(program: &Program, kind: PlanKind) -> Schedule {
-    let mut scheduler = Scheduler { program, slots: Vec::new(), of_value: HashMap::new(), path: Vec::new(), loops: 0 };
+/// Schedules a program whose values have these layouts.
+pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: Target) -> Schedule {
+    let mut scheduler = Scheduler {
+        program,
+        layouts,
+        target,
+        slots: Vec::new(),
+        packed: Vec::new(),
+        of_value: HashMap::new(),
+        path: Vec::new(),
+        loops: 0,
+    };
     let steps = scheduler.body(&program.body, Steps::default()).finish();
     // Training's outputs end in the loss.
     let outputs = program.outputs.iter().filter(|_| kind != PlanKind::Training);
     let outputs = outputs.map(|&output| scheduler.operand(output)).collect();
-    Schedule { kind, steps, slots: scheduler.slots, outputs }
+    Schedule { kind, steps, slots: scheduler.slots, packed: scheduler.packed, outputs }
 }
 
 struct Scheduler<'a> {
     program: &'a Program,
+    layouts: &'a [Layout],
+    target: Target,
     slots: Vec<Slot>,
+    packed: Vec<Packed>,
     of_value: HashMap<ValueId, Operand>,
     path: Vec<LoopId>,
     loops: u32,
 }
 
 impl Scheduler<'_> {
-    fn slot(&mut self, name: String, len: u64, chain: Option<LoopId>) -> Operand {
-        let slot = Slot { name, len, layout: Layout::Plain, home: self.path.clone(), chain };
+    fn slot(&mut self, name: String, elements: u64, layout: Layout, chain: Option<LoopId>) -> Operand {
+        let slot = Slot { name, len: layout.len(elements), layout, home: self.path.clone(), chain };
         self.slots.push(slot);
         Operand { slot: SlotId(self.slots.len() as u32 - 1), at: At::Here, part: None }
     }
@@ -197,7 +273,8 @@ impl Scheduler<'_> {
             return operand.clone();
         }
         let of = &self.program.values[value.0 as usize];
-        let operand = self.slot(of.name.clone(), elements(&of.shape), None);
+        let layout = self.layouts[value.0 as usize].clone();
+        let operand = self.slot(of.name.clone(), elements(&of.shape), layout, None);
         self.of_value.insert(value, operand.clone());
         operand
     }
@@ -217,30 +294,37 @@ impl Scheduler<'_> {
         let writes: Vec<(Operand, Store)> =
             op.writes.iter().map(|&(write, store)| (self.operand(write), store)).collect();
         let layer = op.layer;
-        let call =
-            |kernel: Kernel, reads: Vec<Operand>, writes: Vec<(Operand, Store)>| Call { kernel, reads, writes, layer };
+        let call = |kernel: Kernel, reads: Vec<Operand>, writes: Vec<(Operand, Store)>| {
+            let (class, packed, epilogue, scratch) = (Class::Plain, None, Vec::new(), scratch(&kernel));
+            Call { kernel, class, reads, writes, packed, epilogue, scratch, layer }
+        };
         match op.kind.clone() {
-            Kind::BatchNorm(norm, tensors, act) => {
+            kind if conv(&kind).is_some() => {
+                steps.call(self.conv(kind, op, call(Kernel::Op(op.kind.clone()), reads, writes)))
+            }
+            Kind::BatchNorm(norm, tensors, act, order) => {
                 let sums = self.slot(
                     format!("{} statistics", self.slots[writes[0].0.slot.0 as usize].name),
                     2 * norm.channels,
+                    Layout::Plain,
                     None,
                 );
                 let written = vec![(sums.clone(), Store::Write)];
-                steps.call(call(Kernel::NormStatistics(norm), reads.clone(), written));
+                steps.call(call(Kernel::NormStatistics(norm), reads[..1].to_vec(), written));
                 steps.whole(call(Kernel::NormMerge(norm, tensors), vec![sums], Vec::new()));
-                steps.call(call(Kernel::NormForward(norm, tensors, act), reads, writes));
+                steps.call(call(Kernel::NormForward(norm, tensors, act, order), reads, writes));
             }
-            Kind::BatchNormGrad(norm, tensors) => {
+            Kind::BatchNormGrad(norm, tensors, act) => {
                 let sums = self.slot(
                     format!("{} sums", self.slots[writes[0].0.slot.0 as usize].name),
                     2 * norm.channels,
+                    Layout::Plain,
                     None,
                 );
                 let written = vec![(sums.clone(), Store::Write)];
-                steps.call(call(Kernel::NormSums(norm), reads.clone(), written));
+                steps.call(call(Kernel::NormSums(norm, tensors, act), reads.clone(), written));
                 steps.whole(call(Kernel::NormMergeBackward(norm, tensors), vec![sums], Vec::new()));
-                steps.call(call(Kernel::NormBackward(norm), reads, writes));
+                steps.call(call(Kernel::NormBackward(norm, tensors, act), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias) if linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS => {
                 steps.later.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));
@@ -248,20 +332,98 @@ impl Scheduler<'_> {
             Kind::Concat => {
                 let (into, _) = writes[0].clone();
                 let mut from = 0;
-                for read in reads {
-                    let len = self.slots[read.slot.0 as usize].len;
-                    let part = Operand { part: Some((from, len)), ..into.clone() };
-                    steps.call(call(Kernel::Op(Kind::Copy), vec![read], vec![(part, Store::Write)]));
+                for (read, operand) in op.reads.iter().zip(reads) {
+                    let len = self.program.len(*read);
+                    let part = self.part(&into, op.writes[0].0, from, len);
+                    steps.call(call(Kernel::Op(Kind::Copy), vec![operand], vec![(part, Store::Write)]));
                     from += len;
                 }
             }
             Kind::Slice(from) => {
-                let len = self.slots[writes[0].0.slot.0 as usize].len;
-                let part = Operand { part: Some((from, len)), ..reads[0].clone() };
+                let part = self.part(&reads[0], op.reads[0], from, self.program.len(op.writes[0].0));
                 steps.call(call(Kernel::Op(Kind::Copy), vec![part], writes));
+            }
+            Kind::Load(_) if self.layouts[op.writes[0].0.0 as usize] != Layout::Plain => {
+                // It comes in PyTorch's order.
+                let scratch = self.program.len(op.writes[0].0);
+                steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
             }
             kind => steps.call(call(Kernel::Op(kind), reads, writes)),
         }
+    }
+
+    /// A part of a value, from an element on: the planes that have it, where it is in planes.
+    fn part(&self, whole: &Operand, value: ValueId, from: u64, len: u64) -> Operand {
+        let part = match &self.layouts[value.0 as usize] {
+            Layout::Blocked(map) => {
+                let positions: u64 = map.size.iter().product();
+                let plane_at = |element: u64| {
+                    let mut channels = 0;
+                    let is_before = |plane: &&Plane| {
+                        channels += plane.channels;
+                        channels * positions <= element
+                    };
+                    map.planes.iter().take_while(is_before).count()
+                };
+                let first = plane_at(from);
+                Part::Planes(first, plane_at(from + len) - first)
+            }
+            _ => Part::Elements(from, len),
+        };
+        Operand { part: Some(part), ..whole.clone() }
+    }
+
+    /// The call of a convolution's op: on values in planes, by the class that the target has for it.
+    fn conv(&mut self, kind: Kind, op: &Op, call: Call) -> Call {
+        let planes =
+            |this: &Self, value: ValueId| this.layouts[value.0 as usize].blocked().map(|map| map.planes.clone());
+        let [x, y] = match &kind {
+            Kind::ConvGradInput(..) | Kind::ConvPoolGradInput(..) => [op.writes[0].0, op.reads[0]],
+            Kind::ConvGradWeight(..) | Kind::ConvPoolGradWeight(..) => [op.reads[0], op.reads[1]],
+            _ => [op.reads[0], op.writes[0].0],
+        };
+        let conv = conv(&kind).expect("a convolution's op");
+        let class = match self.target.conv(conv) {
+            _ if planes(self, x).is_none() => Class::Plain,
+            _ if matches!(kind, Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..)) => Class::Sparse,
+            class => class,
+        };
+        let order_of = if class == Class::Sparse { Class::Direct } else { class };
+        let weight = match &kind {
+            Kind::Conv(_, weight, ..) | Kind::ConvPool(_, weight, ..) | Kind::ConvAdd(_, weight, ..) => {
+                Some((*weight, false))
+            }
+            Kind::ConvGradInput(_, weight) | Kind::ConvPoolGradInput(_, weight) => Some((*weight, true)),
+            _ => None,
+        };
+        let mut scratch = scratch(&call.kernel);
+        let mut packed = None;
+        if let (Some(x), Some(y)) = (planes(self, x), planes(self, y)) {
+            scratch = self.target.scratch(class, conv, &x, &y);
+            packed = weight.map(|(tensor, transposed)| {
+                let len = self.target.packed_len(order_of, conv, &x, &y, transposed);
+                self.packed(Packed { tensor, class: order_of, transposed, conv: *conv, x, y, len })
+            });
+        }
+        let bias = |bias: Option<TensorId>| bias.map(Epilogue::Bias);
+        let act = |act: Act| (act != Act::None).then_some(Epilogue::Act(act));
+        let epilogue: Vec<Option<Epilogue>> = match kind {
+            Kind::Conv(_, _, b, a) => vec![bias(b), act(a)],
+            Kind::ConvPool(_, _, b, a) => vec![Some(Epilogue::MaxPool), bias(b), act(a)],
+            Kind::ConvAdd(_, _, b, a, Order::Before) => vec![bias(b), Some(Epilogue::Add), act(a)],
+            Kind::ConvAdd(_, _, b, a, Order::Behind) => vec![bias(b), act(a), Some(Epilogue::Add)],
+            _ => Vec::new(),
+        };
+        Call { class, packed, epilogue: epilogue.into_iter().flatten().collect(), scratch, ..call }
+    }
+
+    /// A packed copy: one for all that read the same.
+    fn packed(&mut self, packed: Packed) -> PackedId {
+        let at = self.packed.iter().position(|other| *other == packed).unwrap_or_else(|| {
+            self.packed.push(packed);
+            self.packed.len() - 1
+        });
+        PackedId(at as u32)
     }
 
     /// A loop's carried values are a chain of slots: an iteration starts from one and ends with the next.
@@ -270,12 +432,17 @@ impl Scheduler<'_> {
         self.loops += 1;
         let layer = looped.layer;
         let len = self.program.len(looped.start);
-        let chain = self.slot(format!("{} carried", looped.name), len, Some(id));
+        let layout = self.layouts[looped.start.0 as usize].clone();
+        let chain = self.slot(format!("{} carried", looped.name), len, layout, Some(id));
         let at = |at: At| Operand { at, ..chain.clone() };
         let copy = |from: Operand, to: Operand| Call {
             kernel: Kernel::Op(Kind::Copy),
+            class: Class::Plain,
             reads: vec![from],
             writes: vec![(to, Store::Write)],
+            packed: None,
+            epilogue: Vec::new(),
+            scratch: 0,
             layer,
         };
         let outer = self.operand(looped.outer);
@@ -294,6 +461,30 @@ impl Scheduler<'_> {
             Ok([step]) => steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, body: vec![step] })),
             Err(body) => steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, body })),
         }
+    }
+}
+
+/// The convolution of an op.
+fn conv(kind: &Kind) -> Option<&Conv> {
+    match kind {
+        Kind::Conv(conv, ..)
+        | Kind::ConvPool(conv, ..)
+        | Kind::ConvAdd(conv, ..)
+        | Kind::ConvGradInput(conv, ..)
+        | Kind::ConvGradWeight(conv, ..)
+        | Kind::ConvPoolGradInput(conv, ..)
+        | Kind::ConvPoolGradWeight(conv, ..) => Some(conv),
+        _ => None,
+    }
+}
+
+/// Floats that a kernel on plain values needs for its own use: a convolution unfolds the windows of a block of positions.
+fn scratch(kernel: &Kernel) -> u64 {
+    const BLOCK: u64 = 1_024;
+    match kernel {
+        Kernel::Op(kind) => conv(kind)
+            .map_or(0, |conv| conv.channels / conv.groups * conv.window.taps() * conv.window.positions().min(BLOCK)),
+        _ => 0,
     }
 }
 

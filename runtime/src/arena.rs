@@ -47,6 +47,18 @@ pub const fn batch(offset: usize, len: usize) -> View {
     View { region: Region::Batch, offset, len, layout: Layout::Plain }
 }
 
+impl Blocked {
+    /// A value of this map in a worker's memory, from float `offset` of one sample on.
+    pub const fn tile(&'static self, offset: usize) -> View {
+        View { region: Region::Tile, offset, len: self.len(), layout: Layout::Blocked(self) }
+    }
+
+    /// A value of this map in the batch's memory, from float `offset` of one sample on.
+    pub const fn batch(&'static self, offset: usize) -> View {
+        View { region: Region::Batch, offset, len: self.len(), layout: Layout::Blocked(self) }
+    }
+}
+
 impl View {
     /// A part of it.
     pub const fn part(self, offset: usize, len: usize) -> View {
@@ -55,9 +67,10 @@ impl View {
     }
 
     /// The same floats as planes of a map.
-    pub const fn blocked(self, map: &'static Blocked) -> View {
+    #[cfg(test)]
+    pub(crate) fn blocked(self, map: &'static Blocked) -> View {
         assert!(self.len == map.len(), "a map has its floats");
-        View { region: self.region, offset: self.offset, len: self.len, layout: Layout::Blocked(map) }
+        View { layout: Layout::Blocked(map), ..self }
     }
 
     /// The map of a value in planes.

@@ -7,8 +7,8 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::arena::{Job, View};
-use crate::run::{Params, Pass, Plan, Run};
+use crate::arena::{Job, Pack, View};
+use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
 use crate::{Error, Loss, Model, Optimizer, Workspace};
@@ -75,7 +75,7 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     /// The memory of inference.
     const INFER: Plan;
     /// Floats that inference reads in place of the parameters; 0 when it reads the parameters themselves.
-    const PACKED: usize;
+    const FOLDED: usize = 0;
     /// Where a forward pass as in training leaves the outputs, in the batch's memory.
     const FORWARD_OUTPUTS: &'static [View];
     /// Where inference leaves the outputs, in the batch's memory.
@@ -93,8 +93,14 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     fn train(run: &mut Run<'_>);
     /// Forward as in inference; leaves the outputs.
     fn infer(run: &mut Run<'_>);
-    /// Writes what inference reads in place of the parameters.
-    fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]);
+    /// Writes what inference reads in place of the parameters: parameters and statistics, batch norms in the weights before them.
+    fn fold(_params: &[f32], _statistics: &[f32], _folded: &mut [f32]) {}
+    /// Packs the weights for training's kernels.
+    fn pack_train(_: &mut Pack<'_>) {}
+    /// Packs the weights for those of a forward pass as in training.
+    fn pack_forward(_: &mut Pack<'_>) {}
+    /// Packs the weights for those of inference.
+    fn pack_infer(_: &mut Pack<'_>) {}
 }
 
 /// A model with the initial weights that a seed draws. Each weight follows from the seed, its name and its place in it alone.
@@ -231,17 +237,11 @@ pub fn infer_from<N: Network>(
     each: &mut Each<'_>,
 ) {
     let weights = model.weights();
-    let params = match N::PACKED {
-        0 => Params::Read(weights.params()),
-        len => {
-            workspace.pack((TypeId::of::<N>(), weights.version()), len, |packed| {
-                N::pack(weights.params(), weights.statistics(), packed);
-            });
-            Params::Packed(len)
-        }
-    };
     let job = Job { feed, loss: &no_loss, samples };
-    let pass = Pass { plan: &const { N::INFER }, params, statistics: None, job: &job, draw: None };
+    let copies =
+        Copies { pass: PassKind::Infer, of: TypeId::of::<N>(), folded: N::FOLDED, fold: N::fold, pack: N::pack_infer };
+    let params = Params::Read(weights);
+    let pass = Pass { plan: &const { N::INFER }, copies, params, statistics: None, job: &job, draw: None };
     let mut run = workspace.run(pass);
     N::infer(&mut run);
     give(&run, N::INFER_OUTPUTS, each);
@@ -271,8 +271,11 @@ pub fn forward_from<N: Network>(
     check_batch::<N>(samples)?;
     let job = Job { feed, loss: &no_loss, samples };
     let draw = Some(workspace.forward_draw());
-    let params = Params::Read(model.weights().params());
-    let mut run = workspace.run(Pass { plan: &const { N::FORWARD }, params, statistics: None, job: &job, draw });
+    let copies =
+        Copies { pass: PassKind::Forward, of: TypeId::of::<N>(), folded: 0, fold: N::fold, pack: N::pack_forward };
+    let params = Params::Read(model.weights());
+    let mut run =
+        workspace.run(Pass { plan: &const { N::FORWARD }, copies, params, statistics: None, job: &job, draw });
     N::forward(&mut run);
     give(&run, N::FORWARD_OUTPUTS, each);
     Ok(())
@@ -292,11 +295,13 @@ pub fn step_from<N: Network>(
     optimizer: &mut dyn Optimizer,
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
+    let version = model.weights().version();
     let (params, statistics) = model.weights_mut().both_mut();
     let job = Job { feed, loss, samples };
     let pass = Pass {
         plan: &const { N::TRAIN },
-        params: Params::Trained(params),
+        copies: training_copies::<N>(),
+        params: Params::Trained(params, version),
         statistics: Some(statistics),
         job: &job,
         draw: None,
@@ -323,10 +328,16 @@ pub fn gradients_from<N: Network>(
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
     let job = Job { feed, loss, samples };
-    let params = Params::Trained(model.weights().params());
-    let mut run = workspace.run(Pass { plan: &const { N::TRAIN }, params, statistics: None, job: &job, draw: None });
+    let params = Params::Trained(model.weights().params(), model.weights().version());
+    let copies = training_copies::<N>();
+    let pass = Pass { plan: &const { N::TRAIN }, copies, params, statistics: None, job: &job, draw: None };
+    let mut run = workspace.run(pass);
     N::train(&mut run);
     Ok(run.mean_loss())
+}
+
+fn training_copies<N: Network>() -> Copies {
+    Copies { pass: PassKind::Train, of: TypeId::of::<N>(), folded: 0, fold: N::fold, pack: N::pack_train }
 }
 
 /// Checks that a model can be trained on a batch of so many samples.
@@ -415,9 +426,9 @@ mod tests {
         const STATISTICS: usize = 1;
         const SPEC_HASH: u64 = 0;
         const BATCH_NORM_POSITIONS: Option<usize> = Some(1);
-        const TRAIN: Plan = Plan { tile: 0, batch: 3, state: 0, scratch: 0, gradients: 0 };
+        const TRAIN: Plan = Plan { tile: 0, batch: 3, state: 0, scratch: 0, packed: 0, gradients: 0 };
         const INFER: Plan = Self::TRAIN;
-        const PACKED: usize = 1;
+        const FOLDED: usize = 1;
         const FORWARD: Plan = Self::TRAIN;
         const FORWARD_OUTPUTS: &'static [View] = &[OUT];
         const INFER_OUTPUTS: &'static [View] = &[OUT];
@@ -439,8 +450,8 @@ mod tests {
         fn infer(run: &mut Run<'_>) {
             look(run);
         }
-        fn pack(_: &[f32], statistics: &[f32], packed: &mut [f32]) {
-            packed.copy_from_slice(statistics);
+        fn fold(_: &[f32], statistics: &[f32], folded: &mut [f32]) {
+            folded.copy_from_slice(statistics);
         }
     }
 

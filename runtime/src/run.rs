@@ -8,11 +8,12 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::arena::{Job, Tile};
+use crate::arena::{Job, Pack, Tile};
 use crate::isa::Isa;
 use crate::memory::Memory;
 use crate::pool;
 use crate::random::{Draw, scatter};
+use crate::weights::Weights;
 
 /// Samples of a tile.
 pub const TILE: usize = 8;
@@ -34,13 +35,15 @@ pub struct Plan {
     pub state: usize,
     /// A kernel's own, for each worker.
     pub scratch: usize,
+    /// Of packed weights.
+    pub packed: usize,
     /// The largest gradient that a stage makes, for each tile.
     pub gradients: usize,
 }
 
 impl Plan {
     /// The plan of a pass that a model does not have.
-    pub const NONE: Plan = Plan { tile: 0, batch: 0, state: 0, scratch: 0, gradients: 0 };
+    pub const NONE: Plan = Plan { tile: 0, batch: 0, state: 0, scratch: 0, packed: 0, gradients: 0 };
 }
 
 /// A part of a stage's gradient and where it belongs in the model's.
@@ -66,10 +69,8 @@ pub struct Workspace {
     tile_gradients: Memory,
     losses: Vec<f32>,
     gradients: Vec<f32>,
-    /// Parameters as inference reads them.
-    packed: Memory,
-    /// The model and the version of its weights that `packed` was made of.
-    packed_of: Option<(TypeId, u64)>,
+    /// Parameters as kernels read them, of each kind of pass.
+    copies: [(Memory, Option<CopiesOf>); 3],
     draw: Draw,
     /// How often a batch ran forward as in training, without a step.
     forwards: u64,
@@ -83,9 +84,10 @@ impl Default for Workspace {
 
 impl fmt::Debug for Workspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Workspace { tile, batch, state, scratch, tile_gradients, packed, .. } = self;
-        let memories: usize =
-            [tile, batch, state, scratch, tile_gradients, packed].map(Memory::bytes).into_iter().sum();
+        let Workspace { tile, batch, state, scratch, tile_gradients, copies, .. } = self;
+        let memories =
+            [tile, batch, state, scratch, tile_gradients].into_iter().chain(copies.iter().map(|copy| &copy.0));
+        let memories: usize = memories.map(Memory::bytes).sum();
         let bytes = memories + 4 * (self.losses.len() + self.gradients.len());
         f.debug_struct("Workspace").field("threads", &self.threads).field("bytes", &bytes).finish_non_exhaustive()
     }
@@ -109,8 +111,7 @@ impl Workspace {
             tile_gradients: Memory::default(),
             losses: Vec::new(),
             gradients: Vec::new(),
-            packed: Memory::default(),
-            packed_of: None,
+            copies: Default::default(),
             draw: Draw::default(),
             forwards: 0,
         }
@@ -144,40 +145,58 @@ impl Workspace {
         Draw { seed: scatter(self.draw.seed), step: self.forwards }
     }
 
-    /// Makes the packed parameters those of a version of a model's weights, unless they are.
-    pub(crate) fn pack(&mut self, of: (TypeId, u64), len: usize, pack: impl FnOnce(&mut [f32])) {
-        if self.packed_of != Some(of) {
+    /// Makes the copies of a pass those of a version of a model's weights, unless they are.
+    fn refresh(&mut self, copies: &Copies, len: usize, version: u64, params: &[f32], statistics: &[f32]) {
+        let of = CopiesOf { model: copies.of, version, isa: self.isa };
+        let (memory, made_of) = &mut self.copies[copies.pass as usize];
+        if *made_of != Some(of) {
             // Until it is done they are nobody's.
-            self.packed_of = None;
-            self.packed.reserve(len);
-            pack(self.packed.floats_mut(len));
-            self.packed_of = Some(of);
+            *made_of = None;
+            memory.reserve(copies.folded_room() + len);
+            let (folded, packed) = memory.floats_mut(copies.folded_room() + len).split_at_mut(copies.folded_room());
+            let mut params = params;
+            if copies.folded > 0 {
+                (copies.fold)(params, statistics, &mut folded[..copies.folded]);
+                params = folded;
+            }
+            (copies.pack)(&mut Pack { isa: self.isa, params, packed });
+            *made_of = Some(of);
         }
     }
 
     /// A pass over a batch in this memory.
     pub(crate) fn run<'a>(&'a mut self, pass: Pass<'a>) -> Run<'a> {
-        let Pass { plan, params, statistics, job, draw } = pass;
+        let Pass { plan, copies, params, statistics, job, draw } = pass;
+        if copies.folded + plan.packed > 0 {
+            match params {
+                Params::Trained(params, version) => self.refresh(&copies, plan.packed, version, params, &[]),
+                Params::Read(weights) => {
+                    self.refresh(&copies, plan.packed, weights.version(), weights.params(), weights.statistics());
+                }
+            }
+        }
         let tiles = job.samples.div_ceil(TILE);
         let workers = self.threads.min(tiles).max(1);
         let in_budget = GRADIENT_BUDGET / (4 * plan.gradients.max(1));
         // Each worker can always go on; how many tiles run at once changes no bit.
         let wave = in_budget.max(workers).min(tiles.max(1));
-        let gradients_of_tiles = if matches!(params, Params::Trained(_)) { plan.gradients } else { 0 };
+        let gradients_of_tiles = if matches!(params, Params::Trained(..)) { plan.gradients } else { 0 };
         // Checked here, so that no product of the same factors overflows later.
         let floats = |count: usize, each: usize| count.checked_mul(each).expect("a batch fits the address space");
         let take = |memory: &'a mut Memory, len: usize| {
             memory.reserve(len);
             memory.floats_mut(len)
         };
+        let made = self.copies[copies.pass as usize].0.floats(copies.folded_room() + plan.packed);
+        let (folded, packed) = made.split_at(copies.folded_room());
         let (params, gradients): (&[f32], &mut [f32]) = match params {
-            Params::Trained(params) => {
+            Params::Trained(params, _) => {
                 self.gradients.clear();
                 self.gradients.resize(params.len(), 0.0);
                 (params, self.gradients.as_mut_slice())
             }
-            Params::Read(params) => (params, &mut []),
-            Params::Packed(len) => (self.packed.floats(len), &mut []),
+            Params::Read(_) if copies.folded > 0 => (folded, &mut []),
+            Params::Read(weights) => (weights.params(), &mut []),
         };
         self.losses.clear();
         self.losses.resize(job.samples, 0.0);
@@ -188,7 +207,7 @@ impl Workspace {
             workers,
             wave,
             params,
-            packed: &[],
+            packed,
             statistics,
             job,
             draw: draw.unwrap_or(self.draw),
@@ -206,6 +225,7 @@ impl Workspace {
 /// What [`Workspace::run`] is told.
 pub(crate) struct Pass<'a> {
     pub(crate) plan: &'a Plan,
+    pub(crate) copies: Copies,
     pub(crate) params: Params<'a>,
     /// Running statistics, if they are to change.
     pub(crate) statistics: Option<&'a mut [f32]>,
@@ -216,12 +236,50 @@ pub(crate) struct Pass<'a> {
 
 /// Which parameters a pass reads.
 pub(crate) enum Params<'a> {
-    /// These, and it makes their gradient.
-    Trained(&'a [f32]),
-    /// These.
-    Read(&'a [f32]),
-    /// So many that the workspace packed.
-    Packed(usize),
+    /// These, of this version, and it makes their gradient.
+    Trained(&'a [f32], u64),
+    /// These, or what is folded of them.
+    Read(&'a Weights),
+}
+
+/// The kinds of passes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PassKind {
+    Train,
+    Forward,
+    Infer,
+}
+
+/// The copies of weights that a pass reads.
+pub(crate) struct Copies {
+    pub(crate) pass: PassKind,
+    /// The model.
+    pub(crate) of: TypeId,
+    /// Floats that are read in place of the parameters; 0 when the parameters are.
+    pub(crate) folded: usize,
+    pub(crate) fold: fn(&[f32], &[f32], &mut [f32]),
+    pub(crate) pack: fn(&mut Pack<'_>),
+}
+
+impl Copies {
+    /// Those of a test that reads the parameters.
+    #[cfg(test)]
+    pub(crate) fn none() -> Copies {
+        Copies { pass: PassKind::Train, of: TypeId::of::<()>(), folded: 0, fold: |_, _, _| (), pack: |_| () }
+    }
+
+    /// Floats to what is packed, in whole lines.
+    fn folded_room(&self) -> usize {
+        self.folded.next_multiple_of(16)
+    }
+}
+
+/// What copies were made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CopiesOf {
+    model: TypeId,
+    version: u64,
+    isa: Isa,
 }
 
 /// One pass over a batch.
@@ -416,8 +474,9 @@ mod tests {
         let mut workspace = Workspace::with_threads(threads);
         // The sums begin at zero, whatever the last pass left.
         for _ in 0..2 {
-            let params = Params::Trained(&[0.0; FOLD_BLOCK + 9]);
-            let mut run = workspace.run(Pass { plan, params, statistics: None, job: &job, draw: None });
+            let params = Params::Trained(&[0.0; FOLD_BLOCK + 9], 0);
+            let pass = Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None };
+            let mut run = workspace.run(pass);
             let work = |tile: &mut Tile<'_>| {
                 tile.load(0, crate::arena::tile(0, 1));
                 let Parts { reads: [value], gradients, .. } = tile.parts([crate::arena::tile(0, 1)], []);
@@ -460,7 +519,8 @@ mod tests {
         let mut workspace = Workspace::with_threads(0);
         let plan = Plan { tile: 16, batch: 16, ..Plan::default() };
         let job = Job { feed: &|_, _, _| (), loss: &|_, _, _| 0.0, samples: 9 };
-        workspace.run(Pass { plan: &plan, params: Params::Read(&[]), statistics: None, job: &job, draw: None });
+        let (copies, params) = (Copies::none(), Params::Trained(&[], 0));
+        workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None });
         assert_eq!(
             format!("{workspace:?}"),
             format!("Workspace {{ threads: 1, bytes: {}, .. }}", 64 * (8 + 9) + 4 * 9)

@@ -59,9 +59,10 @@ impl Kinks {
                     let decider = match op.kind {
                         Kind::Act(Act::Relu) => Decider::Relu,
                         Kind::MaxPool(_, window) => Decider::MaxPool(window),
-                        Kind::Conv(.., Act::Relu) | Kind::Linear(.., Act::Relu) | Kind::BatchNorm(.., Act::Relu) => {
-                            panic!("{:?} hides a decision", op.kind)
-                        }
+                        Kind::Conv(.., Act::Relu)
+                        | Kind::ConvPool(..)
+                        | Kind::Linear(.., Act::Relu)
+                        | Kind::BatchNorm(_, _, Act::Relu, _) => panic!("{:?} hides a decision", op.kind),
                         _ => continue,
                     };
                     self.readers.entry(op.reads[0]).or_default().push(decider);

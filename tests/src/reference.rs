@@ -11,7 +11,7 @@ use netspec_compiler::ir::{Program, Tensor, verify};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::elements;
 use netspec_compiler::source::Spelling;
-use netspec_compiler::{Main, Options, Outcome, compile};
+use netspec_compiler::{Main, Options, Outcome, Target, compile};
 
 /// The root of the repository, where paths such as `specs/net.netspec` begin.
 pub fn root() -> PathBuf {
@@ -55,7 +55,7 @@ fn checked(outcome: Outcome) -> Checked {
 /// When a pass breaks the program.
 pub fn training(checked: &Checked) -> Program {
     let lowered = verified(lower(checked));
-    verified(differentiate(verified(fuse(lowered, PlanKind::Training).0)))
+    verified(differentiate(verified(fuse(lowered, PlanKind::Training, Target::Cpu).0), Target::Cpu))
 }
 
 /// As [`training`], with each nonlinearity an op of its own: it computes the same bits.
@@ -64,7 +64,7 @@ pub fn training(checked: &Checked) -> Program {
 ///
 /// When a pass breaks the program.
 pub fn unfused(checked: &Checked) -> Program {
-    verified(differentiate(verified(specialise(lower(checked), PlanKind::Training))))
+    verified(differentiate(verified(specialise(lower(checked), PlanKind::Training)), Target::Cpu))
 }
 
 /// A program that the verifier accepts.

@@ -5,6 +5,7 @@ mod run;
 
 use netspec::network::{self, Network};
 use netspec::{CrossEntropy, Loss, Sgd, Workspace};
+use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{self, Batch, Samples, Touch, Trace, pack, run_touched};
@@ -94,7 +95,7 @@ impl<N: Network> Pair<N> {
 
     /// The output of the program of inference.
     fn evaluated(&self) -> Vec<f64> {
-        let (program, folded) = fuse(lower(&self.checked), PlanKind::Inference);
+        let (program, folded) = fuse(lower(&self.checked), PlanKind::Inference, Target::Cpu);
         let (params, mut statistics) = pack(&program, &folded, &self.params, &self.statistics);
         let loss = |_: usize, _: &[f64]| unreachable!("inference has no loss");
         let batch = Batch { inputs: &self.inputs, loss: &loss, keeps: &keeps(0.0) };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
@@ -218,8 +219,8 @@ impl Run {
         // The same sums in the same order: not one bit differs.
         assert_eq!((&a.outputs, a.loss, &a.gradient, before), (&b.outputs, b.loss, &b.gradient, after));
 
-        let probe = verified(fuse(lowered.clone(), PlanKind::Probe).0);
-        let (inference, folded) = fuse(lowered, PlanKind::Inference);
+        let probe = verified(fuse(lowered.clone(), PlanKind::Probe, Target::Cpu).0);
+        let (inference, folded) = fuse(lowered, PlanKind::Inference, Target::Cpu);
         let inference = verified(inference);
         let (packed, mut statistics) = pack(&inference, &folded, &self.params, &self.statistics);
         let a = self.trace(&probe, &self.params);
@@ -431,7 +432,7 @@ fn names_of_nested_repeats_have_an_index_for_each() {
 /// Runs the inference program of a model on one input.
 fn infer(body: &str, params: &[f64], input: &[&[f64]]) -> Samples {
     let checked = compile_text(&format!("model Infer {{ {body} }}"));
-    let (program, _) = fuse(lower(&checked), PlanKind::Inference);
+    let (program, _) = fuse(lower(&checked), PlanKind::Inference, Target::Cpu);
     let inputs = [input.iter().map(|sample| sample.to_vec()).collect()];
     let loss = |_: usize, _: &[f64]| unreachable!("inference has no loss");
     run(&program, params, &mut [], &Batch { inputs: &inputs, loss: &loss, keeps: &keeps }).outputs.remove(0)
@@ -476,7 +477,7 @@ fn kernels_set_by_hand() {
 #[test]
 fn a_trace_shows_each_iteration() {
     let run = wired("input x [1]; repeat 3 as r { linear(1, bias = false) as l; tanh as t; }");
-    let program = verified(fuse(lower(&run.checked), PlanKind::Probe).0);
+    let program = verified(fuse(lower(&run.checked), PlanKind::Probe, Target::Cpu).0);
     let trace = run.trace(&program, &run.params);
     let mut x = run.inputs[0].clone();
     for (iteration, weight) in run.params.iter().enumerate() {

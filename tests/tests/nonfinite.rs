@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use netspec::network::{self, Network};
 use netspec::{CrossEntropy, Mse, Nll, Workspace};
+use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{self, Batch, Samples, pack};
@@ -153,7 +154,7 @@ fn by_interpreter(checked: &Checked, weights: &Weights, data: &Data) -> Made {
     let batch = Batch { inputs: &data.inputs, loss: &loss, keeps: &keeps(DROPPED) };
     let mut statistics = weights.statistics.clone();
     let trace = interpret::run(&training(checked), &weights.params, &mut statistics, &batch);
-    let (program, folded) = fuse(lower(checked), PlanKind::Inference);
+    let (program, folded) = fuse(lower(checked), PlanKind::Inference, Target::Cpu);
     let (params, mut packed) = pack(&program, &folded, &weights.params, &weights.statistics);
     let inferred = interpret::run(&program, &params, &mut packed, &batch).outputs[0].concat();
     Made { outputs: trace.outputs[0].concat(), loss: trace.loss, gradient: trace.gradient, statistics, inferred }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use netspec_compiler::Target;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{Batch, Trace, pack, run};
 use netspec_compiler::ir::Program;
@@ -24,7 +25,7 @@ fn trace(case: &Case, program: &Program, params: &[f64], statistics: &mut [f64])
 
 /// The output in evaluation mode.
 fn evaluated(case: &Case, params: &[f64], statistics: &[f64]) -> Vec<f64> {
-    let (program, folded) = fuse(lower(&case.checked), PlanKind::Inference);
+    let (program, folded) = fuse(lower(&case.checked), PlanKind::Inference, Target::Cpu);
     let (params, mut statistics) = pack(&program, &folded, params, statistics);
     trace(case, &program, &params, &mut statistics).outputs[0].concat()
 }

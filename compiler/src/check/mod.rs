@@ -17,6 +17,7 @@ use crate::net::{LayerId, LayerKind, Net, NetLayer, Op, SharedId, ValueId};
 use crate::ops::{self, Facts, Incoming, Shape, Site, Weight, Window, elements, given, sizes, thousands};
 use crate::receptive::Field;
 use crate::source::{Sources, Span};
+use crate::target::Target;
 
 /// A proved model.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Checked {
     pub outputs: Vec<Shape>,
     /// Trainable parameters, each weight counted once.
     pub parameters: u64,
+    /// The machine it is for.
+    pub target: Target,
 }
 
 /// One use of a layer, proved.
@@ -53,7 +56,7 @@ pub struct Node {
 }
 
 /// Proves a net. None when a shape is open, since something of the net is wrong.
-pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Checked> {
+pub fn check(net: Net, sources: &Sources, target: Target, findings: &mut Findings) -> Option<Checked> {
     let mut checker = Checker {
         net: &net,
         fixes: Fixes { sources },
@@ -74,7 +77,7 @@ pub fn check(net: Net, sources: &Sources, findings: &mut Findings) -> Option<Che
     let (body, outputs) = checker.model();
     let parameters = checker.parameters;
     let outputs = outputs.into_iter().map(|output| output.shape).collect::<Option<Vec<Shape>>>()?;
-    Some(Checked { net, body, outputs, parameters })
+    Some(Checked { net, body, outputs, parameters, target })
 }
 
 /// A value on its way through the net.

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
-use super::text::{grouped, list};
-use crate::ir::{Act, Conv, Kind, Linear, Norm, Program, Store, TensorId, Window};
+use super::text::{Lines, grouped, list};
+use crate::ir::{Act, Conv, Kind, Linear, Norm, Order, Program, Store, TensorId, Window};
+use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
-use crate::schedule::{Call, Kernel, Operand};
+use crate::schedule::{Call, Epilogue, Kernel, Operand, PackedId};
+use crate::target::Class;
 
 /// A loop around a call.
 #[derive(Clone, Debug)]
@@ -54,7 +56,7 @@ const OF_TRAITS: &[&str] = &[
     "TRAIN",
     "FORWARD",
     "INFER",
-    "PACKED",
+    "FOLDED",
     "FORWARD_OUTPUTS",
     "INFER_OUTPUTS",
 ];
@@ -82,6 +84,47 @@ impl Geometries {
     }
 }
 
+impl Geometries {
+    /// The name of a list of planes.
+    fn planes(&mut self, planes: &[Plane]) -> String {
+        let full = planes.iter().take_while(|plane| **plane == FULL).count();
+        let text = |plane: &Plane| match *plane {
+            FULL => "Plane::FULL".to_owned(),
+            Plane { lanes, channels } => format!("Plane {{ lanes: {lanes}, channels: {channels} }}"),
+        };
+        let value = match full == planes.len() {
+            true => format!("&[Plane::FULL; {full}]"),
+            false => format!("&[{}]", planes.iter().map(text).collect::<Vec<_>>().join(", ")),
+        };
+        let channels: u64 = planes.iter().map(|plane| plane.channels).sum();
+        self.name(&format!("channels_{channels}"), "&'static [Plane]", value)
+    }
+
+    /// The name of a map.
+    fn map(&mut self, map: &Blocked) -> String {
+        let planes = self.planes(&map.planes);
+        let channels: u64 = map.planes.iter().map(|plane| plane.channels).sum();
+        let [size, before, after] = [&map.size, &map.before, &map.after].map(|sizes| list(sizes));
+        let axes = map.size.iter().position(|&size| size > 1).unwrap_or(2);
+        let sizes: Vec<String> = map.size[axes..].iter().map(u64::to_string).collect();
+        let value = format!("&Blocked {{ planes: Self::{planes}, size: {size}, before: {before}, after: {after} }}");
+        self.name(&format!("map_{channels}x{}", sizes.join("x")), "&'static Blocked", value)
+    }
+}
+
+/// 16 channels.
+const FULL: Plane = Plane { lanes: 16, channels: 16 };
+
+/// The module of a class's kernels.
+fn class_text(class: Class) -> &'static str {
+    match class {
+        Class::Plain => "conv",
+        Class::Direct => "direct",
+        Class::Winograd => "winograd",
+        Class::Sparse => "sparse",
+    }
+}
+
 impl Calls<'_> {
     /// A call in a stage, `t` being the tile, or between stages, `run` being the run.
     pub(super) fn call(&mut self, call: &Call, layer: &str, loops: &Loops, gradients: &[GradientGroup]) -> String {
@@ -95,20 +138,48 @@ impl Calls<'_> {
             Kernel::Op(kind) => match kind {
                 Kind::Load(input) => format!("t.load({input}, {})", write(0)),
                 Kind::Loss => format!("t.loss({}, {})", read(0), write(0)),
-                Kind::Conv(conv, weight, bias, act) => {
+                Kind::Conv(conv, weight, bias, act) if call.class == Class::Plain => {
                     let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
                     let g = self.conv(layer, conv);
                     function("conv::forward", &["t", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
                 }
+                Kind::Conv(conv, ..) | Kind::ConvAdd(conv, ..) => {
+                    let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                    let (w, epilogue) = (self.packed(call, loops), self.epilogue(call, loops));
+                    function(&format!("{class}::forward"), &["t", &g, &read(0), &w, &epilogue, &write(0)])
+                }
+                Kind::ConvPool(conv, ..) => {
+                    let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                    let (w, epilogue) = (self.packed(call, loops), self.epilogue(call, loops));
+                    match writes.as_slice() {
+                        [y, places] => {
+                            let name = format!("{class}::forward_pool");
+                            function(&name, &["t", &g, &read(0), &w, &epilogue, y, places])
+                        }
+                        _ => {
+                            let name = format!("{class}::infer_pool");
+                            function(&name, &["t", &g, &read(0), &w, &epilogue, &write(0)])
+                        }
+                    }
+                }
                 Kind::ConvGradInput(conv, weight) => {
-                    let w = self.param(*weight, loops);
-                    let g = self.conv(layer, conv);
-                    function("conv::grad_input", &["t", &g, &read(0), &w, &write(0), &store])
+                    let w = if call.packed.is_some() { self.packed(call, loops) } else { self.param(*weight, loops) };
+                    let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                    function(&format!("{class}::grad_input"), &["t", &g, &read(0), &w, &write(0), &store])
                 }
                 Kind::ConvGradWeight(conv, weight, bias) => {
                     let (w, b) = (gradient(*weight), option(bias.map(gradient)));
+                    let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                    function(&format!("{class}::grad_weight"), &["t", &g, &read(0), &read(1), &w, &b])
+                }
+                Kind::ConvPoolGradInput(conv, _) => {
+                    let (w, g) = (self.packed(call, loops), self.conv(layer, conv));
+                    function("sparse::grad_input", &["t", &g, &read(0), &read(1), &w, &write(0), &store])
+                }
+                Kind::ConvPoolGradWeight(conv, weight, bias) => {
+                    let (w, b) = (gradient(*weight), option(bias.map(gradient)));
                     let g = self.conv(layer, conv);
-                    function("conv::grad_weight", &["t", &g, &read(0), &read(1), &w, &b])
+                    function("sparse::grad_weight", &["t", &g, &read(0), &read(1), &read(2), &w, &b])
                 }
                 Kind::Linear(linear, weight, bias, act) => {
                     let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
@@ -196,17 +267,24 @@ impl Calls<'_> {
                 let g = self.norm(layer, norm);
                 function("batch_norm::merge", &["run", &g, &read(0), &state, &format!("Some({running})")])
             }
-            Kernel::NormForward(norm, tensors, act) => {
+            Kernel::NormForward(norm, tensors, act, order) => {
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let state = self.state(norm, 0, loops);
+                let g = self.norm(layer, norm);
+                let sum = order.map_or(String::new(), |_| format!(".add({})", read(1)));
+                let act = if *act == Act::None { String::new() } else { format!(".act({})", act_text(*act)) };
+                let end = match order {
+                    Some(Order::Before) => format!("Epilogue::NONE{sum}{act}"),
+                    _ => format!("Epilogue::NONE{act}{sum}"),
+                };
+                function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &end, &write(0)])
+            }
+            Kernel::NormSums(norm, tensors, act) => {
                 let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
                 let state = self.state(norm, 0, loops);
                 let g = self.norm(layer, norm);
                 let act = act_text(*act);
-                function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &act, &write(0)])
-            }
-            Kernel::NormSums(norm) => {
-                let state = self.state(norm, 0, loops);
-                let g = self.norm(layer, norm);
-                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &write(0)])
+                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &w, &b, &act, &write(0)])
             }
             Kernel::NormMergeBackward(norm, tensors) => {
                 let (state, coefficients) = (self.state(norm, 0, loops), self.state(norm, 2 * norm.channels, loops));
@@ -214,19 +292,76 @@ impl Calls<'_> {
                 let g = self.norm(layer, norm);
                 function("batch_norm::merge_backward", &["run", &g, &read(0), &state, &w, &coefficients, &w, &b])
             }
-            Kernel::NormBackward(norm) => {
+            Kernel::NormBackward(norm, tensors, act) => {
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let state = self.state(norm, 0, loops);
                 let coefficients = self.state(norm, 2 * norm.channels, loops);
                 let g = self.norm(layer, norm);
-                function("batch_norm::backward", &["t", &g, &read(0), &read(1), &coefficients, &write(0), &store])
+                let act = act_text(*act);
+                let args = ["t", &g, &read(0), &read(1), &state, &w, &b, &act, &coefficients, &write(0), &store];
+                function("batch_norm::backward", &args)
             }
         }
     }
 
-    /// `tile(4_096 + l * 2_048, 2_048)`
-    pub(super) fn view(&self, operand: &Operand, loops: &Loops) -> String {
+    /// `tile(4_096 + l * 2_048, 2_048)`; of planes `Self::MAP_16X8X8.tile(4_096)`.
+    pub(super) fn view(&mut self, operand: &Operand, loops: &Loops) -> String {
         let address = self.plan.address(operand);
         let region = if address.region == Region::Tile { "tile" } else { "batch" };
-        format!("{region}({}, {})", offset(address.offset, &address.terms, loops), grouped(address.len))
+        let first = offset(address.offset, &address.terms, loops);
+        match self.plan.schedule.layout(operand) {
+            Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
+            Layout::Plain | Layout::Places(_) => format!("{region}({first}, {})", grouped(address.len)),
+        }
+    }
+
+    /// The first float of a call's packed weights.
+    fn packed(&self, call: &Call, loops: &Loops) -> String {
+        let Some(PackedId(id)) = call.packed else {
+            return "0".to_owned();
+        };
+        let (first, strides) = &self.plan.packed[id as usize];
+        offset(*first, strides, loops)
+    }
+
+    /// `Epilogue::bias(432).act(Act::Tanh)`
+    fn epilogue(&mut self, call: &Call, loops: &Loops) -> String {
+        let mut text = "Epilogue::NONE".to_owned();
+        for step in &call.epilogue {
+            match step {
+                // The function's name says it.
+                Epilogue::MaxPool => {}
+                Epilogue::Bias(bias) => text = format!("Epilogue::bias({})", self.param(*bias, loops)),
+                Epilogue::Add => {
+                    let residual = self.view(&call.reads[1], loops);
+                    let _ = write!(text, ".add({residual})");
+                }
+                Epilogue::Act(act) => {
+                    let _ = write!(text, ".act({})", act_text(*act));
+                }
+            }
+        }
+        text
+    }
+
+    /// Packs all sets of a weight: a line in a loop for each repeat that keeps sets apart.
+    pub(super) fn pack(&mut self, id: usize, name: &str, lines: &mut Lines) {
+        let copy = &self.plan.schedule.packed[id];
+        let tensor = self.program.tensor(copy.tensor);
+        let mut loops = Loops::new();
+        for repeat in tensor.repeats.iter().filter(|repeat| repeat.stride > 0) {
+            let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
+            lines.line(format!("for {variable} in 0..{} {{", grouped(repeat.count)));
+            loops.push(Around { layer: repeat.layer, variable, count: repeat.count });
+        }
+        let (first, strides) = &self.plan.packed[id];
+        let to = offset(*first, strides, &loops);
+        let (weight, conv) = (self.param(copy.tensor, &loops), self.conv(name, &copy.conv));
+        let planes = [&copy.x, &copy.y].map(|planes| format!("Self::{}", self.geometries.planes(planes)));
+        let function_name =
+            format!("{}::pack{}", class_text(copy.class), if copy.transposed { "_transposed" } else { "" });
+        lines.line(format!("{};", function(&function_name, &["p", &conv, &planes[0], &planes[1], &weight, &to])));
+        loops.iter().for_each(|_| lines.line("}"));
     }
 
     /// A tensor's first float among the parameters, or behind them in what inference reads.

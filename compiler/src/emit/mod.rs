@@ -16,6 +16,7 @@ use crate::check::Checked;
 use crate::differentiate::differentiate;
 use crate::fuse::{Folded, PlanKind, fuse};
 use crate::ir::{self, Fill, Item, Kind, Program};
+use crate::layout::{Laid, lay};
 use crate::lower::lower;
 use crate::ops::{elements, thousands};
 use crate::plan::{self, Plan};
@@ -49,18 +50,21 @@ pub struct Planned {
     pub plan: Plan,
 }
 
-/// Lowers, fuses, differentiates, schedules and plans a model: the passes behind the check, for one kind of plan.
+/// Lowers, fuses, differentiates, lays out, schedules and plans a model: the passes behind the check, for one kind of plan.
 pub fn planned(checked: &Checked, kind: PlanKind) -> Planned {
     let verify = |program: &Program| debug_assert_eq!(ir::verify(program), Ok(()));
     let program = lower(checked);
     verify(&program);
-    let (mut program, folded) = fuse(program, kind);
+    let target = checked.target;
+    let (mut program, folded) = fuse(program, kind, target);
     verify(&program);
     if kind == PlanKind::Training {
-        program = differentiate(program);
+        program = differentiate(program, target);
         verify(&program);
     }
-    let plan = plan::plan(&program, schedule(&program, kind));
+    let Laid { program, layouts } = lay(program, kind, target);
+    verify(&program);
+    let plan = plan::plan(&program, schedule(&program, &layouts, kind, target));
     debug_assert_eq!(plan::verify(&plan), Ok(()));
     Planned { program, folded, plan }
 }
@@ -82,13 +86,14 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
 
     let mut geometries = Geometries::default();
     // A repeat labelled `pass` has functions of its own.
-    let mut names = HashSet::from(["pass_train", "pass_evaluate", "pass_infer"].map(str::to_owned));
+    let mut names = HashSet::from(PASS_FUNCTIONS.map(str::to_owned));
     let mut bodies = Lines::default();
     let passes = [("train", train.as_ref()), ("evaluate", evaluate.as_ref()), ("infer", Some(&infer))];
     for (name, planned) in passes {
         if let Some(Planned { program, plan, .. }) = planned {
             bodies.line("");
             functions(&Pass { checked, sources, program, plan, name }, &mut geometries, &mut names, &mut bodies);
+            pack(&Pass { checked, sources, program, plan, name }, &mut geometries, &mut bodies);
         }
     }
 
@@ -131,10 +136,31 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     lines.text
 }
 
+/// The functions that every model may have.
+const PASS_FUNCTIONS: [&str; 6] =
+    ["pass_train", "pass_evaluate", "pass_infer", "pack_train", "pack_evaluate", "pack_infer"];
+
+/// The function that makes the packed weights of a pass, if it has any.
+fn pack(pass: &Pass<'_>, geometries: &mut Geometries, lines: &mut Lines) {
+    let copies = &pass.plan.schedule.packed;
+    if copies.is_empty() {
+        return;
+    }
+    lines.line("");
+    lines.line(format!("fn pack_{}(p: &mut Pack<'_>) {{", pass.name));
+    for (id, copy) in copies.iter().enumerate() {
+        let name = pass.program.tensor(copy.tensor).name.rsplit_once('.').map_or("conv", |(layer, _)| layer);
+        Calls { program: pass.program, plan: pass.plan, geometries: &mut *geometries }.pack(id, name, lines);
+    }
+    lines.line("}");
+}
+
 /// What the functions of a model use of the runtime.
 const IMPORTS: &[&str] = &[
-    "arena::{Tile, View, batch, tile},",
-    "kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},",
+    "arena::{Pack, Tile, View, batch, tile},",
+    "kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},",
+    "kernels::{log_softmax, max_pool, sparse, winograd},",
+    "layout::{Blocked, Plane},",
     "network::{Fill, Network, Repeat, Tensor},",
     "run::{Fold, Plan, Run},",
     "weights::Weights,",
@@ -263,15 +289,15 @@ fn network(
         let text = planned.map_or("Plan::NONE".to_owned(), plan_text);
         lines.line(format!("const {name}: Plan = {text};"));
     }
-    let packed = if infer.folded.is_empty() && infer.program.statistics == 0 {
+    let folded = if infer.folded.is_empty() && infer.program.statistics == 0 {
         0
     } else {
         infer.program.params + infer.program.statistics
     };
-    lines.line(format!("const PACKED: usize = {};", grouped(packed)));
+    lines.line(format!("const FOLDED: usize = {};", grouped(folded)));
     for (name, planned) in [("FORWARD_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))] {
         let views = planned.map_or(Vec::new(), |planned| {
-            let calls = Calls { program: &planned.program, plan: &planned.plan, geometries: &mut *geometries };
+            let mut calls = Calls { program: &planned.program, plan: &planned.plan, geometries: &mut *geometries };
             planned.plan.schedule.outputs.iter().map(|output| calls.view(output, &Loops::new())).collect()
         });
         lines.line(format!("const {name}: &'static [View] = &[{}];", views.join(", ")));
@@ -298,22 +324,30 @@ fn network(
             }
         }
     }
-    pack(infer, packed, lines);
+    for (method, pass, planned) in
+        [("pack_train", "train", train), ("pack_forward", "evaluate", evaluate), ("pack_infer", "infer", Some(infer))]
+    {
+        if planned.is_some_and(|planned| planned.plan.packed_len > 0) {
+            lines.line(format!("fn {method}(p: &mut Pack<'_>) {{"));
+            lines.line(format!("{PASSES}::pack_{pass}(p);"));
+            lines.line("}");
+        }
+    }
+    fold(infer, folded, lines);
     lines.line("}");
 }
 
 /// The function that writes what inference reads in place of the parameters.
-fn pack(infer: &Planned, packed: u64, lines: &mut Lines) {
-    if packed == 0 {
-        lines.line("fn pack(_: &[f32], _: &[f32], _: &mut [f32]) {}");
+fn fold(infer: &Planned, len: u64, lines: &mut Lines) {
+    if len == 0 {
         return;
     }
     let program = &infer.program;
     let own = lower_statistics(program, &infer.folded);
     let params = grouped(program.params);
-    lines.line("fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]) {");
-    lines.line(format!("packed[..{params}].copy_from_slice(params);"));
-    lines.line(format!("packed[{params}..{}].copy_from_slice(statistics);", grouped(program.params + own)));
+    lines.line("fn fold(params: &[f32], statistics: &[f32], folded: &mut [f32]) {");
+    lines.line(format!("folded[..{params}].copy_from_slice(params);"));
+    lines.line(format!("folded[{params}..{}].copy_from_slice(statistics);", grouped(program.params + own)));
     for folded in &infer.folded {
         let weight = program.tensor(folded.weight);
         let repeats: Vec<_> = weight.repeats.iter().filter(|repeat| repeat.stride > 0).collect();
@@ -337,7 +371,7 @@ fn pack(infer: &Planned, packed: u64, lines: &mut Lines) {
         let bias_to = if folded.bias.is_some() { at(folded.folded_bias, 0) } else { at(folded.folded_bias, behind) };
         lines.line("batch_norm::fold(");
         for argument in [
-            "packed".to_owned(),
+            "folded".to_owned(),
             channels.clone(),
             grouped(elements(&weight.shape[1..])),
             at(folded.weight, 0),
@@ -388,11 +422,12 @@ fn tensor_text(tensor: &ir::Tensor) -> String {
 fn plan_text(planned: &Planned) -> String {
     let plan = &planned.plan;
     format!(
-        "Plan {{ tile: {}, batch: {}, state: {}, scratch: {}, gradients: {} }}",
+        "Plan {{ tile: {}, batch: {}, state: {}, scratch: {}, packed: {}, gradients: {} }}",
         grouped(plan.tile),
         grouped(plan.batch),
         grouped(plan.state),
         grouped(plan.scratch),
+        grouped(plan.packed_len),
         grouped(plan.gradients)
     )
 }

@@ -1,6 +1,6 @@
 //! Each op's formula, on one sample; a batch norm's on the batch.
 
-use crate::ir::{Act, Conv, Linear, Norm, Window};
+use crate::ir::{Act, Conv, Linear, Norm, Order, Window};
 
 use super::Samples;
 use super::kinds::Pairs;
@@ -135,6 +135,19 @@ pub(super) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
     x
 }
 
+/// `act(y)`, and the sum with another value before or behind that.
+pub(super) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f64>])>) -> Samples {
+    let sum = |y: Samples, other: &[Vec<f64>]| -> Samples {
+        y.iter().zip(other).map(|(y, other)| y.iter().zip(other).map(|(a, b)| a + b).collect()).collect()
+    };
+    let acted = |y: Samples| y.into_iter().map(|y| act(act_of, y)).collect();
+    match other {
+        None => acted(y),
+        Some((Order::Before, other)) => acted(sum(y, other)),
+        Some((Order::Behind, other)) => sum(acted(y), other),
+    }
+}
+
 /// `dx = dy act'(x)`, the derivative as a function of y. Where ReLU passes no gradient, NaN and infinity do not pass.
 pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
     let dx = |(&y, &dy): (&f64, &f64)| match act {
@@ -147,8 +160,8 @@ pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
     y.iter().zip(dy).map(dx).collect()
 }
 
-/// The maximum of each window, and its place in the channel: the first of equal ones, NaN above all. A window that lies beside the
-/// map gives minus infinity and has no place, which is NaN.
+/// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside
+/// the map gives minus infinity and has no place, which is NaN.
 pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let positions = window.positions() as usize;
     let mut y = vec![f64::NEG_INFINITY; channels as usize * positions];
@@ -156,22 +169,28 @@ pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, 
     let meetings = meetings(window);
     let maps = x.chunks_exact(x.len() / channels as usize);
     for ((x, y), places) in maps.zip(y.chunks_exact_mut(positions)).zip(places.chunks_exact_mut(positions)) {
-        for &[position, _, place] in &meetings {
+        for &[position, tap, place] in &meetings {
             let x = x[place];
             if places[position].is_nan() || x > y[position] || x.is_nan() {
-                (y[position], places[position]) = (x, place as f64);
+                (y[position], places[position]) = (x, tap as f64);
             }
         }
     }
     (y, places)
 }
 
-/// `dx[place] += dy`
+/// `dx += dy` at the maximum of each window.
 pub(super) fn max_pool_grad(channels: u64, window: &Window, dy: &[f64], places: &[f64]) -> Vec<f64> {
     let (positions, size) = (window.positions() as usize, window.size.iter().product::<u64>() as usize);
     let mut dx = vec![0.0; channels as usize * size];
-    for (at, (dy, place)) in dy.iter().zip(places).enumerate().filter(|(_, (_, place))| !place.is_nan()) {
-        dx[at / positions * size + *place as usize] += dy;
+    let meetings = meetings(window);
+    let maps = dy.chunks_exact(positions).zip(places.chunks_exact(positions));
+    for ((dy, places), dx) in maps.zip(dx.chunks_exact_mut(size)) {
+        for &[position, tap, place] in &meetings {
+            if places[position] == tap as f64 {
+                dx[place] += dy[position];
+            }
+        }
     }
     dx
 }

@@ -1,7 +1,7 @@
 //! What an op makes of what it reads: the part of a run that the interpreters of a program and of its plan share.
 
 use super::{Batch, Draw, Samples, by_running, formulas, place};
-use crate::ir::{Kind, Norm, NormTensors, Program, TensorId};
+use crate::ir::{Act, Kind, Norm, NormTensors, Program, TensorId};
 use crate::net::LayerId;
 
 /// Mean and variance of each channel, or the means of `dy` and of `dy n`.
@@ -61,6 +61,19 @@ impl Scope<'_> {
     pub(super) fn normed(&self, norm: &Norm, tensors: &NormTensors, moments: &Pairs, x: &[Vec<f64>]) -> Samples {
         let (weight, bias) = (tensors.weight.map(|g| self.floats(g)), tensors.bias.map(|b| self.floats(b)));
         formulas::batch_norm(norm, x, moments, weight, bias)
+    }
+
+    /// The gradient before the nonlinearity of a batch norm, whose result is made again from `x`.
+    pub(super) fn before_norm_act(
+        &self,
+        norm: &Norm,
+        tensors: &NormTensors,
+        act: Act,
+        moments: &Pairs,
+        [x, dy]: [&[Vec<f64>]; 2],
+    ) -> Samples {
+        let y = self.normed(norm, tensors, moments, x).into_iter().map(|y| formulas::act(act, y));
+        y.zip(dy).map(|(y, dy)| formulas::act_grad(act, &y, dy)).collect()
     }
 
     /// `running = (1 - momentum) running + momentum new`, the new variance unbiased.
@@ -124,6 +137,36 @@ impl Scope<'_> {
                 }
                 Vec::new()
             }
+            Kind::ConvPool(conv, weight, bias, act) => {
+                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
+                let pooled = |x: &Vec<f64>| {
+                    let (y, places) =
+                        formulas::max_pool(conv.out_channels, &conv.pool(), &formulas::conv(conv, x, weight, bias));
+                    (formulas::act(*act, y), places)
+                };
+                let (y, places) = reads[0].iter().map(pooled).unzip();
+                vec![y, places]
+            }
+            Kind::ConvPoolGradInput(conv, weight) => {
+                let weight = self.floats(*weight);
+                two(&|[dy, places]| {
+                    let dz = formulas::max_pool_grad(conv.out_channels, &conv.pool(), dy, places);
+                    formulas::conv_grad_input(conv, &dz, weight)
+                })
+            }
+            Kind::ConvPoolGradWeight(conv, weight, bias) => {
+                for ((x, dy), places) in reads[0].iter().zip(reads[1]).zip(reads[2]) {
+                    let dz = formulas::max_pool_grad(conv.out_channels, &conv.pool(), dy, places);
+                    let (d_weight, d_bias) = formulas::conv_grad_weight(conv, x, &dz);
+                    gradients.extend(of_tensors([(Some(*weight), d_weight), (*bias, d_bias)]));
+                }
+                Vec::new()
+            }
+            Kind::ConvAdd(conv, weight, bias, act, order) => {
+                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
+                let y = reads[0].iter().map(|x| formulas::conv(conv, x, weight, bias)).collect();
+                vec![formulas::act_and_sum(*act, y, Some((*order, reads[1])))]
+            }
             Kind::Linear(linear, weight, bias, act) => {
                 let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
                 one(&|x| formulas::act(*act, formulas::linear(linear, x, weight, bias)))
@@ -154,20 +197,21 @@ impl Scope<'_> {
             Kind::AvgPoolGrad(channels, window, counts_padding) => {
                 one(&|dy| formulas::avg_pool_grad(*channels, window, *counts_padding, dy))
             }
-            Kind::BatchNorm(norm, tensors, act) => {
+            Kind::BatchNorm(norm, tensors, act, order) => {
                 let moments = moments(norm, reads[0]);
                 self.update_running(norm, tensors, &moments);
                 let y = self.normed(norm, tensors, &moments, reads[0]);
-                vec![y.into_iter().map(|y| formulas::act(*act, y)).collect()]
+                vec![formulas::act_and_sum(*act, y, order.map(|order| (order, reads[1])))]
             }
-            Kind::BatchNormGrad(norm, tensors) => {
+            Kind::BatchNormGrad(norm, tensors, act) => {
                 let moments = moments(norm, reads[0]);
+                let dy = self.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
                 let of_sample = |(x, dy): (&Vec<f64>, &Vec<f64>)| formulas::batch_norm_means(norm, &moments, x, dy);
-                let of_samples: Vec<Pairs> = reads[0].iter().zip(reads[1]).map(of_sample).collect();
+                let of_samples: Vec<Pairs> = reads[0].iter().zip(&dy).map(of_sample).collect();
                 let means = formulas::mean_pairs(&of_samples);
                 gradients.extend(self.norm_gradients(norm, tensors, &means));
                 let weight = tensors.weight.map(|weight| self.floats(weight));
-                vec![formulas::batch_norm_grad(norm, &moments, &means, weight, reads[0], reads[1])]
+                vec![formulas::batch_norm_grad(norm, &moments, &means, weight, reads[0], &dy)]
             }
             Kind::NormByRunning(norm, tensors, act) => {
                 let (scale, shift) = by_running(norm.eps, tensors, |tensor| self.floats(tensor));

@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::kinds::{Made, Pairs, Scope};
 use super::{Batch, Samples, formulas};
 use crate::ir::{Kind, Norm, Program, Store, TensorId};
+use crate::layout::{Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
 use crate::schedule::{Call, Kernel, LoopId, Node, Operand, Repeated, Step};
@@ -179,7 +180,7 @@ impl Machine<'_> {
         self.may_write(call)?;
         let reads: Vec<Samples> = call.reads.iter().map(|read| self.read(read)).collect::<Result<_, String>>()?;
         let reads: Vec<&[Vec<f64>]> = reads.iter().map(Vec::as_slice).collect();
-        let len = call.writes.first().map_or(0, |(write, _)| self.plan.address(write).len as usize);
+        let len = call.writes.first().map_or(0, |(write, _)| self.elements(write));
         let made = self.made(&call.kernel, len, &reads)?;
         for (tensor, gradient) in made.gradients {
             self.add_to_gradient(&call.kernel, tensor, &gradient)?;
@@ -204,16 +205,17 @@ impl Machine<'_> {
                 self.state(norm)?[0].copy_from_slice(&floats(&moments));
                 Made::default()
             }
-            Kernel::NormForward(norm, tensors, act) => {
+            Kernel::NormForward(norm, tensors, act, order) => {
                 let moments = pairs(self.state(norm)?[0]);
                 let y = self.scope.normed(norm, tensors, &moments, reads[0]);
-                values(y.into_iter().map(|y| formulas::act(*act, y)).collect())
+                values(formulas::act_and_sum(*act, y, order.map(|order| (order, reads[1]))))
             }
-            Kernel::NormSums(norm) => {
+            Kernel::NormSums(norm, tensors, act) => {
                 let moments = pairs(self.state(norm)?[0]);
+                let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
                 let of_sample =
                     |(x, dy): (&Vec<f64>, &Vec<f64>)| floats(&formulas::batch_norm_means(norm, &moments, x, dy));
-                values(reads[0].iter().zip(reads[1]).map(of_sample).collect())
+                values(reads[0].iter().zip(&dy).map(of_sample).collect())
             }
             Kernel::NormMergeBackward(norm, tensors) => {
                 let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
@@ -225,10 +227,11 @@ impl Machine<'_> {
                 of_weight.copy_from_slice(&weight);
                 Made { gradients: self.scope.norm_gradients(norm, tensors, &means), ..Made::default() }
             }
-            Kernel::NormBackward(norm) => {
+            Kernel::NormBackward(norm, tensors, act) => {
                 let [moments, means, weight] = self.state(norm)?;
-                let (moments, means) = (pairs(moments), pairs(means));
-                values(formulas::batch_norm_grad(norm, &moments, &means, Some(weight), reads[0], reads[1]))
+                let (moments, means, weight) = (pairs(moments), pairs(means), weight.to_vec());
+                let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
+                values(formulas::batch_norm_grad(norm, &moments, &means, Some(&weight), reads[0], &dy))
             }
         })
     }
@@ -263,6 +266,14 @@ impl Machine<'_> {
         let to = to.get_mut(at).ok_or("makes a gradient outside its memory")?;
         to.iter_mut().zip(gradient).for_each(|(to, gradient)| *to += gradient);
         Ok(())
+    }
+
+    /// Elements of an operand.
+    fn elements(&self, operand: &Operand) -> usize {
+        match self.plan.schedule.layout(operand) {
+            Layout::Plain => self.plan.address(operand).len as usize,
+            Layout::Blocked(map) | Layout::Places(map) => map.places().len(),
+        }
     }
 
     /// Where an operand is now.
@@ -324,7 +335,13 @@ impl Machine<'_> {
             let region = self.plan.blocks[block].region;
             return Err(format!("reads `{}` at float {at} of the {region:?}, which {writer}", self.slot(operand)));
         }
-        Ok(memory.rows.iter().map(|row| row[range.clone()].to_vec()).collect())
+        let layout = self.plan.schedule.layout(operand);
+        let mut values = Vec::with_capacity(memory.rows.len());
+        for row in &memory.rows {
+            let value = elements_of(&layout, &row[range.clone()]);
+            values.push(value.ok_or_else(|| format!("reads `{}`, whose halo is not zero", self.slot(operand)))?);
+        }
+        Ok(values)
     }
 
     fn write(&mut self, operand: &Operand, store: Store, mut value: Samples) -> Result<(), String> {
@@ -339,13 +356,64 @@ impl Machine<'_> {
             Region::Batch => &mut self.batch,
         };
         memory.writers[range.clone()].fill(Some(block));
+        let layout = self.plan.schedule.layout(operand);
         for (row, value) in memory.rows.iter_mut().zip(value) {
-            if value.len() != range.len() {
-                return Err(format!("makes {} floats for {}", value.len(), range.len()));
+            let floats = floats_of(&layout, &value);
+            if floats.len() != range.len() {
+                return Err(format!("makes {} floats for {}", floats.len(), range.len()));
             }
-            row[range.clone()].copy_from_slice(&value);
+            row[range.clone()].copy_from_slice(&floats);
         }
         Ok(())
+    }
+}
+
+/// A byte that is no element of a window.
+const NO_PLACE: f64 = 255.0;
+
+/// A value as its layout has it: in planes with zeros in the halo, and what must not be read in the lanes that are no channels; four
+/// places to a float.
+fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
+    match layout {
+        Layout::Plain => value.to_vec(),
+        Layout::Blocked(map) => {
+            let mut floats = vec![0.0; map.len() as usize];
+            let mut first = 0;
+            for plane in 0..map.planes.len() {
+                let len = map.planes_len(plane..plane + 1) as usize;
+                let Plane { lanes, channels } = map.planes[plane];
+                for position in floats[first..first + len].chunks_exact_mut(lanes as usize) {
+                    position[channels as usize..].fill(f64::NAN);
+                }
+                first += len;
+            }
+            floats[first..].fill(f64::NAN);
+            map.places().into_iter().zip(value).for_each(|(at, value)| floats[at] = *value);
+            floats
+        }
+        Layout::Places(map) => {
+            let mut bytes = vec![NO_PLACE; 4 * layout.len(0) as usize];
+            let place = |value: &f64| if value.is_nan() { NO_PLACE } else { *value };
+            map.places().into_iter().zip(value).for_each(|(at, value)| bytes[at] = place(value));
+            bytes.chunks_exact(4).map(|four| four.iter().rev().fold(0.0, |all, byte| 256.0 * all + byte)).collect()
+        }
+    }
+}
+
+/// The elements of a value in a layout; None when its halo is not zero.
+fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
+    match layout {
+        Layout::Plain => Some(floats.to_vec()),
+        Layout::Blocked(map) => {
+            let elements: Vec<f64> = map.places().into_iter().map(|at| floats[at]).collect();
+            let is_same = |(a, b): (&f64, &f64)| a == b || a.is_nan() || b.is_nan();
+            floats_of(layout, &elements).iter().zip(floats).all(is_same).then_some(elements)
+        }
+        Layout::Places(map) => {
+            let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
+            let place = |byte: f64| if byte == NO_PLACE { f64::NAN } else { byte };
+            Some(map.places().into_iter().map(|at| place(byte(at))).collect())
+        }
     }
 }
 

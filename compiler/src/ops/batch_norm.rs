@@ -53,7 +53,7 @@ impl Layer for BatchNorm {
             mean: of.must("running_mean"),
             var: of.must("running_var"),
         };
-        to.op(Op::BatchNorm(norm, tensors, ir::Act::None), of.inputs, of.output.clone())
+        to.op(Op::BatchNorm(norm, tensors, ir::Act::None, None), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

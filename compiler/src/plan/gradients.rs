@@ -31,8 +31,11 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
             match node {
                 Node::Loop(looped) => collect(&looped.body, tensors),
                 Node::Call(call) => {
-                    if let Kernel::Op(Kind::ConvGradWeight(_, weight, bias) | Kind::LinearGradWeight(_, weight, bias)) =
-                        &call.kernel
+                    if let Kernel::Op(
+                        Kind::ConvGradWeight(_, weight, bias)
+                        | Kind::ConvPoolGradWeight(_, weight, bias)
+                        | Kind::LinearGradWeight(_, weight, bias),
+                    ) = &call.kernel
                     {
                         tensors.extend([Some(*weight), *bias].into_iter().flatten());
                     }

@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::ir::{Kind, Program, Store};
+use crate::layout::Layout;
 use crate::net::LayerId;
 use crate::ops::thousands;
-use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Repeated, Schedule, SlotId, Step};
+use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Packed, Repeated, Schedule, SlotId, Step};
 use gradients::largest_gradient;
 pub use gradients::{GradientGroup, gradient_groups};
 use layout::{largest_live, lay_out};
@@ -49,6 +50,10 @@ pub struct Plan {
     pub gradients: u64,
     /// Floats that a kernel needs for its own use, the largest, for each worker.
     pub scratch: u64,
+    /// The first float of each packed copy, and strides of the loops that have separate weights.
+    pub packed: Vec<(u64, Vec<(LayerId, u64)>)>,
+    /// Floats of all packed copies.
+    pub packed_len: u64,
     /// The largest sum of what lives at once, in both: no plan can do with less.
     pub bound: (u64, u64),
     /// Every piece of memory, for `netc plan` and the verifier.
@@ -108,9 +113,8 @@ pub struct Address {
 impl Plan {
     /// Where an operand is.
     pub fn address(&self, operand: &Operand) -> Address {
-        let slot = &self.schedule.slots[operand.slot.0 as usize];
         let place = &self.places[operand.slot.0 as usize];
-        let (from, len) = operand.part.unwrap_or((0, slot.len));
+        let (from, len) = self.schedule.floats(operand);
         let mut offset = place.offset + from;
         let mut terms = place.strides.clone();
         if let Some((layer, count, stride)) = place.chain
@@ -171,6 +175,7 @@ struct Class {
     home: Vec<LoopId>,
     chain: Option<LoopId>,
     len: u64,
+    layout: Option<Layout>,
     names: Vec<String>,
 }
 
@@ -194,6 +199,7 @@ impl Planner {
                 home: slot.home.clone(),
                 chain: slot.chain,
                 len: slot.len,
+                layout: Some(slot.layout.clone()),
                 names: vec![slot.name.clone()],
             })
             .collect();
@@ -326,7 +332,7 @@ impl Planner {
                 continue;
             }
             let (of_from, of_to) = (self.class(from), self.class(to));
-            if of_from.len != of_to.len {
+            if !is_same_memory(of_from, of_to) {
                 continue;
             }
             match (of_from.chain, of_to.chain) {
@@ -425,7 +431,7 @@ impl Planner {
                     && of_to.chain.is_none()
                     && of_from.home == of_to.home
                     && self.sites[number].path == of_from.home
-                    && of_from.len == of_to.len
+                    && is_same_memory(of_from, of_to)
                     && of_from.accesses.iter().all(|access| access.call <= number)
                     && of_to.accesses.iter().all(|access| access.call >= number)
                     && call
@@ -475,9 +481,23 @@ impl Planner {
         let (states, state) = self.states();
         let steps = std::mem::take(&mut self.schedule.steps);
         let schedule = self.schedule;
-        let mut plan = Plan { schedule, places, tile, batch, states, state, gradients: 0, scratch: 0, bound, blocks };
+        let (packed, packed_len) = packed(program, &schedule);
+        let mut plan = Plan {
+            schedule,
+            places,
+            tile,
+            batch,
+            states,
+            state,
+            gradients: 0,
+            scratch: 0,
+            packed,
+            packed_len,
+            bound,
+            blocks,
+        };
         plan.schedule.steps = without_idle_steps(&plan, steps);
-        plan.scratch = self.calls.iter().map(|call| scratch(&call.kernel)).max().unwrap_or(0);
+        plan.scratch = self.calls.iter().map(|call| call.scratch).max().unwrap_or(0);
         plan.gradients = largest_gradient(program, &plan.schedule.steps, &mut Vec::new());
         plan
     }
@@ -546,23 +566,41 @@ impl Planner {
     }
 }
 
-/// Floats that a kernel needs for its own use: a convolution unfolds the windows of a block of positions.
-fn scratch(kernel: &Kernel) -> u64 {
-    const BLOCK: u64 = 1_024;
-    match kernel {
-        Kernel::Op(Kind::Conv(conv, ..) | Kind::ConvGradInput(conv, _) | Kind::ConvGradWeight(conv, ..)) => {
-            conv.channels / conv.groups * conv.window.taps() * conv.window.positions().min(BLOCK)
+/// Where each packed copy lies: one behind the other, the sets of a weight that a repeat keeps apart in its order.
+fn packed(program: &Program, schedule: &Schedule) -> (Vec<(u64, Vec<(LayerId, u64)>)>, u64) {
+    let mut end = 0;
+    let place = |copy: &Packed| {
+        let (first, mut len) = (end, copy.len.next_multiple_of(ALIGN));
+        let mut strides = Vec::new();
+        for repeat in program.tensor(copy.tensor).repeats.iter().rev().filter(|repeat| repeat.stride > 0) {
+            strides.insert(0, (repeat.layer, len));
+            len *= repeat.count;
         }
-        _ => 0,
-    }
+        end += len;
+        (first, strides)
+    };
+    (schedule.packed.iter().map(place).collect(), end)
+}
+
+/// Whether the elements of two classes lie in the same order: a view of a map's elements is one too.
+fn is_same_memory(a: &Class, b: &Class) -> bool {
+    a.len == b.len && a.layout == b.layout
 }
 
 /// Which of its reads a kernel may write over.
 pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
         Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
-        Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(_) => &[1],
+        Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(..) => &[1],
         Kernel::Op(Kind::Add) => &[0, 1],
+        // Once both are read, a place is written.
+        Kernel::NormForward(.., order) => {
+            if order.is_some() {
+                &[1]
+            } else {
+                &[]
+            }
+        }
         _ => &[],
     }
 }
@@ -646,6 +684,7 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "numbers of the whole batch: {} bytes", bytes(self.state))?;
         writeln!(f, "a stage's gradient: {} bytes a tile", bytes(self.gradients))?;
-        writeln!(f, "kernels' scratch: {} bytes a worker", bytes(self.scratch))
+        writeln!(f, "kernels' scratch: {} bytes a worker", bytes(self.scratch))?;
+        writeln!(f, "packed weights: {} bytes", bytes(self.packed_len))
     }
 }

@@ -1,6 +1,10 @@
 //! Activations: maps of elements whose derivative is a function of the result.
+#![allow(unsafe_code)]
 
 use crate::arena::{Parts, Tile, View};
+use crate::isa::Isa;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::math::maps;
 use crate::kernels::{Store, math};
 
 /// A map of elements.
@@ -16,20 +20,53 @@ pub enum Act {
     Sigmoid,
 }
 
-/// `max(x, 0)`. A NaN is not below zero.
-#[inline(always)]
-fn relu(x: f32) -> f32 {
-    if 0.0 > x { 0.0 } else { x }
-}
-
 impl Act {
+    /// Maps a vector.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn apply_lanes<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { self.apply_all([x])[0] }
+    }
+
+    /// Maps vectors, with one question for all of them which map it is.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn apply_all<L: Lanes, const N: usize>(self, mut x: [L; N]) -> [L; N] {
+        // SAFETY: the caller's.
+        unsafe {
+            match self {
+                Act::None => {}
+                Act::Relu => {
+                    for x in &mut x {
+                        *x = math::relu(*x);
+                    }
+                }
+                Act::Tanh => {
+                    for x in &mut x {
+                        *x = math::tanh(*x);
+                    }
+                }
+                Act::Sigmoid => {
+                    for x in &mut x {
+                        *x = math::sigmoid(*x);
+                    }
+                }
+            }
+            x
+        }
+    }
+
     /// Maps a row in place.
-    pub(crate) fn apply(self, row: &mut [f32]) {
-        match self {
-            Act::None => {}
-            Act::Relu => row.iter_mut().for_each(|x| *x = relu(*x)),
-            Act::Tanh => row.iter_mut().for_each(|x| *x = math::tanh(*x)),
-            Act::Sigmoid => row.iter_mut().for_each(|x| *x = math::sigmoid(*x)),
+    pub(crate) fn apply(self, isa: Isa, row: &mut [f32]) {
+        if self != Act::None {
+            apply(isa, self, row);
         }
     }
 }
@@ -38,16 +75,16 @@ impl Act {
 pub fn forward(t: &mut Tile<'_>, act: Act, x: View, y: View) {
     assert_eq!(x.len, y.len, "an activation keeps the size");
     if x == y {
-        let Parts { writes: [mut y], .. } = t.parts([], [y]);
+        let Parts { writes: [mut y], isa, .. } = t.parts([], [y]);
         for sample in 0..y.samples() {
-            act.apply(y.row(sample));
+            act.apply(isa, y.row(sample));
         }
     } else {
-        let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+        let Parts { reads: [x], writes: [mut y], isa, .. } = t.parts([x], [y]);
         for sample in 0..y.samples() {
             let y = y.row(sample);
             y.copy_from_slice(x.row(sample));
-            act.apply(y);
+            act.apply(isa, y);
         }
     }
 }
@@ -78,6 +115,31 @@ fn chain(t: &mut Tile<'_>, y: View, dy: View, dx: View, store: Store, gradient: 
             store.put(dx.row(sample), pairs.map(|(&y, &dy)| gradient(y, dy)));
         }
     }
+}
+
+dispatch! {
+    /// Maps a row in place.
+    fn apply(act: Act, row: &mut [f32]) = apply_row;
+}
+
+#[inline(always)]
+unsafe fn apply_row<W: Lanes, H: Lanes>(act: Act, row: &mut [f32]) {
+    let (x, len) = (row.as_mut_ptr(), row.len());
+    // SAFETY: in place, of one slice.
+    unsafe {
+        match act {
+            Act::None => {}
+            Act::Relu => math::map::<W, H, _, 1>(Relu, [x], x, len, Store::Write),
+            Act::Tanh => math::map::<W, H, _, 1>(Tanh, [x], x, len, Store::Write),
+            Act::Sigmoid => math::map::<W, H, _, 1>(Sigmoid, [x], x, len, Store::Write),
+        }
+    }
+}
+
+maps! {
+    Relu(1) = |x| math::relu(x);
+    Tanh(1) = |x| math::tanh(x);
+    Sigmoid(1) = |x| math::sigmoid(x);
 }
 
 #[cfg(test)]
@@ -133,15 +195,17 @@ mod tests {
 
     #[test]
     fn not_a_number_stays_and_infinity_ends() {
-        let ends = |act: Act| {
-            let mut row = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-            act.apply(&mut row);
-            assert!(row[0].is_nan(), "{act:?}");
-            (row[1], row[2])
-        };
-        assert_eq!(ends(Act::Relu), (f32::INFINITY, 0.0));
-        assert_eq!(ends(Act::Tanh), (1.0, -1.0));
-        assert_eq!(ends(Act::Sigmoid), (1.0, 0.0));
+        for isa in Isa::available() {
+            let ends = |act: Act| {
+                let mut row = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+                act.apply(isa, &mut row);
+                assert!(row[0].is_nan(), "{act:?}");
+                (row[1], row[2])
+            };
+            assert_eq!(ends(Act::Relu), (f32::INFINITY, 0.0));
+            assert_eq!(ends(Act::Tanh), (1.0, -1.0));
+            assert_eq!(ends(Act::Sigmoid), (1.0, 0.0));
+        }
     }
 
     #[test]

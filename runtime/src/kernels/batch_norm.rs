@@ -6,6 +6,7 @@
 //! weights of the layer before.
 
 use crate::arena::{Parts, Region, Tile, View};
+use crate::isa::Isa;
 use crate::kernels::{Act, Store, math};
 use crate::run::{Run, Whole};
 
@@ -125,9 +126,9 @@ fn affine(params: &[f32], weight: Option<usize>, bias: Option<usize>, channel: u
 }
 
 /// `y[c] = act((x[c] - mean) scale + shift)`.
-fn normalise(x: &[f32], mean: f32, scale: f32, shift: f32, act: Act, y: &mut [f32]) {
+fn normalise(isa: Isa, x: &[f32], mean: f32, scale: f32, shift: f32, act: Act, y: &mut [f32]) {
     Store::Write.put(y, x.iter().map(|x| (x - mean) * scale + shift));
-    act.apply(y);
+    act.apply(isa, y);
 }
 
 /// `y[c] = act(weight[c] (x[c] - mean[c]) / sqrt(var[c] + eps) + bias[c])`, with what [`merge`] left at `state`.
@@ -144,13 +145,13 @@ pub fn forward(
 ) {
     norm.check(x);
     norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, state: memory, .. } = t.parts([x], [y]);
+    let Parts { reads: [x], writes: [mut y], params, isa, state: memory, .. } = t.parts([x], [y]);
     let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
     for sample in 0..x.samples() {
         let channels = x.row(sample).chunks_exact(norm.positions);
         for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
             let (weight, bias) = affine(params, weight, bias, channel);
-            normalise(x, mean[channel], weight * deviation[channel], bias, act, y);
+            normalise(isa, x, mean[channel], weight * deviation[channel], bias, act, y);
         }
     }
 }
@@ -265,13 +266,13 @@ pub fn infer(
 ) {
     norm.check(x);
     norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, .. } = t.parts([x], [y]);
+    let Parts { reads: [x], writes: [mut y], params, isa, .. } = t.parts([x], [y]);
     for sample in 0..x.samples() {
         let channels = x.row(sample).chunks_exact(norm.positions);
         for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
             let (weight, bias) = affine(params, weight, bias, channel);
             let scale = weight / (params[var + channel] + norm.eps).sqrt();
-            normalise(x, params[mean + channel], scale, bias, act, y);
+            normalise(isa, x, params[mean + channel], scale, bias, act, y);
         }
     }
 }

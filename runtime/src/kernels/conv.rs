@@ -265,7 +265,7 @@ impl Conv {
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
     conv.check(x, y);
     let (positions, depth, out) = (conv.positions(), conv.depth(), conv.out_channels / conv.groups);
-    let Parts { reads: [x], writes: [mut y], params, scratch, .. } = t.parts([x], [y]);
+    let Parts { reads: [x], writes: [mut y], params, scratch, isa, .. } = t.parts([x], [y]);
     for sample in 0..x.samples() {
         let (x, y) = (x.row(sample), y.row(sample));
         if let Some(bias) = bias {
@@ -282,7 +282,7 @@ pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: Opti
                 multiply(Matrix::new(weight, out, depth, depth), columns, store, y);
             }
         }
-        act.apply(y);
+        act.apply(isa, y);
     }
 }
 

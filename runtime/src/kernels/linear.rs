@@ -1,7 +1,19 @@
-//! Fully connected layers: one product for the samples of a tile, or for the batch.
+//! Fully connected layers, on the parameters as they lie.
+//!
+//! An element of a result is one chain of fused multiply-adds: over the inputs in order, from the bias on, in [`forward`]; over the
+//! outputs in [`grad_input`]; over the samples, and their rows, in [`grad_weight`]. So its bits depend on no vector's width and on no
+//! sample beside it.
+#![allow(unsafe_code)]
+// Arrays of vectors stay in registers when plain loop variables index them.
+#![allow(clippy::needless_range_loop)]
 
-use crate::arena::{Parts, Region, Tile, View};
-use crate::kernels::gemm::{Matrix, MatrixMut, multiply};
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use crate::arena::{Parts, Region, Rows, RowsMut, Tile, View};
+use crate::isa::Isa;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::transpose::Transpose;
 use crate::kernels::{Act, Store};
 use crate::run::{self, Run};
 
@@ -30,25 +42,16 @@ impl Linear {
 pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
     linear.check(x, y);
     let Linear { rows, inputs, outputs } = *linear;
-    let Parts { reads: [x], writes: [mut y], params, .. } = t.parts([x], [y]);
-    let weight = Matrix::new(&params[weight..], outputs, inputs, inputs).transposed();
-    if let Some(bias) = bias {
-        let bias = &params[bias..][..outputs];
-        for sample in 0..y.samples() {
-            y.row(sample).chunks_exact_mut(outputs).for_each(|y| y.copy_from_slice(bias));
-        }
-    }
-    let store = if bias.is_some() { Store::Add } else { Store::Write };
+    let Parts { reads: [x], writes: [mut y], params, isa, .. } = t.parts([x], [y]);
+    let weight = Matrix::new(&params[weight..], outputs, inputs, inputs);
+    let bias = bias.map(|bias| &params[bias..][..outputs]);
     if rows == 1 {
-        multiply(Matrix::of_rows(&x), weight, store, MatrixMut::of_rows(&mut y));
+        forward_rows(isa, Matrix::of_rows(&x), weight, bias, act, MatrixMut::of_rows(&mut y));
     } else {
         for sample in 0..x.samples() {
             let x = Matrix::new(x.row(sample), rows, inputs, inputs);
-            multiply(x, weight, store, MatrixMut::new(y.row(sample), rows, outputs, outputs));
+            forward_rows(isa, x, weight, bias, act, MatrixMut::new(y.row(sample), rows, outputs, outputs));
         }
-    }
-    for sample in 0..y.samples() {
-        act.apply(y.row(sample));
     }
 }
 
@@ -56,14 +59,14 @@ pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: 
 pub fn grad_input(t: &mut Tile<'_>, linear: &Linear, dy: View, weight: usize, dx: View, store: Store) {
     linear.check(dx, dy);
     let Linear { rows, inputs, outputs } = *linear;
-    let Parts { reads: [dy], writes: [mut dx], params, .. } = t.parts([dy], [dx]);
+    let Parts { reads: [dy], writes: [mut dx], params, isa, .. } = t.parts([dy], [dx]);
     let weight = Matrix::new(&params[weight..], outputs, inputs, inputs);
     if rows == 1 {
-        multiply(Matrix::of_rows(&dy), weight, store, MatrixMut::of_rows(&mut dx));
+        multiply(isa, Matrix::of_rows(&dy), weight, store, MatrixMut::of_rows(&mut dx));
     } else {
         for sample in 0..dy.samples() {
             let dy = Matrix::new(dy.row(sample), rows, outputs, outputs);
-            multiply(dy, weight, store, MatrixMut::new(dx.row(sample), rows, inputs, inputs));
+            multiply(isa, dy, weight, store, MatrixMut::new(dx.row(sample), rows, inputs, inputs));
         }
     }
 }
@@ -73,7 +76,7 @@ pub fn grad_input(t: &mut Tile<'_>, linear: &Linear, dy: View, weight: usize, dx
 pub fn grad_weight(t: &mut Tile<'_>, linear: &Linear, x: View, dy: View, weight: usize, bias: Option<usize>) {
     linear.check(x, dy);
     let Linear { rows, inputs, outputs } = *linear;
-    let Parts { reads: [x, dy], gradients, .. } = t.parts([x, dy], []);
+    let Parts { reads: [x, dy], gradients, isa, .. } = t.parts([x, dy], []);
     if let Some(bias) = bias {
         let bias = &mut gradients[bias..][..outputs];
         for sample in 0..dy.samples() {
@@ -83,12 +86,12 @@ pub fn grad_weight(t: &mut Tile<'_>, linear: &Linear, x: View, dy: View, weight:
     let weight = &mut gradients[weight..][..outputs * inputs];
     if rows == 1 {
         let (x, dy) = (Matrix::of_rows(&x), Matrix::of_rows(&dy).transposed());
-        multiply(dy, x, Store::Add, MatrixMut::new(weight, outputs, inputs, inputs));
+        multiply(isa, dy, x, Store::Add, MatrixMut::new(weight, outputs, inputs, inputs));
     } else {
         for sample in 0..x.samples() {
             let x = Matrix::new(x.row(sample), rows, inputs, inputs);
             let dy = Matrix::new(dy.row(sample), rows, outputs, outputs).transposed();
-            multiply(dy, x, Store::Add, MatrixMut::new(weight, outputs, inputs, inputs));
+            multiply(isa, dy, x, Store::Add, MatrixMut::new(weight, outputs, inputs, inputs));
         }
     }
 }
@@ -99,7 +102,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, linear: &Linear, x: View, dy: View, 
     assert!(x.region == Region::Batch && dy.region == Region::Batch, "values of the whole batch");
     let Linear { rows, inputs, outputs } = *linear;
     let whole = run.whole();
-    let (samples, stride) = (whole.samples, whole.batch_stride);
+    let (samples, stride, isa) = (whole.samples, whole.batch_stride, whole.isa);
     if samples == 0 {
         return;
     }
@@ -120,9 +123,470 @@ pub fn grad_weight_batch(run: &mut Run<'_>, linear: &Linear, x: View, dy: View, 
         for product in 0..products {
             let x = Matrix::new(&x[product * stride..], terms, inputs, x_stride);
             let dy = Matrix::new(&dy[product * stride + first..], terms, count, dy_stride).transposed();
-            multiply(dy, x, Store::Add, MatrixMut::new(weight, count, inputs, inputs));
+            multiply(isa, dy, x, Store::Add, MatrixMut::new(weight, count, inputs, inputs));
         }
     });
+}
+
+/// A matrix to be read. All its elements are in memory that is borrowed as long as it lives.
+#[derive(Clone, Copy)]
+struct Matrix<'a> {
+    first: *const f32,
+    rows: usize,
+    cols: usize,
+    /// Floats from one row to the next.
+    stride: usize,
+    /// Floats from one column to the next: 1, but for a transposed one.
+    step: usize,
+    of: PhantomData<&'a [f32]>,
+}
+
+/// A matrix to be written, of contiguous rows that do not overlap, which it alone borrows.
+struct MatrixMut<'a> {
+    first: *mut f32,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    of: PhantomData<&'a mut [f32]>,
+}
+
+/// Whether `rows` of `cols` floats, their beginnings `stride` apart, lie inside `len` floats.
+fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
+    let last = rows.saturating_sub(1).checked_mul(stride).and_then(|first| first.checked_add(cols));
+    rows == 0 || cols == 0 || last.is_some_and(|end| end <= len)
+}
+
+impl<'a> Matrix<'a> {
+    fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Matrix<'a> {
+        assert!(fits(data.len(), rows, cols, stride), "a matrix lies inside its memory");
+        Matrix { first: data.as_ptr(), rows, cols, stride, step: 1, of: PhantomData }
+    }
+
+    /// The matrix whose rows are the samples' values.
+    fn of_rows(rows: &Rows<'a>) -> Matrix<'a> {
+        let (first, stride) = (rows.as_ptr(), rows.stride());
+        Matrix { first, rows: rows.samples(), cols: rows.row_len(), stride, step: 1, of: PhantomData }
+    }
+
+    /// The same elements, rows as columns.
+    fn transposed(self) -> Matrix<'a> {
+        Matrix { rows: self.cols, cols: self.rows, stride: self.step, step: self.stride, ..self }
+    }
+}
+
+impl<'a> MatrixMut<'a> {
+    fn new(data: &'a mut [f32], rows: usize, cols: usize, stride: usize) -> MatrixMut<'a> {
+        assert!(fits(data.len(), rows, cols, stride), "a matrix lies inside its memory");
+        assert!(stride >= cols || rows <= 1, "rows do not overlap");
+        MatrixMut { first: data.as_mut_ptr(), rows, cols, stride, of: PhantomData }
+    }
+
+    /// The matrix whose rows are the samples' values.
+    fn of_rows(rows: &'a mut RowsMut<'_>) -> MatrixMut<'a> {
+        let (samples, cols, stride) = (rows.samples(), rows.row_len(), rows.stride());
+        assert!(stride >= cols || samples <= 1, "rows do not overlap");
+        MatrixMut { first: rows.as_mut_ptr(), rows: samples, cols, stride, of: PhantomData }
+    }
+}
+
+dispatch! {
+    /// `y[r][o] = act(bias[o] + sum over i of weight[o][i] x[r][i])`.
+    fn forward_of(x: Matrix<'_>, weight: Matrix<'_>, bias: Option<&[f32]>, act: Act, y: MatrixMut<'_>) = forward_kernel;
+    /// `c[r][i] = sum over t of a[r][t] b[t][i]`, or adds it.
+    fn multiply_of(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) = multiply_kernel;
+}
+
+/// `y[r][o] = act(bias[o] + sum over i of weight[o][i] x[r][i])`.
+fn forward_rows(isa: Isa, x: Matrix<'_>, weight: Matrix<'_>, bias: Option<&[f32]>, act: Act, y: MatrixMut<'_>) {
+    assert!(x.rows == y.rows && x.cols == weight.cols && y.cols == weight.rows, "the sizes of a product fit");
+    assert!(x.step == 1 && weight.step == 1 && bias.is_none_or(|bias| bias.len() == y.cols), "contiguous rows");
+    forward_of(isa, x, weight, bias, act, y);
+}
+
+/// `c[r][i] = sum over t of a[r][t] b[t][i]`, or adds it, term by term.
+fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) {
+    assert!(a.rows == c.rows && a.cols == b.rows && b.cols == c.cols, "the sizes of a product fit");
+    assert_eq!(b.step, 1, "contiguous rows");
+    multiply_of(isa, a, b, store, c);
+}
+
+/// Floats of the transposed inputs, and of the sums, that [`forward`] has at once: 16 KiB each.
+const PANEL: usize = 4096;
+
+/// Their memory: no vector of it lies on two cache lines.
+#[repr(align(64))]
+struct Panel(#[allow(dead_code)] [f32; PANEL]);
+
+/// [`forward_rows`], whose vectors' lanes are rows of x: each weight is broadcast to up to 8 or 16 of them.
+#[inline(always)]
+unsafe fn forward_kernel<W: Lanes, H: Transpose>(
+    x: Matrix<'_>,
+    weight: Matrix<'_>,
+    bias: Option<&[f32]>,
+    act: Act,
+    y: MatrixMut<'_>,
+) {
+    let layer = Layer { x, weight, bias, act, y };
+    let mut first = 0;
+    while first < layer.x.rows {
+        // SAFETY: the sizes fit (`forward_rows`), and there is a row from `first` on.
+        first += unsafe {
+            if layer.x.rows - first <= 8 {
+                forward_panel::<H, H, 1, 8>(&layer, first)
+            } else if W::COUNT == 16 {
+                forward_panel::<W, H, 1, 8>(&layer, first)
+            } else {
+                forward_panel::<W, H, 2, 6>(&layer, first)
+            }
+        };
+    }
+}
+
+/// What [`forward`] computes.
+struct Layer<'a> {
+    x: Matrix<'a>,
+    weight: Matrix<'a>,
+    bias: Option<&'a [f32]>,
+    act: Act,
+    y: MatrixMut<'a>,
+}
+
+/// The rows of y from `first` on whose sums V vectors have, O outputs at once. Gives how many there may be.
+#[inline(always)]
+unsafe fn forward_panel<L: Lanes, H: Transpose, const V: usize, const O: usize>(
+    layer: &Layer<'_>,
+    first: usize,
+) -> usize {
+    let lanes = V * L::COUNT;
+    let (inputs, outputs) = (layer.x.cols, layer.weight.rows);
+    let mut panel = MaybeUninit::<Panel>::uninit();
+    let mut sums = MaybeUninit::<Panel>::uninit();
+    let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
+    let (most_inputs, most_outputs) = (PANEL / lanes, PANEL / lanes);
+    for output in (0..outputs).step_by(most_outputs) {
+        let some_outputs = most_outputs.min(outputs - output);
+        // SAFETY: `panel` has room for `most_inputs` vectors of lanes and `sums` for `most_outputs`; of both only what has been written is
+        // read. Outputs, inputs and rows are inside their matrices.
+        unsafe {
+            for at in 0..some_outputs {
+                let bias = L::splat(layer.bias.map_or(0.0, |bias| *bias.get_unchecked(output + at)));
+                for v in 0..V {
+                    bias.store(sums.add(at * lanes + v * L::COUNT));
+                }
+            }
+            for input in (0..inputs).step_by(most_inputs) {
+                let some_inputs = most_inputs.min(inputs - input);
+                for group in (0..lanes).step_by(8) {
+                    gather::<H>(layer, first + group, input, some_inputs, panel.add(group), lanes);
+                }
+                let weight = layer.weight.first.add(output * layer.weight.stride + input);
+                let of = |at: usize| (weight.add(at * layer.weight.stride), sums.add(at * lanes));
+                let stride = layer.weight.stride;
+                let mut at = 0;
+                while at + O <= some_outputs {
+                    let (weight, sums) = of(at);
+                    chains::<L, V, O>(panel, some_inputs, weight, stride, sums);
+                    at += O;
+                }
+                while at + 4 <= some_outputs {
+                    let (weight, sums) = of(at);
+                    chains::<L, V, 4>(panel, some_inputs, weight, stride, sums);
+                    at += 4;
+                }
+                while at < some_outputs {
+                    let (weight, sums) = of(at);
+                    chains::<L, V, 1>(panel, some_inputs, weight, stride, sums);
+                    at += 1;
+                }
+            }
+            for group in (0..lanes).step_by(8) {
+                scatter::<H>(layer, first + group, output, some_outputs, sums.add(group), lanes);
+            }
+        }
+    }
+    lanes
+}
+
+/// `panel[i][lane] = x[first + lane][input + i]`, eight lanes; lanes behind the last row have it again.
+#[inline(always)]
+unsafe fn gather<H: Transpose>(
+    layer: &Layer<'_>,
+    first: usize,
+    input: usize,
+    count: usize,
+    panel: *mut f32,
+    lanes: usize,
+) {
+    // SAFETY: rows and inputs are inside x; the panel has `count` vectors.
+    unsafe {
+        let mut rows = [layer.x.first; 8];
+        for lane in 0..8 {
+            rows[lane] = layer.x.first.add((first + lane).min(layer.x.rows - 1) * layer.x.stride + input);
+        }
+        let mut at = 0;
+        while at + 8 <= count {
+            let mut square = [H::splat(0.0); 8];
+            for lane in 0..8 {
+                square[lane] = H::load(rows[lane].add(at));
+            }
+            let square = H::transpose(square);
+            for i in 0..8 {
+                square[i].store(panel.add((at + i) * lanes));
+            }
+            at += 8;
+        }
+        while at < count {
+            for lane in 0..8 {
+                *panel.add(at * lanes + lane) = *rows[lane].add(at);
+            }
+            at += 1;
+        }
+    }
+}
+
+/// `sums[o][lane] += sum over i of weight[o][i] panel[i][lane]`.
+#[inline(always)]
+unsafe fn chains<L: Lanes, const V: usize, const O: usize>(
+    panel: *const f32,
+    count: usize,
+    weight: *const f32,
+    stride: usize,
+    sums: *mut f32,
+) {
+    // SAFETY: the panel has `count` vectors, the weight O rows of as many floats, `sums` O vectors.
+    unsafe {
+        let lanes = V * L::COUNT;
+        let mut chains = [[L::splat(0.0); V]; O];
+        for o in 0..O {
+            for v in 0..V {
+                chains[o][v] = L::load(sums.add(o * lanes + v * L::COUNT));
+            }
+        }
+        let mut rows = [weight; O];
+        for o in 0..O {
+            rows[o] = weight.add(o * stride);
+        }
+        for i in 0..count {
+            let mut x = [L::splat(0.0); V];
+            for v in 0..V {
+                x[v] = L::load(panel.add(i * lanes + v * L::COUNT));
+            }
+            for o in 0..O {
+                let weight = L::splat(*rows[o].add(i));
+                for v in 0..V {
+                    chains[o][v] = weight.mul_add(x[v], chains[o][v]);
+                }
+            }
+        }
+        for o in 0..O {
+            for v in 0..V {
+                chains[o][v].store(sums.add(o * lanes + v * L::COUNT));
+            }
+        }
+    }
+}
+
+/// `y[first + lane][output + o] = act(sums[o][lane])`, eight lanes, as far as there are rows.
+#[inline(always)]
+unsafe fn scatter<H: Transpose>(
+    layer: &Layer<'_>,
+    first: usize,
+    output: usize,
+    count: usize,
+    sums: *const f32,
+    lanes: usize,
+) {
+    let rows = layer.y.rows.saturating_sub(first).min(8);
+    // SAFETY: rows and outputs are inside y; `sums` has `count` vectors.
+    unsafe {
+        for at in (0..count).step_by(8) {
+            let some = (count - at).min(8);
+            let mut square = [H::splat(0.0); 8];
+            for o in 0..8 {
+                // Those behind the last are the last again, and not stored.
+                square[o] = H::load(sums.add((at + o.min(some - 1)) * lanes));
+            }
+            let square = H::transpose(layer.act.apply_all(square));
+            let y = layer.y.first.add(first * layer.y.stride + output + at);
+            let mut floats = [[0.0_f32; 8]; 8];
+            for lane in 0..8 {
+                square[lane].store(floats[lane].as_mut_ptr());
+            }
+            for lane in 0..rows {
+                std::ptr::copy_nonoverlapping(floats[lane].as_ptr(), y.add(lane * layer.y.stride), some);
+            }
+        }
+    }
+}
+
+/// Terms of a product's chains that are added before the next columns: their rows of b stay in the cache for all rows of a.
+const TERMS: usize = 64;
+
+/// Rows of the result that run along its columns together.
+const ROWS: usize = 16;
+
+/// [`multiply`], whose vectors' lanes are columns.
+#[inline(always)]
+unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) {
+    if a.cols == 0 && store == Store::Write {
+        for row in 0..c.rows {
+            // SAFETY: a row of c.
+            unsafe { std::slice::from_raw_parts_mut(c.first.add(row * c.stride), c.cols) }.fill(0.0);
+        }
+    }
+    let product = Product { a, b, c };
+    for term in (0..product.a.cols).step_by(TERMS) {
+        let terms = TERMS.min(product.a.cols - term);
+        let adds = store == Store::Add || term > 0;
+        for row in (0..product.c.rows).step_by(ROWS) {
+            let rows = ROWS.min(product.c.rows - row);
+            // SAFETY: the sizes fit (`multiply`), and terms and rows are inside them.
+            unsafe { product.columns::<W, H>(row, rows, term, terms, adds) };
+        }
+    }
+}
+
+/// `c = a b`, or adds it.
+struct Product<'a> {
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    c: MatrixMut<'a>,
+}
+
+impl Product<'_> {
+    /// All columns of some rows and terms.
+    #[inline(always)]
+    unsafe fn columns<W: Lanes, H: Lanes>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+        let cols = self.c.cols;
+        let mut col = 0;
+        // SAFETY: columns of c; the rest is the caller's.
+        unsafe {
+            while col + 2 * W::COUNT <= cols {
+                self.rows::<W, 2>(row, rows, term, terms, adds, col, 0);
+                col += 2 * W::COUNT;
+            }
+            while col + H::COUNT <= cols {
+                self.rows::<H, 1>(row, rows, term, terms, adds, col, 0);
+                col += H::COUNT;
+            }
+            if col < cols && cols >= H::COUNT {
+                // Some columns a second time, which are not stored again.
+                let known = H::COUNT - (cols - col);
+                self.rows::<H, 1>(row, rows, term, terms, adds, cols - H::COUNT, known);
+            } else if col < cols {
+                self.narrow::<H>(row, rows, term, terms, adds);
+            }
+        }
+    }
+
+    /// V vectors of columns from `col` on, of which the first `known` are not stored.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn rows<L: Lanes, const V: usize>(
+        &self,
+        row: usize,
+        rows: usize,
+        term: usize,
+        terms: usize,
+        adds: bool,
+        col: usize,
+        known: usize,
+    ) {
+        let mut at = 0;
+        // SAFETY: the caller's.
+        unsafe {
+            while L::COUNT == 16 && at + 8 <= rows {
+                self.chains::<L, V, 8>(row + at, term, terms, adds, col, known);
+                at += 8;
+            }
+            while at + 4 <= rows {
+                self.chains::<L, V, 4>(row + at, term, terms, adds, col, known);
+                at += 4;
+            }
+            while at < rows {
+                self.chains::<L, V, 1>(row + at, term, terms, adds, col, known);
+                at += 1;
+            }
+        }
+    }
+
+    /// R rows of it.
+    #[inline(always)]
+    unsafe fn chains<L: Lanes, const V: usize, const R: usize>(
+        &self,
+        row: usize,
+        term: usize,
+        terms: usize,
+        adds: bool,
+        col: usize,
+        known: usize,
+    ) {
+        // SAFETY: rows, terms and columns are inside the matrices, by the caller's word.
+        unsafe {
+            let c = self.c.first.add(row * self.c.stride + col);
+            let a = self.a.first.add(row * self.a.stride + term * self.a.step);
+            let b = self.b.first.add(term * self.b.stride + col);
+            let mut chains = [[L::splat(0.0); V]; R];
+            if adds {
+                for r in 0..R {
+                    for v in 0..V {
+                        chains[r][v] = L::load(c.add(r * self.c.stride + v * L::COUNT));
+                    }
+                }
+            }
+            for t in 0..terms {
+                let mut b_of = [L::splat(0.0); V];
+                for v in 0..V {
+                    b_of[v] = L::load(b.add(t * self.b.stride + v * L::COUNT));
+                }
+                for r in 0..R {
+                    let a = L::splat(*a.add(r * self.a.stride + t * self.a.step));
+                    for v in 0..V {
+                        chains[r][v] = a.mul_add(b_of[v], chains[r][v]);
+                    }
+                }
+            }
+            for r in 0..R {
+                for v in 0..V {
+                    let to = c.add(r * self.c.stride + v * L::COUNT);
+                    if known == 0 {
+                        chains[r][v].store(to);
+                    } else {
+                        let mut floats = [0.0_f32; 16];
+                        chains[r][v].store(floats.as_mut_ptr());
+                        for lane in known..L::COUNT {
+                            *to.add(lane) = floats[lane];
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Columns that are no whole vector.
+    #[inline(always)]
+    unsafe fn narrow<H: Lanes>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+        let cols = self.c.cols;
+        for row in row..row + rows {
+            let mut sums = [0.0_f32; 8];
+            // SAFETY: fewer columns than `sums` has floats; rows and terms are the caller's.
+            unsafe {
+                let c = self.c.first.add(row * self.c.stride);
+                if adds {
+                    std::ptr::copy_nonoverlapping(c, sums.as_mut_ptr(), cols);
+                }
+                let mut chain = H::load(sums.as_ptr());
+                for t in term..term + terms {
+                    let mut b = [0.0_f32; 8];
+                    std::ptr::copy_nonoverlapping(self.b.first.add(t * self.b.stride), b.as_mut_ptr(), cols);
+                    let a = H::splat(*self.a.first.add(row * self.a.stride + t * self.a.step));
+                    chain = a.mul_add(H::load(b.as_ptr()), chain);
+                }
+                chain.store(sums.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(sums.as_ptr(), c, cols);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +598,11 @@ mod tests {
 
     #[test]
     fn random_layers_are_their_twins() {
+        let isas: Vec<Isa> = Isa::available().collect();
         for seed in 0..60 {
-            let mut bench = Bench::new(seed, 1 + seed as usize % 8);
-            let rows = if bench.random.coin() { 1 } else { bench.random.between(2, 5) };
+            let mut bench = Bench::new(seed, 1 + seed as usize % 10);
+            bench.isa = isas[seed as usize % isas.len()];
+            let rows = if bench.random.coin() { 1 } else { bench.random.between(2, 20) };
             let (inputs, outputs) = (bench.random.between(1, 300), bench.random.between(1, 40));
             let linear = Linear { rows, inputs, outputs };
             let (samples, terms) = (bench.samples, naive::linear(&linear));

@@ -1,7 +1,7 @@
 //! The logarithm of softmax.
 
 use crate::arena::{Parts, Tile, View};
-use crate::kernels::{Store, math};
+use crate::kernels::Store;
 
 /// A log-softmax's geometry. A sample's value is `[outer][size][inner]`, and softmax is along the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn forward_lanes<const LANES: usize>(t: &mut Tile<'_>, softmax: &LogSoftmax, x: 
                     fold(x, inner, first, count, f32::NEG_INFINITY, |max, x, _| if x > max { x } else { max });
                 // A NaN is not in the maximum, but comes into the sum.
                 let sum: [f64; LANES] =
-                    fold(x, inner, first, count, 0.0, |sum, x, lane| sum + f64::from(math::exp(x - max[lane])));
+                    fold(x, inner, first, count, 0.0, |sum, x, lane| sum + f64::from((x - max[lane]).exp()));
                 let mut log = [0.0; LANES];
                 log[..count].iter_mut().zip(sum).for_each(|(log, sum)| *log = sum.ln() as f32);
                 for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
@@ -104,7 +104,7 @@ fn backward_lanes<const LANES: usize>(
                 let sum = sum.map(|sum| sum as f32);
                 for ((y, dy), dx) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner)) {
                     let pairs = y[first..][..count].iter().zip(&dy[first..]).zip(&sum);
-                    store.put(&mut dx[first..][..count], pairs.map(|((&y, dy), sum)| dy - math::exp(y) * sum));
+                    store.put(&mut dx[first..][..count], pairs.map(|((&y, dy), sum)| dy - y.exp() * sum));
                 }
             }
         }

@@ -1,56 +1,227 @@
-//! Functions and sums in plain loops that compilers turn into vector code.
+//! Functions of vectors, loops that map slices by them, and sums in plain loops that compilers turn into vector code.
+#![allow(unsafe_code)]
+// Arrays of vectors stay in registers when plain loop variables index them.
+#![allow(clippy::needless_range_loop)]
+
+use crate::kernels::Store;
+use crate::kernels::lanes::Lanes;
 
 /// Lanes of a sum.
 const LANES: usize = 16;
 
+/// `max(x, 0)`. A NaN is not below zero.
+///
+/// # Safety
+///
+/// That of [`Lanes`], as for all functions of vectors here.
+#[inline(always)]
+pub(crate) unsafe fn relu<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe { L::splat(0.0).max(x) }
+}
+
+/// `x` between two numbers; NaN stays NaN.
+#[inline(always)]
+unsafe fn clamp<L: Lanes>(x: L, least: f32, most: f32) -> L {
+    // SAFETY: the caller's.
+    unsafe { L::splat(most).min(L::splat(least).max(x)) }
+}
+
+/// The polynomial of these coefficients, the highest first.
+#[inline(always)]
+unsafe fn polynomial<L: Lanes, const N: usize>(x: L, coefficients: [f32; N]) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sum = L::splat(coefficients[0]);
+        let mut next = 1;
+        while next < N {
+            sum = sum.mul_add(x, L::splat(coefficients[next]));
+            next += 1;
+        }
+        sum
+    }
+}
+
 /// The hyperbolic tangent, at most 7 units in the last place from it (5 where products and sums are rounded once); NaN stays NaN.
 ///
-/// A quotient of polynomials of degree 13 and 6, as in Eigen's `generic_fast_tanh_float`. Behind 7.9 the result is 1 in f32.
+/// A quotient of polynomials of degree 13 and 6, as in Eigen's `generic_fast_tanh_float`. From 8.08 on it is 1, rounded once or twice.
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
-    let x = x.clamp(-7.905_311, 7.905_311);
-    let square = x * x;
-    let mut above = -2.760_768_4e-16;
-    for coefficient in
-        [2.000_188e-13, -8.604_672e-11, 5.122_297_3e-8, 1.485_722_36e-5, 6.372_619_3e-4, 4.893_524_6e-3_f32]
-    {
-        above = above * square + coefficient;
+pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let x = clamp(x, -8.078_094_5, 8.078_094_5);
+        let square = x.mul(x);
+        let above = polynomial(
+            square,
+            [
+                -2.760_768_4e-16,
+                2.000_188e-13,
+                -8.604_672e-11,
+                5.122_297_3e-8,
+                1.485_722_36e-5,
+                6.372_619_3e-4,
+                4.893_524_6e-3,
+            ],
+        );
+        let below = polynomial(square, [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_7e-3, 4.893_525e-3]);
+        // Near the ends the quotient may be a step above 1.
+        clamp(x.mul(above).div(below), -1.0, 1.0)
     }
-    let mut below = 1.198_258_4e-6;
-    for coefficient in [1.185_347_1e-4, 2.268_434_7e-3, 4.893_525e-3_f32] {
-        below = below * square + coefficient;
-    }
-    x * above / below
 }
 
 /// The exponential function, at most 2 units in the last place from it; 0 and infinity where f32 ends, NaN stays NaN.
 ///
-/// `2^n e^r` with a polynomial for the second factor, as in Cephes' `expf`; `2^n` is two factors, so that no step leaves f32's range
-/// early.
+/// `2^n e^r` with a polynomial for the second factor, as in Cephes' `expf`.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
-    /// Adding it rounds to a whole number, which is then in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = x.clamp(-104.0, 89.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    // ln 2 in two parts, the first with so few bits that its product is exact.
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5_f32] {
-        p = p * r + coefficient;
+pub(crate) unsafe fn exp<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let x = clamp(x, -104.0, 89.0);
+        let shifted = x.mul_add(L::splat(std::f32::consts::LOG2_E), L::splat(ROUND));
+        let n = shifted.sub(L::splat(ROUND));
+        // ln 2 in two parts, the first with so few bits that its product is exact.
+        let r = n.mul_add(L::splat(2.121_944_4e-4), n.mul_sub_from(L::splat(0.693_359_4), x));
+        let p = polynomial(r, [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5]);
+        scale(p.mul_add(r.mul(r), r).add(L::splat(1.0)), shifted)
     }
-    let p = p * (r * r) + r + 1.0;
-    let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-    let half = n >> 1;
+}
+
+/// Adding it rounds to a whole number, which is then in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// `2^n y`, where `shifted` is n + [`ROUND`]. The power is two factors, so that no step leaves f32's range early.
+#[inline(always)]
+unsafe fn scale<L: Lanes>(y: L, shifted: L) -> L {
     let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
-    p * power(half) * power(n.wrapping_sub(half))
+    let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+    // SAFETY: no vector has more than `LANES` floats; the rest is the caller's.
+    unsafe {
+        shifted.store(first.as_mut_ptr());
+        for lane in 0..L::COUNT {
+            let n = (first[lane].to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+            let half = n >> 1;
+            (first[lane], second[lane]) = (power(half), power(n.wrapping_sub(half)));
+        }
+        y.mul(L::load(first.as_ptr())).mul(L::load(second.as_ptr()))
+    }
 }
 
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
-pub(crate) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+pub(crate) unsafe fn sigmoid<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let one = L::splat(1.0);
+        one.div(one.add(exp(L::splat(0.0).sub(x))))
+    }
+}
+
+/// A function of N elements, lane by lane.
+pub(crate) trait Map<const N: usize>: Copy {
+    /// # Safety
+    ///
+    /// That of [`Lanes`].
+    unsafe fn of<L: Lanes>(self, x: [L; N]) -> L;
+}
+
+/// Names [`Map`]s of one or more elements: `Name(N) = |a, b, …| value;`, where the value may use whatever takes vectors.
+macro_rules! maps {
+    ($($name:ident($count:literal) = |$($x:ident),*| $value:expr;)*) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+
+        impl crate::kernels::math::Map<$count> for $name {
+            #[inline(always)]
+            unsafe fn of<L: crate::kernels::lanes::Lanes>(self, [$($x),*]: [L; $count]) -> L {
+                // SAFETY: the caller's, that of `Lanes`.
+                unsafe { $value }
+            }
+        }
+    )*};
+}
+pub(crate) use maps;
+
+/// `to[i] = map(from[0][i], from[1][i], …)`, or adds it.
+///
+/// # Safety
+///
+/// That of [`Lanes`]. `from` and `to` point to `len` floats each; `to` is one of `from` or overlaps none.
+#[inline(always)]
+pub(crate) unsafe fn map<W: Lanes, H: Lanes, M: Map<N>, const N: usize>(
+    map: M,
+    from: [*const f32; N],
+    to: *mut f32,
+    len: usize,
+    store: Store,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        match store {
+            Store::Write => map_all::<W, H, M, N, false>(map, from, to, len),
+            Store::Add => map_all::<W, H, M, N, true>(map, from, to, len),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn map_all<W: Lanes, H: Lanes, M: Map<N>, const N: usize, const ADDS: bool>(
+    map: M,
+    from: [*const f32; N],
+    to: *mut f32,
+    len: usize,
+) {
+    // SAFETY: `at` and the vector behind it are inside all of them, by the caller's word; what is left at the end is copied to and from
+    // arrays that have room for a vector.
+    unsafe {
+        let mut at = 0;
+        while at + W::COUNT <= len {
+            map_one::<W, M, N, ADDS>(map, from, to, at);
+            at += W::COUNT;
+        }
+        while at + H::COUNT <= len {
+            map_one::<H, M, N, ADDS>(map, from, to, at);
+            at += H::COUNT;
+        }
+        let left = len - at;
+        if left > 0 {
+            let mut last = [[0.0; 8]; N];
+            let mut last_to = [0.0; 8];
+            for lane in 0..left {
+                for of in 0..N {
+                    last[of][lane] = *from[of].add(at + lane);
+                }
+                last_to[lane] = if ADDS { *to.add(at + lane) } else { 0.0 };
+            }
+            let mut first = from;
+            for of in 0..N {
+                first[of] = last[of].as_ptr();
+            }
+            map_one::<H, M, N, ADDS>(map, first, last_to.as_mut_ptr(), 0);
+            for lane in 0..left {
+                *to.add(at + lane) = last_to[lane];
+            }
+        }
+    }
+}
+
+/// One vector of it, from `at` on.
+#[inline(always)]
+unsafe fn map_one<L: Lanes, M: Map<N>, const N: usize, const ADDS: bool>(
+    map: M,
+    from: [*const f32; N],
+    to: *mut f32,
+    at: usize,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let mut x = [L::splat(0.0); N];
+        for of in 0..N {
+            x[of] = L::load(from[of].add(at));
+        }
+        let y = map.of(x);
+        let y = if ADDS { L::load(to.add(at)).add(y) } else { y };
+        y.store(to.add(at));
+    }
 }
 
 /// The sums of two functions of pairs of elements, each lane by lane, then the lanes: an order that only the length fixes.
@@ -86,56 +257,127 @@ pub(crate) fn sum(values: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
+    use crate::kernels::lanes::dispatch;
+    use crate::kernels::testing::bits;
+
+    maps! {
+        Tanh(1) = |x| tanh(x);
+        Exp(1) = |x| exp(x);
+        Sigmoid(1) = |x| sigmoid(x);
+    }
+
+    dispatch! {
+        fn tanh_of(x: &mut [f32]) = of_tanh;
+        fn exp_of(x: &mut [f32]) = of_exp;
+        fn sigmoid_of(x: &mut [f32]) = of_sigmoid;
+    }
+
+    #[inline(always)]
+    unsafe fn of_tanh<W: Lanes, H: Lanes>(x: &mut [f32]) {
+        // SAFETY: in place, of one slice.
+        unsafe { map::<W, H, _, 1>(Tanh, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+    }
+
+    #[inline(always)]
+    unsafe fn of_exp<W: Lanes, H: Lanes>(x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { map::<W, H, _, 1>(Exp, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+    }
+
+    #[inline(always)]
+    unsafe fn of_sigmoid<W: Lanes, H: Lanes>(x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { map::<W, H, _, 1>(Sigmoid, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+    }
+
+    type Function = fn(Isa, &mut [f32]);
 
     /// The largest distance of `y(x)` from the truth, in units of the last place of the truth.
-    fn worst(range: std::ops::Range<f32>, y: impl Fn(f32) -> f32, truth: impl Fn(f64) -> f64) -> f64 {
-        let steps = 2_000_000;
-        (0..=steps)
-            .map(|step| {
-                let x = range.start + (range.end - range.start) * (step as f32 / steps as f32);
+    fn worst(isa: Isa, range: std::ops::Range<f32>, y: Function, truth: impl Fn(f64) -> f64) -> f64 {
+        let steps = 500_001;
+        let x: Vec<f32> =
+            (0..=steps).map(|step| range.start + (range.end - range.start) * (step as f32 / steps as f32)).collect();
+        let mut results = x.clone();
+        y(isa, &mut results);
+        x.iter()
+            .zip(results)
+            .map(|(&x, y)| {
                 let truth = truth(f64::from(x));
                 let magnitude = (truth as f32).abs().max(f32::MIN_POSITIVE);
                 let unit = f64::from(f32::from_bits(magnitude.to_bits() + 1) - magnitude);
-                (f64::from(y(x)) - truth).abs() / unit
+                (f64::from(y) - truth).abs() / unit
             })
             .fold(0.0, f64::max)
     }
 
+    fn of(isa: Isa, y: Function, x: f32) -> f32 {
+        let mut row = [x; 3];
+        y(isa, &mut row);
+        assert!(row.iter().all(|y| y.to_bits() == row[0].to_bits()));
+        row[0]
+    }
+
     #[test]
     fn tanh_is_within_seven_units_and_one() {
-        for range in [-10.0..10.0, -1.0..1.0, -1e-3..1e-3] {
-            let worst = worst(range, tanh, f64::tanh);
-            assert!(worst <= 7.0, "{worst}");
+        for isa in Isa::available() {
+            for range in [-10.0..10.0, -1.0..1.0, -1e-3..1e-3] {
+                let worst = worst(isa, range, tanh_of, f64::tanh);
+                assert!(worst <= if isa == Isa::PORTABLE { 7.0 } else { 5.0 }, "{isa}: {worst}");
+            }
+            for x in [8.1, 100.0, f32::MAX, f32::INFINITY] {
+                assert_eq!((of(isa, tanh_of, x), of(isa, tanh_of, -x)), (1.0, -1.0), "{isa}: {x}");
+            }
+            let mut end: Vec<f32> = (0..100_000).map(|step| 7.0 + step as f32 * 1e-5).collect();
+            tanh_of(isa, &mut end);
+            assert!(end.iter().all(|&y| y <= 1.0), "{isa}");
+            assert!(of(isa, tanh_of, f32::NAN).is_nan());
+            assert_eq!(of(isa, tanh_of, 0.0), 0.0);
         }
-        for x in [7.905_311, 8.0, 100.0, f32::MAX, f32::INFINITY] {
-            assert_eq!((tanh(x), tanh(-x)), (1.0, -1.0), "{x}");
-        }
-        assert!((0..100_000).all(|step| tanh(7.0 + step as f32 * 1e-5) <= 1.0));
-        assert!(tanh(f32::NAN).is_nan());
-        assert_eq!(tanh(0.0), 0.0);
     }
 
     #[test]
     fn exp_is_within_two_units() {
-        for range in [-87.0..88.7, -1.0..1.0] {
-            let worst = worst(range, exp, f64::exp);
-            assert!(worst <= 2.0, "{worst}");
+        for isa in Isa::available() {
+            for range in [-87.0..88.7, -1.0..1.0] {
+                let worst = worst(isa, range, exp_of, f64::exp);
+                assert!(worst <= 2.0, "{isa}: {worst}");
+            }
+            let exp = |x| of(isa, exp_of, x);
+            assert_eq!((exp(0.0), exp(f32::INFINITY), exp(89.0)), (1.0, f32::INFINITY, f32::INFINITY));
+            assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+            assert!(exp(f32::NAN).is_nan());
+            // Below the normal numbers as well.
+            assert!((f64::from(exp(-100.0)) - (-100.0_f64).exp()).abs() <= 1.5e-45);
         }
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
-        assert_eq!(exp(89.0), f32::INFINITY);
-        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
-        assert!(exp(f32::NAN).is_nan());
-        // Below the normal numbers as well.
-        assert!((f64::from(exp(-100.0)) - (-100.0_f64).exp()).abs() <= 1.5e-45);
     }
 
     #[test]
     fn sigmoid_is_accurate_and_ends_at_zero_and_one() {
-        let worst = worst(-80.0..20.0, sigmoid, |x| 1.0 / (1.0 + (-x).exp()));
-        assert!(worst <= 4.0, "{worst}");
-        assert_eq!((sigmoid(f32::INFINITY), sigmoid(f32::NEG_INFINITY)), (1.0, 0.0));
-        assert!(sigmoid(f32::NAN).is_nan());
+        for isa in Isa::available() {
+            let worst = worst(isa, -80.0..20.0, sigmoid_of, |x| 1.0 / (1.0 + (-x).exp()));
+            assert!(worst <= 4.0, "{isa}: {worst}");
+            let sigmoid = |x| of(isa, sigmoid_of, x);
+            assert_eq!((sigmoid(f32::INFINITY), sigmoid(f32::NEG_INFINITY)), (1.0, 0.0));
+            assert!(sigmoid(f32::NAN).is_nan());
+        }
+    }
+
+    #[test]
+    fn vectors_of_any_width_give_the_same_bits() {
+        let fused: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::PORTABLE).collect();
+        let x: Vec<f32> = (0..10_001).map(|i| (i as f32 - 5000.0) * 0.01).collect();
+        for function in [tanh_of, exp_of, sigmoid_of] {
+            let results: Vec<Vec<u32>> = fused
+                .iter()
+                .map(|&isa| {
+                    let mut y = x.clone();
+                    function(isa, &mut y);
+                    bits(&y)
+                })
+                .collect();
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+        }
     }
 
     #[test]

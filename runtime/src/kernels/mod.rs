@@ -22,6 +22,8 @@ pub mod max_pool;
 mod naive;
 #[cfg(test)]
 mod testing;
+pub mod winograd;
+mod transpose;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

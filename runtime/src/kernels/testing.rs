@@ -5,7 +5,7 @@ use crate::isa::Isa;
 use crate::kernels::Store;
 use crate::layout::{Blocked, Layout, Plane};
 use crate::random::{self, Draw};
-use crate::run::{Params, Pass, Plan, Run, Workspace};
+use crate::run::{Copies, Params, Pass, Plan, Run, Workspace};
 
 /// What lies around values: no kernel reads or changes it. Not a number, so that what is read by mistake shows.
 const GUARD: f32 = f32::from_bits(0x7fc0_dead);
@@ -276,8 +276,8 @@ pub(crate) fn pass(
     };
     let job = Job { feed: &feed, loss: &|_, _, _| 0.0, samples };
     let mut workspace = Workspace::with_threads(threads);
-    let params = Params::Trained(params);
-    let mut run = workspace.run(Pass { plan: &plan, params, statistics, job: &job, draw: None });
+    let (copies, params) = (Copies::none(), Params::Trained(params, 0));
+    let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics, job: &job, draw: None });
     work(&mut run);
 }
 

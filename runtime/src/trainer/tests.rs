@@ -34,7 +34,7 @@ const INPUT: View = tile(0, PIXELS);
 const DERIVATIVE: View = tile(PIXELS, CLASSES);
 const OUTPUT: View = batch(0, CLASSES);
 
-const INFER: Plan = Plan { tile: PIXELS + CLASSES, batch: CLASSES, state: 0, scratch: 0, gradients: 0 };
+const INFER: Plan = Plan { tile: PIXELS + CLASSES, batch: CLASSES, state: 0, scratch: 0, packed: 0, gradients: 0 };
 
 /// `y = W x + b`.
 fn forward(tile: &mut Tile<'_>) {
@@ -85,7 +85,6 @@ impl<const NORM: bool> Network for Linear<NORM> {
     const BATCH_NORM_POSITIONS: Option<usize> = if NORM { Some(1) } else { None };
     const TRAIN: Plan = Plan { gradients: PARAMS, ..INFER };
     const INFER: Plan = INFER;
-    const PACKED: usize = 0;
     const FORWARD: Plan = INFER;
     const FORWARD_OUTPUTS: &'static [View] = &[OUTPUT];
     const INFER_OUTPUTS: &'static [View] = &[OUTPUT];
@@ -111,7 +110,6 @@ impl<const NORM: bool> Network for Linear<NORM> {
     fn infer(run: &mut Run<'_>) {
         run.stage(&[], forward);
     }
-    fn pack(_: &[f32], _: &[f32], _: &mut [f32]) {}
 }
 
 const TRAIN: Train = Train {

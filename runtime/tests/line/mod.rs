@@ -75,9 +75,9 @@ impl<const GRADIENTS: usize> Network for Line<GRADIENTS> {
     const STATISTICS: usize = 0;
     const SPEC_HASH: u64 = 1;
     const BATCH_NORM_POSITIONS: Option<usize> = None;
-    const TRAIN: Plan = Plan { tile: 5, batch: 2, state: 0, scratch: 0, gradients: GRADIENTS };
+    const TRAIN: Plan = Plan { tile: 5, batch: 2, state: 0, scratch: 0, packed: 0, gradients: GRADIENTS };
     const INFER: Plan = Plan { gradients: 0, ..Self::TRAIN };
-    const PACKED: usize = 8;
+    const FOLDED: usize = 8;
     const FORWARD: Plan = Self::TRAIN;
     const FORWARD_OUTPUTS: &'static [View] = &[Y];
     const INFER_OUTPUTS: &'static [View] = &[Y];
@@ -105,7 +105,7 @@ impl<const GRADIENTS: usize> Network for Line<GRADIENTS> {
         run.stage(&[], |tile| forward(tile, -1.0));
     }
     /// The bias negated, so that a test sees who reads what.
-    fn pack(params: &[f32], _: &[f32], packed: &mut [f32]) {
+    fn fold(params: &[f32], _: &[f32], packed: &mut [f32]) {
         PACKED.set(PACKED.get() + 1);
         packed.copy_from_slice(params);
         packed[6..].iter_mut().for_each(|b| *b = -*b);

@@ -1,0 +1,104 @@
+//! The machine a program is for, and which kernels it has: what `fuse`, `differentiate`, `layout` and `schedule` ask, and nobody else
+//! decides.
+//!
+//! A choice is a function of sizes alone, never of a measurement or of the batch that comes: the same page gives the same program
+//! everywhere, and a sample's result is the same bits in any batch.
+
+use crate::fuse::PlanKind;
+use crate::ir::{Conv, Window};
+use crate::layout::Plane;
+
+/// The machine the program is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Columns of inputs and products of matrices, on plain values: what takes any geometry. Of ops that are no convolutions: their
+    /// one kernel.
+    #[default]
+    Plain,
+    /// Output channels in the lanes of vectors, on values in planes.
+    Direct,
+    /// Winograd's F(4x4, 3x3), on values in planes.
+    Winograd,
+    /// Behind a max-pool, only where its maxima were, on values in planes.
+    Sparse,
+}
+
+/// Samples that a batch is taken to have where it matters for a choice.
+const NOMINAL_BATCH: u64 = 64;
+
+/// Points of F(4x4, 3x3): those of a tile of 6 by 6.
+const WINOGRAD_POINTS: u64 = 36;
+
+/// The most floats of one kernel's transformed weights.
+const WINOGRAD_WEIGHTS: u64 = 1 << 26;
+
+impl Target {
+    /// How a convolution is computed, forward or backward.
+    pub fn conv(self, conv: &Conv) -> Class {
+        let Window { kernel, stride, padding, dilation, out_size, .. } = conv.window;
+        // A lane is a channel, so that a group would have to fill vectors; and windows reach into a halo, not further.
+        let is_direct = conv.groups == 1 && (0..3).all(|axis| padding[axis] <= (kernel[axis] - 1) * dilation[axis]);
+        if !is_direct {
+            return Class::Plain;
+        }
+        let tiles = 16 * out_size[1].div_ceil(4) * out_size[2].div_ceil(4);
+        let positions = out_size[1] * out_size[2];
+        let is_winograd = kernel == [1, 3, 3]
+            && stride == [1; 3]
+            && dilation == [1; 3]
+            && padding[1] == padding[2]
+            && conv.window.size[0] == 1
+            && conv.channels >= 16
+            && conv.out_channels >= 8
+            // Edges that are computed for nothing: at most 45 %.
+            && 100 * positions >= 55 * tiles
+            && NOMINAL_BATCH * positions >= 256
+            && 36 * conv.channels * conv.out_channels.next_multiple_of(8) <= WINOGRAD_WEIGHTS;
+        if is_winograd { Class::Winograd } else { Class::Direct }
+    }
+
+    /// Whether a max-pool runs in the convolution before it: windows of 2 by 2 that do not overlap.
+    pub fn pools_in_conv(self, conv: &Conv, pool: &Window, kind: PlanKind) -> bool {
+        let is_two_by_two = pool.kernel == [1, 2, 2]
+            && pool.stride == [1, 2, 2]
+            && pool.padding == [0; 3]
+            && pool.dilation == [1; 3]
+            && pool.size[0] == 1;
+        let has_backward = match self.conv(conv) {
+            Class::Plain => return false,
+            Class::Winograd => true,
+            Class::Direct | Class::Sparse => conv.window.stride == [1; 3] && conv.window.dilation == [1; 3],
+        };
+        is_two_by_two && (has_backward || kind != PlanKind::Training)
+    }
+
+    /// Whether the backward pass of a convolution with a pool goes by the maxima alone. Where Winograd's would be used for all of the
+    /// gradient it is the faster one.
+    pub fn is_sparse(self, conv: &Conv) -> bool {
+        self.conv(conv) == Class::Direct
+    }
+
+    /// Floats of a convolution's packed weights: for each lane of the planes that a kernel writes, each channel that it reads and each
+    /// tap, or each point of Winograd's.
+    pub fn packed_len(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane], transposed: bool) -> u64 {
+        let (from, to) = if transposed { (y, x) } else { (x, y) };
+        let channels: u64 = from.iter().map(|plane| plane.channels).sum();
+        let lanes: u64 = to.iter().map(|plane| plane.lanes).sum();
+        let each = if class == Class::Winograd { WINOGRAD_POINTS } else { conv.window.taps() };
+        channels * lanes * each
+    }
+
+    /// Floats that a convolution's kernel on values in planes needs for its own use.
+    pub fn scratch(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
+        let _ = (class, conv, x, y);
+        0
+    }
+}

@@ -1,0 +1,1431 @@
+//! Convolutions with 3x3 windows by Winograd's F(4x4, 3x3) on values in planes: a tile of 4x4 outputs from a window of 6x6 inputs by 36
+//! products instead of 144.
+//!
+//! Three passes over 16 or 32 tiles at a time: the windows are transformed to their 36 points, the points are multiplied with those of
+//! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
+//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
+//!
+//! In sums over channels each rounding error is one of the transformed values: the result is within
+//! [`product_tolerance`](super::testing) of the largest inputs *of the tile* times the weights, not of the terms themselves. A NaN or an
+//! infinity in the input makes NaN of all outputs whose tile's window has it.
+#![allow(unsafe_code)]
+// Arrays of registers are indexed by plain loop variables, or they are none.
+#![allow(clippy::needless_range_loop)]
+
+mod transform;
+
+use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View, tile};
+use crate::kernels::conv::Conv;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::{Act, Epilogue, Store};
+use crate::layout::{Blocked, Plane};
+use transform::{POINTS, TILE, WINDOW};
+
+/// Floats that a plane's position has in scratch, whatever its lanes.
+const LANES: usize = 16;
+
+/// The most tiles of a block.
+const MOST: usize = 32;
+
+/// Floats between the points of packed weights and of blocks in scratch, beside their own: without them, all 36 would meet in the same
+/// few lines of the caches.
+const APART: usize = 16;
+
+/// Samples of a tile of the plan.
+const SAMPLES: usize = 8;
+
+/// The most floats of the points' weight gradient that are kept until the last block of tiles; larger ones are transformed and added
+/// to the gradient block by block.
+const KEPT: usize = 1 << 20;
+
+/// Floats from a pointer in scratch to the next line of the cache.
+const ALIGNMENT: usize = 15;
+
+const fn lanes(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].lanes;
+        plane += 1;
+    }
+    sum
+}
+
+const fn channels(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].channels;
+        plane += 1;
+    }
+    sum
+}
+
+const fn least(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
+
+/// Floats from one point of packed weights to the next.
+const fn weight_point(from: &[Plane], to: &[Plane]) -> usize {
+    channels(from) * lanes(to) + APART
+}
+
+/// Floats of the packed weights that make `to` of `from`: of [`pack`] with the planes of x and y, of [`pack_transposed`] with those of
+/// y and x.
+pub const fn packed_len(from: &[Plane], to: &[Plane]) -> usize {
+    POINTS * weight_point(from, to)
+}
+
+/// Tiles that cover the output of a convolution, in one sample.
+const fn tiles(size: [usize; 3]) -> usize {
+    size[1].div_ceil(TILE) * size[2].div_ceil(TILE)
+}
+
+/// Tiles of a block: as many as keep the points of their inputs and outputs near.
+const fn block(planes: usize, tiles: usize) -> usize {
+    let most = if planes <= 8 { MOST } else { 16 };
+    least(most, SAMPLES * tiles)
+}
+
+/// Tiles of a block where a gradient of weights is made.
+const fn gradient_block(tiles: usize) -> usize {
+    least(MOST, SAMPLES * tiles)
+}
+
+/// Floats from one point of `planes` of a block of tiles to the next.
+const fn point(planes: usize, block: usize) -> usize {
+    planes * block * LANES + APART
+}
+
+/// Whether the points' gradient is kept from block to block.
+const fn is_kept(x: &[Plane], y: &[Plane], block: usize, tiles: usize) -> bool {
+    block < SAMPLES * tiles && POINTS * x.len() * LANES * lanes(y) <= KEPT
+}
+
+/// Floats of the points' gradient, or of the largest part of it.
+const fn gradient_len(x: &[Plane], y: &[Plane], is_kept: bool) -> usize {
+    POINTS * LANES * if is_kept { x.len() * lanes(y) } else { 2 * LANES }
+}
+
+const fn forward_scratch(from: &[Plane], to: &[Plane], out_size: [usize; 3]) -> usize {
+    let block = block(from.len() + to.len(), tiles(out_size));
+    POINTS * (point(from.len(), block) + point(to.len(), block))
+}
+
+/// Floats of scratch that any of the functions needs, for values with these planes.
+pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
+    let forward = forward_scratch(x, y, conv.out_size);
+    let back = forward_scratch(y, x, conv.size);
+    let tiles = tiles(conv.out_size);
+    let block = gradient_block(tiles);
+    let kept = gradient_len(x, y, is_kept(x, y, block, tiles));
+    let weights = POINTS * (point(x.len(), block) + point(y.len(), block)) + kept + y.len() * LANES;
+    let mut most = forward;
+    if back > most {
+        most = back;
+    }
+    if weights > most {
+        most = weights;
+    }
+    most + ALIGNMENT
+}
+
+/// Packs the weight `[out][in][3][3]` from parameter `weight` on for [`forward`], at `to` of the packed parameters.
+pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    check_planes(conv, x, y);
+    let inputs = conv.channels;
+    let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
+    let packed = &mut p.packed[to..][..packed_len(x, y)];
+    pack_weights(p.isa, weights, [9 * inputs, 9], false, x, y, packed);
+}
+
+/// Packs the same weight for [`grad_input`]: windows reversed, inputs and outputs exchanged.
+pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    check_planes(conv, x, y);
+    let inputs = conv.channels;
+    let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
+    let packed = &mut p.packed[to..][..packed_len(y, x)];
+    pack_weights(p.isa, weights, [9, 9 * inputs], true, y, x, packed);
+}
+
+/// `y = epilogue(x * weight)`, of weights that [`pack`] packed.
+pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::No);
+}
+
+/// `y = epilogue(maximum of 2x2 of x * weight)`: the epilogue of each window's maximum, which is the maximum of the epilogue where that
+/// is a bias and a nonlinearity that does not decrease. An odd last line or column is dropped.
+///
+/// `places` has a byte for each float of y's map, without halo, `[plane][line][column][lanes]`: which of its window's four outputs, line
+/// by line, is the first of the largest; NaN is larger than any number.
+pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View, places: View) {
+    convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::Places(places));
+}
+
+/// [`forward_pool`] where nobody asks for the places.
+pub fn infer_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::Yes);
+}
+
+/// `dx (+)= dy * weight reversed`, of weights that [`pack_transposed`] packed.
+pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: View, store: Store) {
+    let [_, lines, columns] = conv.padding;
+    let back = Conv {
+        channels: conv.out_channels,
+        size: conv.out_size,
+        out_channels: conv.channels,
+        out_size: conv.size,
+        padding: [0, 2 - lines, 2 - columns],
+        ..*conv
+    };
+    convolve(t, &back, dy, packed, Epilogue::NONE, dx, store, Pooled::No);
+}
+
+/// `dweight += x * dy` and `dbias += sum of dy`, over the tile's samples; `weight` and `bias` are offsets into the gradient.
+pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
+    let (x_map, dy_map) = (x.map(), dy.map());
+    check(conv, x, dy, conv.out_size);
+    let len = 9 * conv.channels * conv.out_channels;
+    let Parts { reads: [x, dy], isa, gradients, scratch, .. } = t.parts([x, dy], []);
+    let tiles = tiles(conv.out_size);
+    let block = gradient_block(tiles);
+    let (x_point, dy_point) = (point(x_map.planes.len(), block), point(dy_map.planes.len(), block));
+    let is_kept = is_kept(x_map.planes, dy_map.planes, block, tiles);
+    let scratch = aligned(scratch);
+    let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
+    let (dy_points, scratch) = scratch.split_at_mut(POINTS * dy_point);
+    let (sums, scratch) = scratch.split_at_mut(dy_map.planes.len() * LANES);
+    sums.fill(0.0);
+    let points = &mut scratch[..gradient_len(x_map.planes, dy_map.planes, is_kept)];
+    let samples = x.samples();
+    let job = WeightGradient {
+        grid: Grid::new(conv.out_size),
+        padding: [conv.padding[1], conv.padding[2]],
+        x: Source::new(x, x_map),
+        dy: Source::new(dy, dy_map),
+        samples,
+        block,
+        x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
+        dy_points: Points { first: dy_points.as_mut_ptr(), point: dy_point, plane: block * LANES },
+        sums: bias.map(|_| sums.as_mut_ptr()),
+        points: points.as_mut_ptr(),
+        is_kept,
+    };
+    add_weight_gradient(isa, &job, &mut gradients[weight..][..len]);
+    if let Some(bias) = bias {
+        let mut to = gradients[bias..][..conv.out_channels].iter_mut();
+        for (plane, sums) in dy_map.planes.iter().zip(sums.chunks_exact(LANES)) {
+            to.by_ref().zip(&sums[..plane.channels]).for_each(|(to, sum)| *to += sum);
+        }
+    }
+}
+
+/// Whether a pool follows, and where it writes its places.
+#[derive(Clone, Copy)]
+enum Pooled {
+    No,
+    Yes,
+    Places(View),
+}
+
+fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
+    let is_ours = conv.kernel == [1, 3, 3] && conv.stride == [1; 3] && conv.dilation == [1; 3] && conv.groups == 1;
+    assert!(is_ours, "a convolution with 3x3 windows, stride 1, dilation 1 and one group");
+    assert!(conv.channels == channels(x) && conv.out_channels == channels(y), "planes have the convolution's channels");
+    let is_vector = |plane: &Plane| (plane.lanes == 8 || plane.lanes == LANES) && plane.channels <= plane.lanes;
+    assert!(x.iter().chain(y).all(is_vector), "planes are of 8 or 16 lanes");
+}
+
+/// Asserts that two values are what a convolution reads, and what it makes, or what is pooled of it.
+fn check(conv: &Conv, x: View, y: View, y_size: [usize; 3]) {
+    let (x_map, y_map) = (x.map(), y.map());
+    check_planes(conv, x_map.planes, y_map.planes);
+    assert!(x.len == x_map.len() && y.len == y_map.len(), "maps have their floats");
+    assert!(x_map.size == conv.size && y_map.size == y_size, "maps have the convolution's sizes");
+    let padding = conv.padding;
+    assert!(padding[0] == 0 && padding[1] <= 2 && padding[2] <= 2, "a window reaches into the map");
+    let fits = |axis: usize| conv.out_size[axis] + 2 == conv.size[axis] + 2 * padding[axis];
+    assert!(conv.size[0] == 1 && conv.out_size[0] == 1 && fits(1) && fits(2), "the output is [out_channels][out_size]");
+}
+
+/// Scratch from the first line of the cache on.
+fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+    let skip = scratch.as_ptr().align_offset(64).min(ALIGNMENT);
+    &mut scratch[skip..]
+}
+
+#[allow(clippy::too_many_arguments)]
+fn convolve(
+    t: &mut Tile<'_>,
+    conv: &Conv,
+    x: View,
+    packed: usize,
+    epilogue: Epilogue,
+    y: View,
+    store: Store,
+    pooled: Pooled,
+) {
+    let Epilogue { bias, before, act, after } = epilogue;
+    let (x_map, y_map) = (x.map(), y.map());
+    let [_, lines, columns] = conv.out_size;
+    let (is_pooled, places) = match pooled {
+        Pooled::No => (false, None),
+        Pooled::Yes => (true, None),
+        Pooled::Places(places) => (true, Some(places)),
+    };
+    let y_size = if is_pooled { [1, lines / 2, columns / 2] } else { conv.out_size };
+    check(conv, x, y, y_size);
+    for value in [before, after].into_iter().flatten() {
+        let map = value.map();
+        assert!(map.planes == y_map.planes && map.size == y_size, "what is added has the result's planes");
+        assert_eq!(value.len, map.len(), "maps have their floats");
+    }
+    let bytes = lanes(y_map.planes) * y_size[1] * y_size[2];
+    assert!(places.is_none_or(|places| places.len == bytes.div_ceil(4)), "a byte for each pooled element");
+
+    // Where a value is missing, another one stands for it that is not read, or an empty one.
+    let reads = [x, before.unwrap_or(x), after.unwrap_or(x)];
+    let writes = [y, places.unwrap_or(tile(0, 0))];
+    let Parts {
+        reads: [x, before_rows, after_rows],
+        writes: [mut y, mut place_rows],
+        params,
+        packed: all,
+        isa,
+        scratch,
+        ..
+    } = t.parts(reads, writes);
+    let samples = x.samples();
+    if store == Store::Write {
+        (0..samples).for_each(|sample| y_map.clear_halo(y.row(sample)));
+    }
+    let to = Target::new(&mut y, y_map);
+    let after = match store {
+        Store::Write => after.map(|view| Source::new(after_rows, view.map())),
+        Store::Add => Some(Source { first: to.first.cast_const(), stride: to.stride, map: y_map }),
+    };
+    let block = block(x_map.planes.len() + y_map.planes.len(), tiles(conv.out_size));
+    let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
+    let (x_points, scratch) = aligned(scratch).split_at_mut(POINTS * x_point);
+    let y_points = &mut scratch[..POINTS * y_point];
+    // Outputs that no window of the pool has need no tile.
+    let made = if is_pooled { y_size.map(|size| 2 * size) } else { y_size };
+    let job = Convolution {
+        grid: Grid::new(made),
+        padding: [conv.padding[1], conv.padding[2]],
+        x: Source::new(x, x_map),
+        y: to,
+        samples,
+        block,
+        weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
+        bias: bias.map(|bias| &params[bias..][..conv.out_channels]),
+        before: before.map(|view| Source::new(before_rows, view.map())),
+        act,
+        after,
+        is_pooled,
+        places: places.map(|_| {
+            let stride = 4 * place_rows.stride();
+            (place_rows.as_mut_ptr().cast::<u8>(), stride)
+        }),
+        x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
+        y_points: Points { first: y_points.as_mut_ptr(), point: y_point, plane: block * LANES },
+    };
+    run_convolution(isa, &job);
+}
+
+/// A value that is read: samples of `map`, `stride` floats apart.
+#[derive(Clone, Copy)]
+struct Source {
+    first: *const f32,
+    stride: usize,
+    map: &'static Blocked,
+}
+
+/// A value that is written.
+#[derive(Clone, Copy)]
+struct Target {
+    first: *mut f32,
+    stride: usize,
+    map: &'static Blocked,
+}
+
+/// Points of a block of tiles in scratch: `[point][plane][tile][LANES]`.
+#[derive(Clone, Copy)]
+struct Points {
+    first: *mut f32,
+    /// Floats from one point to the next.
+    point: usize,
+    /// Floats from one plane to the next.
+    plane: usize,
+}
+
+/// A tile of outputs: its sample and its first output.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    sample: usize,
+    line: usize,
+    column: usize,
+}
+
+/// The tiles that cover an output.
+#[derive(Clone, Copy)]
+struct Grid {
+    lines: usize,
+    columns: usize,
+}
+
+/// What [`run_convolution`] computes. All tiles of `grid` lie in `samples` samples of the values, and scratch has room for a block.
+struct Convolution<'a> {
+    grid: Grid,
+    padding: [usize; 2],
+    x: Source,
+    y: Target,
+    samples: usize,
+    block: usize,
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    before: Option<Source>,
+    act: Act,
+    after: Option<Source>,
+    is_pooled: bool,
+    /// The first sample's, and bytes from one sample to the next.
+    places: Option<(*mut u8, usize)>,
+    x_points: Points,
+    y_points: Points,
+}
+
+/// What [`add_weight_gradient`] computes.
+struct WeightGradient {
+    grid: Grid,
+    padding: [usize; 2],
+    x: Source,
+    dy: Source,
+    samples: usize,
+    block: usize,
+    x_points: Points,
+    dy_points: Points,
+    /// Where the sums of dy go: `LANES` floats a plane.
+    sums: Option<*mut f32>,
+    /// The points' gradient: for each group of planes of dy and each plane of x, `[point][LANES of x][lanes of the group]`.
+    points: *mut f32,
+    /// Whether all of it is there, or one group and plane.
+    is_kept: bool,
+}
+
+impl Source {
+    fn new(rows: Rows<'_>, map: &'static Blocked) -> Source {
+        assert_eq!(rows.row_len(), map.len(), "maps have their floats");
+        Source { first: rows.as_ptr(), stride: rows.stride(), map }
+    }
+
+    /// A square of positions, of which the first is `shift` before the tile's: its first float, and floats from line to line. Where it
+    /// reaches out of the value it is copied to `staged`, with zeros.
+    #[inline(always)]
+    unsafe fn window<const SIDE: usize>(
+        &self,
+        place: &Place,
+        plane: usize,
+        lanes: usize,
+        shift: [usize; 2],
+        staged: &mut [f32; POINTS * LANES],
+    ) -> (*const f32, usize) {
+        let [_, lines, columns] = self.map.whole();
+        // The first position with halo and padding before it.
+        let (line, column) = (place.line + self.map.before[1], place.column + self.map.before[2]);
+        // SAFETY: the depth of the map, and a tile of a sample of the value.
+        let first = unsafe {
+            self.first.add(place.sample * self.stride + plane + self.map.before[0] * lines * columns * lanes)
+        };
+        let is_inside = line >= shift[0]
+            && line - shift[0] + SIDE <= lines
+            && column >= shift[1]
+            && column - shift[1] + SIDE <= columns;
+        if is_inside {
+            // SAFETY: the whole square lies in the plane.
+            return (unsafe { first.add(((line - shift[0]) * columns + column - shift[1]) * lanes) }, columns * lanes);
+        }
+        staged[..SIDE * SIDE * lanes].fill(0.0);
+        let (skip, least) = (shift[1].saturating_sub(column), column.saturating_sub(shift[1]));
+        let width = SIDE.saturating_sub(skip).min(columns.saturating_sub(least));
+        for at in 0..SIDE {
+            if let Some(from) = (line + at).checked_sub(shift[0])
+                && from < lines
+            {
+                // SAFETY: `width` positions of line `from` of the plane, from column `least` on.
+                let values =
+                    unsafe { std::slice::from_raw_parts(first.add((from * columns + least) * lanes), width * lanes) };
+                staged[(at * SIDE + skip) * lanes..][..width * lanes].copy_from_slice(values);
+            }
+        }
+        (staged.as_ptr(), SIDE * lanes)
+    }
+}
+
+impl Target {
+    fn new(rows: &mut RowsMut<'_>, map: &'static Blocked) -> Target {
+        assert_eq!(rows.row_len(), map.len(), "maps have their floats");
+        Target { first: rows.as_mut_ptr(), stride: rows.stride(), map }
+    }
+}
+
+impl Grid {
+    fn new(size: [usize; 3]) -> Grid {
+        Grid { lines: size[1].div_ceil(TILE), columns: size[2].div_ceil(TILE) }
+    }
+
+    fn tiles(&self) -> usize {
+        self.lines * self.columns
+    }
+
+    /// The tiles from number `first` on.
+    fn places(&self, first: usize, places: &mut [Place]) {
+        for (number, place) in (first..).zip(places) {
+            let (sample, tile) = (number / self.tiles(), number % self.tiles());
+            *place = Place { sample, line: tile / self.columns * TILE, column: tile % self.columns * TILE };
+        }
+    }
+}
+
+/// Planes whose products are made together: two of 16 lanes, or one.
+#[derive(Clone, Copy)]
+struct Group {
+    /// The first.
+    plane: usize,
+    planes: usize,
+    /// Of all of them.
+    lanes: usize,
+    /// Lanes of the planes before.
+    before: usize,
+}
+
+fn groups(planes: &[Plane]) -> impl Iterator<Item = Group> {
+    let (mut plane, mut before) = (0, 0);
+    std::iter::from_fn(move || {
+        let first = planes.get(plane)?;
+        let is_pair = first.lanes == LANES && planes.get(plane + 1).is_some_and(|second| second.lanes == LANES);
+        let count = if is_pair { 2 } else { 1 };
+        let group = Group { plane, planes: count, lanes: count * first.lanes, before };
+        plane += count;
+        before += group.lanes;
+        Some(group)
+    })
+}
+
+/// Calls a kernel of one vector for each vector of a plane, with the vector's first lane in front of its arguments.
+macro_rules! each_vector {
+    ($lanes:expr, $kernel:ident::<$wide:ident, $half:ident>($($argument:expr),* $(,)?)) => {
+        if $lanes == $wide::COUNT {
+            $kernel::<$wide>(0, $($argument),*);
+        } else {
+            for lane in (0..$lanes).step_by($half::COUNT) {
+                $kernel::<$half>(lane, $($argument),*);
+            }
+        }
+    };
+}
+
+dispatch! {
+    fn run_convolution(job: &Convolution<'_>) = convolution;
+    fn add_weight_gradient(job: &WeightGradient, gradient: &mut [f32]) = weight_gradient;
+    fn pack_weights(
+        weights: &[f32],
+        strides: [usize; 2],
+        is_reversed: bool,
+        from: &[Plane],
+        to: &[Plane],
+        packed: &mut [f32],
+    ) = weight_points;
+}
+
+#[inline(always)]
+unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
+    let (from, to) = (job.x.map.planes, job.y.map.planes);
+    let inputs = channels(from);
+    let weight_point = weight_point(from, to);
+    let mut places = [Place::default(); MOST];
+    let tiles = job.samples * job.grid.tiles();
+    for first in (0..tiles).step_by(job.block) {
+        let places = &mut places[..job.block.min(tiles - first)];
+        job.grid.places(first, places);
+        // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points.
+        unsafe {
+            points_of_inputs::<W, H>(&job.x, job.padding, places, job.x_points);
+            for point in 0..POINTS {
+                let x = job.x_points.first.add(point * job.x_points.point).cast_const();
+                let y = job.y_points.first.add(point * job.y_points.point);
+                for group in groups(to) {
+                    let weights = job.weights.as_ptr().add(point * weight_point + group.before * inputs);
+                    let y = y.add(group.plane * job.y_points.plane);
+                    products_of_group::<W, H>(
+                        from,
+                        group,
+                        places.len(),
+                        x,
+                        job.x_points.plane,
+                        weights,
+                        y,
+                        job.y_points.plane,
+                    );
+                }
+            }
+            let (mut plane_at, mut channel) = (0, 0);
+            for (index, plane) in to.iter().enumerate() {
+                let mut bias = [0.0; LANES];
+                if let Some(all) = job.bias {
+                    bias[..plane.channels].copy_from_slice(&all[channel..][..plane.channels]);
+                }
+                let points = job.y_points.first.add(index * job.y_points.plane).cast_const();
+                each_vector!(plane.lanes, outputs::<W, H>(job, plane.lanes, places, points, &bias, plane_at));
+                plane_at += plane.lanes;
+                channel += plane.channels;
+            }
+        }
+    }
+}
+
+/// The points of the windows of tiles.
+#[inline(always)]
+unsafe fn points_of_inputs<W: Lanes, H: Lanes>(x: &Source, padding: [usize; 2], places: &[Place], to: Points) {
+    let mut first = 0;
+    for (index, plane) in x.map.planes.iter().enumerate() {
+        // SAFETY: the caller's: a block fits into its points.
+        unsafe {
+            let to = Points { first: to.first.add(index * to.plane), ..to };
+            each_vector!(plane.lanes, windows::<W, H>(x, first, plane.lanes, padding, places, to));
+        }
+        first += plane.lanes * x.map.positions();
+    }
+}
+
+/// A vector of a plane of [`points_of_inputs`].
+#[inline(always)]
+unsafe fn windows<L: Lanes>(
+    lane: usize,
+    x: &Source,
+    plane: usize,
+    lanes: usize,
+    padding: [usize; 2],
+    places: &[Place],
+    to: Points,
+) {
+    let mut staged = [0.0; POINTS * LANES];
+    for (tile, place) in places.iter().enumerate() {
+        // SAFETY: a window has its vectors, and the points have room for the tile.
+        unsafe {
+            let (from, line) = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
+            let to_point = to.first.add(tile * LANES + lane);
+            transform::inputs_to_points::<L>(from.add(lane), [line, lanes], to_point, [WINDOW * to.point, to.point]);
+        }
+    }
+}
+
+/// One point's products of a group of planes.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn products_of_group<W: Lanes, H: Lanes>(
+    from: &[Plane],
+    group: Group,
+    tiles: usize,
+    x: *const f32,
+    x_plane: usize,
+    weights: *const f32,
+    y: *mut f32,
+    y_plane: usize,
+) {
+    // SAFETY: the caller's; the parts of a group are its vectors.
+    unsafe {
+        match (group.lanes, W::COUNT) {
+            (32, 16) => products::<W, 8, 2>(from, tiles, x, x_plane, weights, 32, y, y_plane),
+            (16, 16) => products::<W, 8, 1>(from, tiles, x, x_plane, weights, 16, y, 0),
+            (8, _) => products::<H, 8, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
+            (lanes, _) => {
+                for plane in 0..group.planes {
+                    let (weights, y) = (weights.add(plane * LANES), y.add(plane * y_plane));
+                    products::<H, 4, 2>(from, tiles, x, x_plane, weights, lanes, y, H::COUNT);
+                }
+            }
+        }
+    }
+}
+
+/// One point's products for `VECTORS` vectors of output channels, `TILES` tiles at once:
+/// `y[tile][vector] = sum over planes, channels of x[plane][tile][channel] * weights[channel][vector]`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn products<L: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    tiles: usize,
+    x: *const f32,
+    x_plane: usize,
+    weights: *const f32,
+    weight_step: usize,
+    y: *mut f32,
+    y_vector: usize,
+) {
+    let mut tile = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        while tile + TILES <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, TILES, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += TILES;
+        }
+        while tile + 4 <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 4, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 4;
+        }
+        while tile < tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 1, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 1;
+        }
+    }
+}
+
+/// `TILES` tiles of [`products`].
+#[inline(always)]
+unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    x: *const f32,
+    x_plane: usize,
+    mut weights: *const f32,
+    weight_step: usize,
+    y: *mut f32,
+    y_vector: usize,
+) {
+    // SAFETY: the caller's: the tiles of all planes, a vector of weights for each channel, and room for the tiles.
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; TILES];
+        let mut x = x;
+        for plane in from {
+            for channel in 0..plane.channels {
+                let mut factors = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    factors[vector] = L::load(weights.add(vector * L::COUNT));
+                }
+                for tile in 0..TILES {
+                    let value = L::splat(*x.add(tile * LANES + channel));
+                    for vector in 0..VECTORS {
+                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                    }
+                }
+                weights = weights.add(weight_step);
+            }
+            x = x.add(x_plane);
+        }
+        for tile in 0..TILES {
+            for vector in 0..VECTORS {
+                sums[tile][vector].store(y.add(tile * LANES + vector * y_vector));
+            }
+        }
+    }
+}
+
+/// The outputs of a vector of a plane: transformed, pooled, and what the epilogue makes of them.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn outputs<L: Lanes>(
+    lane: usize,
+    job: &Convolution<'_>,
+    lanes: usize,
+    places: &[Place],
+    points: *const f32,
+    bias: &[f32; LANES],
+    lanes_before: usize,
+) {
+    let point = job.y_points.point;
+    let [_, lines, columns] = job.y.map.size;
+    let side = if job.is_pooled { TILE / 2 } else { TILE };
+    let mut sums = [0.0; TILE * TILE * LANES];
+    let mut which = [0.0; LANES];
+    // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
+    unsafe {
+        let bias = L::load(bias.as_ptr().add(lane));
+        for (tile, place) in places.iter().enumerate() {
+            let points = points.add(tile * LANES + lane);
+            let to = sums.as_mut_ptr();
+            transform::points_to_outputs::<L>(points, [WINDOW * point, point], to, [TILE * L::COUNT, L::COUNT]);
+            let (first_line, first_column) = (place.line / TILE * side, place.column / TILE * side);
+            let height = side.min(lines - first_line);
+            let width = side.min(columns - first_column);
+            for line in 0..height {
+                let at = |map: &'static Blocked| {
+                    map.positions() * lanes_before + map.position(0, first_line + line, first_column) * lanes + lane
+                };
+                let y = job.y.first.add(place.sample * job.y.stride + at(job.y.map));
+                let before = job.before.map(|before| before.first.add(place.sample * before.stride + at(before.map)));
+                let after = job.after.map(|after| after.first.add(place.sample * after.stride + at(after.map)));
+                for column in 0..width {
+                    let mut value = if job.is_pooled {
+                        let from = sums.as_ptr().add((2 * line * TILE + 2 * column) * L::COUNT);
+                        let (value, at) = largest::<L>(from);
+                        if let Some((first, stride)) = job.places {
+                            at.store(which.as_mut_ptr());
+                            let element = lines * columns * lanes_before
+                                + ((first_line + line) * columns + first_column + column) * lanes
+                                + lane;
+                            let to = first.add(place.sample * stride + element);
+                            for lane in 0..L::COUNT {
+                                to.add(lane).write(which[lane].to_bits() as u8);
+                            }
+                        }
+                        value
+                    } else {
+                        L::load(sums.as_ptr().add((line * TILE + column) * L::COUNT))
+                    };
+                    value = value.add(bias);
+                    if let Some(before) = before {
+                        value = value.add(L::load(before.add(column * lanes)));
+                    }
+                    value = job.act.apply_lanes(value);
+                    if let Some(after) = after {
+                        value = value.add(L::load(after.add(column * lanes)));
+                    }
+                    value.store(y.add(column * lanes));
+                }
+            }
+        }
+    }
+}
+
+/// The largest of 2x2 outputs of a tile, and the bits of its number: the first of several, and NaN before any number.
+#[inline(always)]
+unsafe fn largest<L: Lanes>(outputs: *const f32) -> (L, L) {
+    // SAFETY: the caller's four vectors.
+    unsafe {
+        let top = L::splat(f32::INFINITY);
+        let mut value = L::load(outputs);
+        // What is compared: infinity for NaN.
+        let mut key = value.min(top);
+        let mut place = L::splat(0.0);
+        for number in 1..4 {
+            let other = L::load(outputs.add((number / 2 * TILE + number % 2) * L::COUNT));
+            let other_key = other.min(top);
+            value = other_key.if_greater(key, other, value);
+            place = other_key.if_greater(key, L::splat(f32::from_bits(number as u32)), place);
+            key = other_key.max(key);
+        }
+        (value, place)
+    }
+}
+
+#[inline(always)]
+unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &mut [f32]) {
+    let (x_planes, dy_planes) = (job.x.map.planes, job.dy.map.planes);
+    let mut places = [Place::default(); MOST];
+    let tiles = job.samples * job.grid.tiles();
+    for first in (0..tiles).step_by(job.block) {
+        let places = &mut places[..job.block.min(tiles - first)];
+        let is_last = first + places.len() == tiles;
+        job.grid.places(first, places);
+        // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points; `points` has room for
+        // all groups and planes where they are kept, else for any one.
+        unsafe {
+            points_of_inputs::<W, H>(&job.x, job.padding, places, job.x_points);
+            points_of_gradient::<W, H>(job, places);
+            let mut points = job.points;
+            let mut outputs_before = 0;
+            for group in groups(dy_planes) {
+                let mut inputs_before = 0;
+                for (index, plane) in x_planes.iter().enumerate() {
+                    let is_fresh = !job.is_kept || first == 0;
+                    let step = LANES * group.lanes;
+                    for point in 0..POINTS {
+                        let x = job.x_points.first.add(point * job.x_points.point + index * job.x_points.plane);
+                        let dy =
+                            job.dy_points.first.add(point * job.dy_points.point + group.plane * job.dy_points.plane);
+                        let to = points.add(point * step);
+                        gradient_of_group::<W, H>(plane, group, places.len(), x, dy, job.dy_points.plane, to, is_fresh);
+                    }
+                    if !job.is_kept || is_last {
+                        for input in 0..plane.channels {
+                            let points = points.add(input * group.lanes);
+                            each_vector!(group.lanes.min(LANES), weights_of_points::<W, H>(points, step));
+                            if group.planes == 2 {
+                                each_vector!(LANES, weights_of_points::<W, H>(points.add(LANES), step));
+                            }
+                        }
+                        let mut output = outputs_before;
+                        for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
+                            for lane in 0..outputs.channels {
+                                let inputs = channels(x_planes);
+                                let to = &mut gradient[9 * (output * inputs + inputs_before)..][..9 * plane.channels];
+                                for (input, to) in to.chunks_exact_mut(9).enumerate() {
+                                    let from = points.add(input * group.lanes + number * LANES + lane);
+                                    for (tap, to) in to.iter_mut().enumerate() {
+                                        *to += *from.add(tap * step);
+                                    }
+                                }
+                                output += 1;
+                            }
+                        }
+                    }
+                    if job.is_kept {
+                        points = points.add(POINTS * step);
+                    }
+                    inputs_before += plane.channels;
+                }
+                outputs_before +=
+                    dy_planes[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum::<usize>();
+            }
+        }
+    }
+}
+
+/// The points of the tiles of dy, and its sums.
+#[inline(always)]
+unsafe fn points_of_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, places: &[Place]) {
+    let mut first = 0;
+    for (index, plane) in job.dy.map.planes.iter().enumerate() {
+        // SAFETY: the caller's: a block fits into its points, and each plane has its sums.
+        unsafe {
+            let to = Points { first: job.dy_points.first.add(index * job.dy_points.plane), ..job.dy_points };
+            let sums = job.sums.map(|sums| sums.add(index * LANES));
+            each_vector!(plane.lanes, tiles_of_gradient::<W, H>(&job.dy, first, plane.lanes, places, to, sums));
+        }
+        first += plane.lanes * job.dy.map.positions();
+    }
+}
+
+/// A vector of a plane of [`points_of_gradient`].
+#[inline(always)]
+unsafe fn tiles_of_gradient<L: Lanes>(
+    lane: usize,
+    dy: &Source,
+    plane: usize,
+    lanes: usize,
+    places: &[Place],
+    to: Points,
+    sums: Option<*mut f32>,
+) {
+    let mut staged = [0.0; POINTS * LANES];
+    for (tile, place) in places.iter().enumerate() {
+        // SAFETY: a tile has its vectors, and the points have room for it.
+        unsafe {
+            let (from, line) = dy.window::<TILE>(place, plane, lanes, [0, 0], &mut staged);
+            let from = from.add(lane);
+            let to_point = to.first.add(tile * LANES + lane);
+            transform::outputs_to_points::<L>(from, [line, lanes], to_point, [WINDOW * to.point, to.point]);
+            if let Some(sums) = sums {
+                let sums = sums.add(lane);
+                let mut of_columns = [L::splat(0.0); TILE];
+                for at in 0..TILE {
+                    for column in 0..TILE {
+                        of_columns[column] = of_columns[column].add(L::load(from.add(at * line + column * lanes)));
+                    }
+                }
+                let sum = of_columns[0].add(of_columns[1]).add(of_columns[2].add(of_columns[3]));
+                L::load(sums).add(sum).store(sums);
+            }
+        }
+    }
+}
+
+/// One point's gradient of a plane of inputs and a group of planes of outputs.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
+    inputs: &Plane,
+    group: Group,
+    tiles: usize,
+    x: *const f32,
+    dy: *const f32,
+    dy_plane: usize,
+    to: *mut f32,
+    is_fresh: bool,
+) {
+    // SAFETY: the caller's; the parts of a group are its vectors.
+    unsafe {
+        match (group.lanes, W::COUNT) {
+            (32, 16) => gradients::<W, 8, 2>(inputs, tiles, x, dy, dy_plane, to, 32, is_fresh),
+            (16, 16) => gradients::<W, 8, 1>(inputs, tiles, x, dy, 0, to, 16, is_fresh),
+            (8, _) => gradients::<H, 8, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
+            (lanes, _) => {
+                for plane in 0..group.planes {
+                    let (dy, to) = (dy.add(plane * dy_plane), to.add(plane * LANES));
+                    gradients::<H, 4, 2>(inputs, tiles, x, dy, H::COUNT, to, lanes, is_fresh);
+                }
+            }
+        }
+    }
+}
+
+/// One point's gradient for `VECTORS` vectors of output channels, `INPUTS` input channels at once:
+/// `to[input][vector] (+)= sum over tiles of x[tile][input] * dy[tile][vector]`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
+    inputs: &Plane,
+    tiles: usize,
+    x: *const f32,
+    dy: *const f32,
+    dy_vector: usize,
+    to: *mut f32,
+    to_step: usize,
+    is_fresh: bool,
+) {
+    for first in (0..inputs.channels).step_by(INPUTS) {
+        // SAFETY: the caller's: lanes of the plane are a multiple of `INPUTS`.
+        unsafe {
+            let (x, to) = (x.add(first), to.add(first * to_step));
+            let mut sums = [[L::splat(0.0); VECTORS]; INPUTS];
+            if !is_fresh {
+                for input in 0..INPUTS {
+                    for vector in 0..VECTORS {
+                        sums[input][vector] = L::load(to.add(input * to_step + vector * L::COUNT));
+                    }
+                }
+            }
+            for tile in 0..tiles {
+                let mut factors = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    factors[vector] = L::load(dy.add(tile * LANES + vector * dy_vector));
+                }
+                for input in 0..INPUTS {
+                    let value = L::splat(*x.add(tile * LANES + input));
+                    for vector in 0..VECTORS {
+                        sums[input][vector] = value.mul_add(factors[vector], sums[input][vector]);
+                    }
+                }
+            }
+            for input in 0..INPUTS {
+                for vector in 0..VECTORS {
+                    sums[input][vector].store(to.add(input * to_step + vector * L::COUNT));
+                }
+            }
+        }
+    }
+}
+
+/// The gradient of the weights of one input channel and a vector of output channels, written over its first nine points.
+#[inline(always)]
+unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *mut f32, step: usize) {
+    // SAFETY: the caller's: 36 vectors, all read before the first is written.
+    unsafe {
+        let points = points.add(lane);
+        transform::points_to_weights::<L>(points, [WINDOW * step, step], points, [3 * step, step]);
+    }
+}
+
+/// Packs weights: `[point][group of planes of to][channel of from][lanes of the group]`. Lanes that are no channels are zero.
+#[inline(always)]
+unsafe fn weight_points<W: Lanes, H: Lanes>(
+    weights: &[f32],
+    [to_stride, from_stride]: [usize; 2],
+    is_reversed: bool,
+    from: &[Plane],
+    to: &[Plane],
+    packed: &mut [f32],
+) {
+    let (inputs, point) = (channels(from), weight_point(from, to));
+    assert!(packed.len() == POINTS * point, "room for the packed weights");
+    let mut channel = 0;
+    for group in groups(to) {
+        for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
+            for input in 0..inputs {
+                let mut taps = [[0.0; LANES]; 9];
+                for lane in 0..plane.channels {
+                    let weights = &weights[(channel + lane) * to_stride + input * from_stride..][..9];
+                    for (tap, &weight) in weights.iter().enumerate() {
+                        taps[if is_reversed { 8 - tap } else { tap }][lane] = weight;
+                    }
+                }
+                let at = group.before * inputs + input * group.lanes + number * LANES;
+                // SAFETY: compiled for these vectors; nine vectors of taps, and each point has a vector for each channel.
+                unsafe {
+                    let to = packed.as_mut_ptr().add(at);
+                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, to, point));
+                }
+            }
+            channel += plane.channels;
+        }
+    }
+}
+
+/// The points of a vector of weights.
+#[inline(always)]
+unsafe fn points_of_weights<L: Lanes>(lane: usize, taps: &[[f32; LANES]; 9], to: *mut f32, point: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let from = taps.as_ptr().cast::<f32>().add(lane);
+        transform::weights_to_points::<L>(from, [3 * LANES, LANES], to.add(lane), [WINDOW * point, point]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+    use crate::kernels::naive::{self, Sums};
+    use crate::kernels::testing::{Bench, Random, assert_close, bits, map, product_tolerance, wide};
+
+    const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
+
+    fn of_size(channels: usize, out_channels: usize, size: [usize; 3], padding: usize) -> Conv {
+        Conv {
+            channels,
+            size,
+            out_channels,
+            out_size: [1, size[1] + 2 * padding - 2, size[2] + 2 * padding - 2],
+            kernel: [1, 3, 3],
+            stride: [1; 3],
+            padding: [0, padding, padding],
+            dilation: [1; 3],
+            groups: 1,
+        }
+    }
+
+    fn random_conv(random: &mut Random) -> Conv {
+        let [channels, out_channels] = [0; 2].map(|_| CHANNELS[random.between(0, 8)]);
+        let size = [1, random.between(3, 10), random.between(3, 10)];
+        of_size(channels, out_channels, size, random.between(0, 1))
+    }
+
+    /// A map with some halo, which may be wider than any window or too narrow.
+    fn random_map(random: &mut Random, channels: usize, size: [usize; 3]) -> &'static Blocked {
+        let mut halo = |most| [random.between(0, 1), random.between(0, most), random.between(0, most)];
+        map(channels, size, halo(2), halo(4))
+    }
+
+    fn count(size: [usize; 3]) -> usize {
+        size.iter().product()
+    }
+
+    /// The lines and columns of a square of `side` from (line, column) on that lie inside `size`.
+    fn square(size: [usize; 3], line: isize, column: isize, side: isize) -> Vec<usize> {
+        let inside = |first: isize, end: usize| (first.max(0)..(first + side).min(end as isize)).map(|at| at as usize);
+        inside(line, size[1])
+            .flat_map(|line| inside(column, size[2]).map(move |column| line * size[2] + column))
+            .collect()
+    }
+
+    /// For each tile of a convolution, the places of its outputs and of its window's inputs, in a plane of either.
+    fn tiles_of(conv: &Conv) -> Vec<(Vec<usize>, Vec<usize>)> {
+        let [_, lines, columns] = conv.out_size.map(|size| size.div_ceil(TILE));
+        let of = |tile: usize| {
+            let [line, column] = [tile / columns, tile % columns].map(|at| (TILE * at) as isize);
+            let [_, down, right] = conv.padding.map(|padding| padding as isize);
+            let inputs = square(conv.size, line - down, column - right, WINDOW as isize);
+            (square(conv.out_size, line, column, TILE as isize), inputs)
+        };
+        (0..lines * columns).map(of).collect()
+    }
+
+    fn largest(values: &[f64], places: &[usize]) -> f64 {
+        places.iter().fold(0.0, |most, &place| values[place].abs().max(most))
+    }
+
+    /// What errors of a sample's outputs are measured by: for each, the sum over channels of the largest input of its tile's window
+    /// times the sum of the weights' magnitudes, `weights[output][channel]`.
+    fn scales(conv: &Conv, x: &[f64], weights: &[f64]) -> Vec<f64> {
+        let (plane, out_plane) = (count(conv.size), count(conv.out_size));
+        let mut scales = vec![0.0; conv.out_channels * out_plane];
+        for (outputs, inputs) in tiles_of(conv) {
+            let most: Vec<f64> = x.chunks_exact(plane).map(|x| largest(x, &inputs)).collect();
+            for output in 0..conv.out_channels {
+                let weights = &weights[output * conv.channels..][..conv.channels];
+                let scale: f64 = most.iter().zip(weights).map(|(most, weight)| most * weight).sum();
+                outputs.iter().for_each(|at| scales[output * out_plane + at] = scale);
+            }
+        }
+        scales
+    }
+
+    /// What errors of the gradient of each window are measured by, of one sample.
+    fn weight_scales(conv: &Conv, x: &[f64], dy: &[f64]) -> Vec<f64> {
+        let (plane, out_plane) = (count(conv.size), count(conv.out_size));
+        let mut scales = vec![0.0; conv.out_channels * conv.channels];
+        for (outputs, inputs) in tiles_of(conv) {
+            for (output, dy) in dy.chunks_exact(out_plane).enumerate() {
+                let sum: f64 = outputs.iter().map(|&at| dy[at].abs()).sum();
+                for (channel, x) in x.chunks_exact(plane).enumerate() {
+                    scales[output * conv.channels + channel] += sum * largest(x, &inputs);
+                }
+            }
+        }
+        scales
+    }
+
+    fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize) -> [usize; 2] {
+        let at = [3, 4 + packed_len(x, y)];
+        bench.packed = vec![f32::NAN; at[1] + packed_len(y, x)];
+        let mut p = Pack { isa: bench.isa, params: &bench.params, packed: &mut bench.packed };
+        pack(&mut p, conv, x, y, weight, at[0]);
+        pack_transposed(&mut p, conv, x, y, weight, at[1]);
+        at
+    }
+
+    /// Runs the three passes on random values, against the terms of the twin; gives all results' bits.
+    fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &mut Bench) -> Vec<u32> {
+        let terms = naive::conv(conv);
+        let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
+        let weights = 9 * conv.channels * conv.out_channels;
+        let samples = bench.samples;
+        let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+        let x_of = bench.random.numbers(samples * inputs);
+        let dy_of = bench.random.numbers(samples * outputs);
+        let (x, dy) = (bench.planes(x_map, &x_of, beside), bench.planes(y_map, &dy_of, beside));
+        let (x_of, dy_of) = (wide(&x_of), wide(&dy_of));
+        let (weight, bias) = (bench.weights(weights), bench.weights(conv.out_channels));
+        let weight_of = wide(&bench.params[weight..][..weights]);
+        let bias_of = wide(&bench.params[bias..][..conv.out_channels]);
+        let magnitudes: Vec<f64> = weight_of.chunks_exact(9).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
+        bench.scratch = scratch(conv, x_map.planes, y_map.planes);
+        let [packed, transposed] = packs(bench, conv, x_map.planes, y_map.planes, weight);
+        let mut results = Vec::new();
+
+        let y = bench.target_planes(y_map, &[], Store::Write);
+        bench.run(&[y], |t| forward(t, conv, x, packed, Epilogue::bias(bias), y));
+        let mut twin = Sums::zero(samples * outputs);
+        for sample in 0..samples {
+            let x = &x_of[sample * inputs..][..inputs];
+            for (o, scale) in scales(conv, x, &magnitudes).into_iter().enumerate() {
+                let bias = bias_of[o / count(conv.out_size)];
+                twin.values[sample * outputs + o] = bias;
+                twin.scales[sample * outputs + o] = scale + bias.abs();
+            }
+            terms.iter().for_each(|&(i, w, o)| twin.values[sample * outputs + o] += x[i] * weight_of[w]);
+        }
+        let found = bench.elements(y);
+        assert_close("forward", &found, &twin.values, &twin.scales, product_tolerance(conv.channels));
+        results.extend(bits(&found));
+
+        let store = bench.random.store();
+        let before = bench.random.numbers(samples * inputs);
+        let dx = bench.target_planes(x_map, &before, store);
+        let mut twin = if store == Store::Add { Sums::from(wide(&before)) } else { Sums::zero(samples * inputs) };
+        bench.run(&[dx], |t| grad_input(t, conv, dy, transposed, dx, store));
+        let back = Conv { out_size: conv.size, size: conv.out_size, channels: conv.out_channels, ..*conv };
+        let back = Conv { out_channels: conv.channels, padding: conv.padding.map(|padding| 2 - padding), ..back };
+        let turned: Vec<f64> = (0..conv.channels)
+            .flat_map(|c| magnitudes[c..].iter().step_by(conv.channels).copied().collect::<Vec<_>>())
+            .collect();
+        for sample in 0..samples {
+            let dy = &dy_of[sample * outputs..][..outputs];
+            let scales = scales(&back, dy, &turned);
+            scales.into_iter().enumerate().for_each(|(i, scale)| twin.scales[sample * inputs + i] += scale);
+            terms.iter().for_each(|&(i, w, o)| twin.values[sample * inputs + i] += dy[o] * weight_of[w]);
+        }
+        let found = bench.elements(dx);
+        assert_close("grad_input", &found, &twin.values, &twin.scales, product_tolerance(conv.out_channels));
+        results.extend(bits(&found));
+
+        let (to, bias_to) = (bench.gradient(weights), bench.gradient(conv.out_channels));
+        let before = wide(&bench.gradients);
+        bench.run(&[], |t| grad_weight(t, conv, x, dy, to, Some(bias_to)));
+        let mut twin = Sums::from(before[to..][..weights].to_vec());
+        let mut bias_twin = Sums::from(before[bias_to..][..conv.out_channels].to_vec());
+        for sample in 0..samples {
+            let (x, dy) = (&x_of[sample * inputs..][..inputs], &dy_of[sample * outputs..][..outputs]);
+            let scales = weight_scales(conv, x, dy);
+            twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / 9]);
+            terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
+            dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
+        }
+        let terms = samples * tiles(conv.out_size);
+        let (found, found_bias) = (&bench.gradients[to..][..weights], &bench.gradients[bias_to..][..conv.out_channels]);
+        assert_close("grad_weight", found, &twin.values, &twin.scales, product_tolerance(terms));
+        let tolerance = product_tolerance(samples * count(conv.out_size));
+        assert_close("bias", found_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+        results.extend(bits(found));
+        results.extend(bits(found_bias));
+        results
+    }
+
+    /// Checks on all instructions; those with fused products give the same bits.
+    fn check_all(seed: u64, samples: usize, conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked) {
+        let mut fused: Option<Vec<u32>> = None;
+        for isa in Isa::available() {
+            let mut bench = Bench::new(seed, samples);
+            bench.isa = isa;
+            let found = check(conv, x_map, y_map, &mut bench);
+            if isa != Isa::PORTABLE {
+                assert!(fused.get_or_insert_with(|| found.clone()) == &found, "{isa}: other bits");
+            }
+        }
+    }
+
+    #[test]
+    fn the_three_passes_on_random_geometry() {
+        for seed in 0..8 {
+            let mut random = Random::new(seed);
+            let conv = random_conv(&mut random);
+            let x_map = random_map(&mut random, conv.channels, conv.size);
+            let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+            check_all(seed, random.between(1, 3), &conv, x_map, y_map);
+        }
+    }
+
+    #[test]
+    fn tiles_of_several_blocks() {
+        let conv = of_size(3, 5, [1, 10, 9], 1);
+        let halo = [0, 1, 1];
+        check_all(20, 8, &conv, map(3, conv.size, halo, halo), map(5, conv.out_size, halo, halo));
+    }
+
+    #[test]
+    fn planes_with_padding_in_the_middle() {
+        let concat = |size: [usize; 3], before| {
+            let planes: &'static [Plane] = &[
+                Plane { lanes: 16, channels: 11 },
+                Plane { lanes: 8, channels: 5 },
+                Plane { lanes: 16, channels: 16 },
+                Plane { lanes: 16, channels: 9 },
+            ];
+            Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
+        };
+        for padding in [0, 1] {
+            let conv = of_size(41, 41, [1, 6, 5], padding);
+            check_all(30, 2, &conv, concat(conv.size, [0, 1, 1]), concat(conv.out_size, [0, 2, 2]));
+        }
+    }
+
+    #[test]
+    fn what_the_epilogue_adds_and_maps() {
+        for seed in 40..44 {
+            let mut random = Random::new(seed);
+            let conv = random_conv(&mut random);
+            let x_map = random_map(&mut random, conv.channels, conv.size);
+            let (y_map, added_map) = (
+                random_map(&mut random, conv.out_channels, conv.out_size),
+                random_map(&mut random, conv.out_channels, conv.out_size),
+            );
+            for isa in Isa::available() {
+                let mut bench = Bench::new(seed, 2);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                let elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+                let x = bench.planes(x_map, &elements, f32::NAN);
+                let (weight, bias) =
+                    (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+                let of = 2 * conv.out_channels * count(conv.out_size);
+                let added = bench.random.numbers(of);
+                let residual = bench.planes(added_map, &added, f32::NAN);
+                let mut run = |epilogue: Epilogue| {
+                    let y = bench.target_planes(y_map, &[], Store::Write);
+                    bench.run(&[y], |t| forward(t, &conv, x, packed, epilogue, y));
+                    bench.elements(y)
+                };
+                let sums = run(Epilogue::bias(bias));
+                for act in [Act::Relu, Act::Tanh, Act::Sigmoid] {
+                    let before: Vec<f64> =
+                        sums.iter().zip(&added).map(|(&sum, &added)| naive::act(act, f64::from(sum + added))).collect();
+                    let after: Vec<f64> = sums
+                        .iter()
+                        .zip(&added)
+                        .map(|(&sum, &added)| naive::act(act, f64::from(sum)) + f64::from(added))
+                        .collect();
+                    // The functions' own errors, and one of the last sum.
+                    let ones = vec![2.0; of];
+                    let name = format!("{isa}, {act:?}");
+                    assert_close(&name, &run(Epilogue::bias(bias).add(residual).act(act)), &before, &ones, 1e-6);
+                    assert_close(&name, &run(Epilogue::bias(bias).act(act).add(residual)), &after, &ones, 1e-6);
+                }
+            }
+        }
+    }
+
+    /// The maxima of 2x2 of planes of this size, of which the first of several counts, and their places.
+    fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
+        let [_, lines, columns] = size;
+        let (mut maxima, mut places) = (Vec::new(), Vec::new());
+        for plane in values.chunks_exact(lines * columns) {
+            for at in 0..(lines / 2) * (columns / 2) {
+                let (line, column) = (2 * (at / (columns / 2)), 2 * (at % (columns / 2)));
+                let window = [0, 1, 2, 3].map(|at| plane[(line + at / 2) * columns + column + at % 2]);
+                let is_larger = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
+                let best = (1..4).fold(0, |best, at| if is_larger(window[at], window[best]) { at } else { best });
+                maxima.push(window[best]);
+                places.push(best as u8);
+            }
+        }
+        (maxima, places)
+    }
+
+    #[test]
+    fn pools_are_of_what_the_convolution_makes() {
+        for seed in 50..58 {
+            let mut random = Random::new(seed);
+            let conv = random_conv(&mut random);
+            let conv = of_size(conv.channels, conv.out_channels, conv.size, 1);
+            let small = [1, conv.size[1] / 2, conv.size[2] / 2];
+            let x_map = random_map(&mut random, conv.channels, conv.size);
+            let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+            let small_map = random_map(&mut random, conv.out_channels, small);
+            for isa in Isa::available() {
+                let mut bench = Bench::new(seed, 2);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                let mut elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+                // Outputs of equal inputs are equal: the first is taken. One NaN makes a tile of them.
+                elements[..count(conv.size)].fill(0.0);
+                let last = elements.len() - 1;
+                elements[last] = f32::NAN;
+                let x = bench.planes(x_map, &elements, 1e30);
+                let (weight, bias) =
+                    (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+                let y = bench.target_planes(y_map, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::NONE, y));
+                let (maxima, twin_places) = pooled(conv.out_size, &bench.elements(y));
+                let biases = &bench.params[bias..][..conv.out_channels];
+                let twin: Vec<f32> = maxima
+                    .iter()
+                    .enumerate()
+                    .map(|(at, max)| max + biases[at / count(small) % conv.out_channels])
+                    .map(|sum| if 0.0 > sum { 0.0 } else { sum })
+                    .collect();
+                let floats = (lanes(small_map.planes) * count(small)).div_ceil(4);
+                let places = bench.target(floats, Store::Write);
+                let [y, inferred] = [0; 2].map(|_| bench.target_planes(small_map, &[], Store::Write));
+                let epilogue = Epilogue::bias(bias).act(Act::Relu);
+                bench.run(&[y, places], |t| forward_pool(t, &conv, x, packed, epilogue, y, places));
+                bench.run(&[inferred], |t| infer_pool(t, &conv, x, packed, epilogue, inferred));
+                assert_eq!(bits(&bench.elements(y)), bits(&twin), "{isa}");
+                assert_eq!(bits(&bench.elements(inferred)), bits(&twin), "{isa}");
+                let dense = Blocked { before: [0; 3], after: [0; 3], ..*small_map };
+                for (at, twin) in twin_places.iter().enumerate() {
+                    let (sample, element) = (at / (twin_places.len() / 2), at % (twin_places.len() / 2));
+                    let (channel, position) = (element / count(small), element % count(small));
+                    let byte = dense.at(channel, 0, position / small[2], position % small[2]);
+                    let float = bench.get(places)[sample * floats + byte / 4];
+                    assert_eq!(float.to_ne_bytes()[byte % 4], *twin, "{isa}, {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_has_the_same_bits_alone() {
+        let conv = of_size(19, 24, [1, 7, 9], 1);
+        let [x_map, y_map] = [19, 24].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 4]));
+        for isa in Isa::available() {
+            let run = |samples: usize, all: &[f32]| {
+                let mut bench = Bench::new(60, samples);
+                bench.isa = isa;
+                bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+                bench.params = Random::new(61).numbers(9 * 19 * 24 + 24);
+                let x = bench.planes(x_map, &all[..samples * 19 * 63], f32::NAN);
+                let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, 0);
+                let y = bench.target_planes(y_map, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::bias(9 * 19 * 24).act(Act::Tanh), y));
+                bits(&bench.elements(y))
+            };
+            let all = Random::new(62).numbers(8 * 19 * 63);
+            let together = run(8, &all);
+            for sample in [0, 3, 7] {
+                let alone = run(1, &all[sample * 19 * 63..]);
+                assert!(alone == together[sample * 24 * 63..][..24 * 63], "{isa}, {sample}");
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_is_what_the_compiler_counts() {
+        let conv = of_size(32, 32, [1, 16, 16], 1);
+        let planes = [Plane::FULL; 2];
+        let points = 36 * (2 * 32 * 16 + 16);
+        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 32 + 15);
+        assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
+    }
+}

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use crate::arena::{Job, Pack, Tile};
 use crate::isa::Isa;
 use crate::memory::Memory;
+use crate::network::Feed;
 use crate::pool;
 use crate::random::{Draw, scatter};
 use crate::weights::Weights;
@@ -162,6 +163,28 @@ impl Workspace {
             (copies.pack)(&mut Pack { isa: self.isa, params, packed });
             *made_of = Some(of);
         }
+    }
+
+    /// Runs kernels on a batch without a model: with these parameters, and so many packed ones, which `pack` writes. For programs that
+    /// measure kernels.
+    #[doc(hidden)]
+    pub fn bare(
+        &mut self,
+        plan: &Plan,
+        samples: usize,
+        feed: &Feed<'_>,
+        params: &[f32],
+        (packed, pack): (usize, &dyn Fn(&mut Pack<'_>)),
+        work: &mut dyn FnMut(&mut Run<'_>),
+    ) {
+        let mut copies = Memory::default();
+        copies.reserve(packed);
+        pack(&mut Pack { isa: self.isa, params, packed: copies.floats_mut(packed) });
+        let job = Job { feed, loss: &|_, _, _| 0.0, samples };
+        let params = Params::Trained(params);
+        let mut run = self.run(Pass { plan, params, statistics: None, job: &job, draw: None });
+        run.packed = copies.floats(packed);
+        work(&mut run);
     }
 
     /// A pass over a batch in this memory.

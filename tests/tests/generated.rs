@@ -42,6 +42,7 @@ mod specs {
         res_deep: ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3;
         res_deep_tied: ResDeepTied = "../specs/res_deep_tied.yaml", n_chans1 = 4, n_blocks = 3;
         lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
+        resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
 
@@ -217,6 +218,9 @@ const MODELS: &[Spec] = &[
         )
     }),
     ("specs/lenet_mnist.yaml", |seed| agrees::<specs::lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[], seed)),
+    ("specs/resnet18_cifar.yaml", |seed| {
+        agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
+    }),
 ];
 
 #[test]

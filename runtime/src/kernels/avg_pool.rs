@@ -1,9 +1,15 @@
 //! Average pooling.
+#![allow(unsafe_code)]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::arena::{Parts, Tile, View};
+use crate::kernels::lanes::dispatch;
+use crate::kernels::planes::{Numbers, Part, Source, Target, Work, clear_halo, each_part};
+use crate::kernels::windows::{self, Each, Gradient, Windows};
 use crate::kernels::{Store, math};
+use crate::layout::{Blocked, Layout};
 
 /// An average pool's geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +40,15 @@ impl AvgPool {
         self.out_size.iter().product()
     }
 
+    fn geometry(&self) -> Windows {
+        let AvgPool { size, out_size, kernel, stride, padding, .. } = *self;
+        Windows { size, out_size, kernel, stride, padding, dilation: [1; 3] }
+    }
+
     fn check(&self, x: View, y: View) {
+        if let (Layout::Blocked(_), _) | (_, Layout::Blocked(_)) = (x.layout, y.layout) {
+            return self.geometry().check(self.channels, x, y);
+        }
         assert_eq!(x.len, self.channels * self.plane(), "the input is [channels][size]");
         assert_eq!(y.len, self.channels * self.out_plane(), "the output is [channels][out_size]");
     }
@@ -93,7 +107,12 @@ impl Window {
 /// `y[c][o]` = the sum of `x[c]` over window o, divided by how many count.
 pub fn forward(t: &mut Tile<'_>, pool: &AvgPool, x: View, y: View) {
     pool.check(x, y);
-    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+    let views = [x, y];
+    let Parts { reads: [x], writes: [mut y], isa, .. } = t.parts([x], [y]);
+    if let Layout::Blocked(_) = views[0].layout {
+        let (from, to) = (Source::new(views[0], &x), Target::new(views[1], &mut y));
+        return means_of_planes(isa, pool, from, to, x.samples());
+    }
     for sample in 0..x.samples() {
         let planes = y.row(sample).chunks_exact_mut(pool.out_plane());
         for (x, y) in x.row(sample).chunks_exact(pool.plane()).zip(planes) {
@@ -108,7 +127,12 @@ pub fn forward(t: &mut Tile<'_>, pool: &AvgPool, x: View, y: View) {
 /// `dx[c][i] = sum over the windows o that see i of dy[c][o]`, divided by how many count in o.
 pub fn backward(t: &mut Tile<'_>, pool: &AvgPool, dy: View, dx: View, store: Store) {
     pool.check(dx, dy);
-    let Parts { reads: [dy], writes: [mut dx], .. } = t.parts([dy], [dx]);
+    let views = [dy, dx];
+    let Parts { reads: [dy], writes: [mut dx], isa, .. } = t.parts([dy], [dx]);
+    if let Layout::Blocked(_) = views[0].layout {
+        let (from, to) = (Source::new(views[0], &dy), Target::new(views[1], &mut dx));
+        return gradient_of_planes(isa, pool, from, to, store, dy.samples());
+    }
     for sample in 0..dy.samples() {
         let dx = dx.row(sample);
         store.begin(dx);
@@ -124,14 +148,194 @@ pub fn backward(t: &mut Tile<'_>, pool: &AvgPool, dy: View, dx: View, store: Sto
     }
 }
 
+dispatch! {
+    fn means_of_planes(pool: &AvgPool, x: Source, y: Target, samples: usize) = means_kernel;
+    fn gradient_of_planes(pool: &AvgPool, dy: Source, dx: Target, store: Store, samples: usize) = gradient_kernel;
+}
+
+/// One over the number of places that count in a window: kept from window to window, since it seldom changes.
+struct Share<'a> {
+    pool: &'a AvgPool,
+    count: usize,
+    share: f32,
+}
+
+impl Share<'_> {
+    fn new(pool: &AvgPool) -> Share<'_> {
+        Share { pool, count: 1, share: 1.0 }
+    }
+
+    #[inline(always)]
+    fn of(&mut self, window: &windows::Window) -> f32 {
+        let [depths, lines, columns] = [0, 1, 2].map(|axis| {
+            // As in `AvgPool::window`.
+            let first = window.out[axis] * self.pool.stride[axis];
+            match self.pool.count_include_pad {
+                true => self.pool.kernel[axis]
+                    .min((self.pool.size[axis] + 2 * self.pool.padding[axis]).saturating_sub(first)),
+                false => window.taps[axis].len(),
+            }
+        });
+        let count = depths * lines * columns;
+        if count != self.count {
+            (self.count, self.share) = (count, 1.0 / count.max(1) as f32);
+        }
+        self.share
+    }
+}
+
+struct Means<'a> {
+    pool: &'a AvgPool,
+    x: Source,
+    y: Target,
+    samples: usize,
+}
+
+/// The maps are as [`Windows::check`] says.
+#[inline(always)]
+unsafe fn means_kernel<W: Numbers, H: Numbers>(pool: &AvgPool, x: Source, y: Target, samples: usize) {
+    // SAFETY: the parts are those of the maps, whose planes are the same; `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Means { pool, x, y, samples }) };
+}
+
+impl Work for Means<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let (windows, map) = (self.pool.geometry(), self.y.map);
+        for sample in 0..self.samples {
+            // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
+            unsafe {
+                let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
+                let mut each = MeansOfPart::<V> { share: Share::new(self.pool), map, part, x, y, of: PhantomData };
+                windows.each(self.x.map, part, &mut each);
+                clear_halo::<V>(map, part, y);
+            }
+        }
+    }
+}
+
+struct MeansOfPart<'a, V> {
+    share: Share<'a>,
+    map: &'static Blocked,
+    part: Part,
+    x: *const f32,
+    y: *mut f32,
+    of: PhantomData<V>,
+}
+
+impl<V: Numbers> Each for MeansOfPart<'_, V> {
+    #[inline(always)]
+    unsafe fn window(&mut self, window: windows::Window) {
+        let [depth_taps, line_taps, column_taps] = window.taps.clone();
+        // SAFETY: taps and outputs are inside their maps; compiled for the vector's instructions.
+        unsafe {
+            // Four partial sums, of each fourth column.
+            let zero = V::splat(0.0);
+            let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+            for depth in depth_taps {
+                for line in line_taps.clone() {
+                    let mut column = column_taps.start;
+                    while column + 4 <= column_taps.end {
+                        a = a.add(V::load(self.x.add(window.at([depth, line, column]))));
+                        b = b.add(V::load(self.x.add(window.at([depth, line, column + 1]))));
+                        c = c.add(V::load(self.x.add(window.at([depth, line, column + 2]))));
+                        d = d.add(V::load(self.x.add(window.at([depth, line, column + 3]))));
+                        column += 4;
+                    }
+                    let rest = column_taps.end - column;
+                    if rest > 0 {
+                        a = a.add(V::load(self.x.add(window.at([depth, line, column]))));
+                    }
+                    if rest > 1 {
+                        b = b.add(V::load(self.x.add(window.at([depth, line, column + 1]))));
+                    }
+                    if rest > 2 {
+                        c = c.add(V::load(self.x.add(window.at([depth, line, column + 2]))));
+                    }
+                }
+            }
+            let mean = a.add(b).add(c.add(d)).mul(V::splat(self.share.of(&window)));
+            mean.store(self.y.add(window.output(self.map, self.part)));
+        }
+    }
+}
+
+struct GradientOfPlanes<'a> {
+    pool: &'a AvgPool,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+}
+
+/// As [`means_kernel`].
+#[inline(always)]
+unsafe fn gradient_kernel<W: Numbers, H: Numbers>(
+    pool: &AvgPool,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+) {
+    // SAFETY: as in `means_kernel`.
+    unsafe { each_part::<W, H>(dx.map.planes, &mut GradientOfPlanes { pool, dy, dx, store, samples }) };
+}
+
+impl Work for GradientOfPlanes<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let (windows, map) = (self.pool.geometry(), self.dy.map);
+        for sample in 0..self.samples {
+            // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
+            unsafe {
+                let (dy, dx) = (self.dy.of(sample, part), self.dx.of(sample, part));
+                if self.store == Store::Write {
+                    windows.clear::<V>(self.dx.map, part, dx);
+                }
+                let to = Gradient { dx, adds: self.store == Store::Add || !windows.are_side_by_side() };
+                let mut each = GradientOfPart::<V> { share: Share::new(self.pool), map, part, dy, to, of: PhantomData };
+                windows.each(self.dx.map, part, &mut each);
+            }
+        }
+    }
+}
+
+struct GradientOfPart<'a, V> {
+    share: Share<'a>,
+    map: &'static Blocked,
+    part: Part,
+    dy: *const f32,
+    to: Gradient,
+    of: PhantomData<V>,
+}
+
+impl<V: Numbers> Each for GradientOfPart<'_, V> {
+    #[inline(always)]
+    unsafe fn window(&mut self, window: windows::Window) {
+        let [depth_taps, line_taps, column_taps] = window.taps.clone();
+        // SAFETY: taps and outputs are inside their maps; compiled for the vector's instructions.
+        unsafe {
+            let dy = V::load(self.dy.add(window.output(self.map, self.part)));
+            let share = dy.mul(V::splat(self.share.of(&window)));
+            for depth in depth_taps {
+                for line in line_taps.clone() {
+                    for column in column_taps.clone() {
+                        self.to.put(&window, [depth, line, column], share);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use crate::kernels::naive::{self, Sums};
-    use crate::kernels::testing::{Bench, assert_close, axes};
+    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes, wide};
 
-    fn random(bench: &mut Bench) -> AvgPool {
-        let random = &mut bench.random;
+    fn random(random: &mut Random) -> AvgPool {
         let count = random.between(1, 3);
         let largest = [60, 20, 7][count - 1];
         let kernel = axes(count, || random.between(1, 5));
@@ -152,7 +356,7 @@ mod tests {
         for seed in 0..200 {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
-            let pool = random(&mut bench);
+            let pool = random(&mut bench.random);
             let (plane, out_plane) = (pool.plane(), pool.out_plane());
             let (inputs, outputs) = (pool.channels * plane, pool.channels * out_plane);
             let shares = naive::avg_pool(&pool);
@@ -177,6 +381,60 @@ mod tests {
                 shares.iter().for_each(|&(i, o, share)| twin.add(of * plane + i, dy_of[of * out_plane + o] * share));
             }
             assert_close("backward", bench.get(dx), &twin.values, &twin.scales, tolerance);
+        }
+    }
+
+    #[test]
+    fn random_pools_in_planes_are_their_twins() {
+        for seed in 0..120 {
+            let mut fused = Vec::new();
+            for isa in Isa::available() {
+                let samples = 1 + seed as usize % 2;
+                let mut bench = Bench::new(seed, samples);
+                bench.isa = isa;
+                let mut pool = random(&mut bench.random);
+                if seed % 4 == 0 {
+                    // Side by side: halves, quarters, the whole.
+                    let side = [2, 4, 8][bench.random.between(0, 2)];
+                    (pool.size, pool.out_size) = ([1, 9, 8], [1, 8 / side, 8 / side]);
+                    (pool.kernel, pool.stride, pool.padding) = ([1, side, side], [1, side, side], [0; 3]);
+                }
+                let planes = random_planes(&mut bench.random);
+                let [of_x, of_dx] = [(); 2].map(|()| map_of(planes, pool.size, &mut bench.random));
+                let [of_y, of_dy] = [(); 2].map(|()| map_of(planes, pool.out_size, &mut bench.random));
+                pool.channels = of_x.channels();
+                let (plane, out_plane) = (pool.plane(), pool.out_plane());
+                let (inputs, outputs) = (pool.channels * plane, pool.channels * out_plane);
+                let [x_of, dy_of, before] = [inputs, outputs, inputs].map(|len| bench.random.numbers(samples * len));
+                let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+                let (x, dy) = (bench.planes(of_x, &x_of, beside), bench.planes(of_dy, &dy_of, beside));
+                let shares = naive::avg_pool(&pool);
+                let tolerance = 8.0 / f64::from(1 << 24);
+
+                let y = bench.target_planes(of_y, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &pool, x, y));
+                let mut twin = Sums::zero(samples * outputs);
+                for of in 0..samples * pool.channels {
+                    let x = &x_of[of * plane..];
+                    shares.iter().for_each(|&(i, o, share)| twin.add(of * out_plane + o, f64::from(x[i]) * share));
+                }
+                let y = bench.elements(y);
+                assert_close("forward", &y, &twin.values, &twin.scales, tolerance);
+
+                let store = bench.random.store();
+                let dx = bench.target_planes(of_dx, &before, store);
+                bench.run(&[dx], |t| backward(t, &pool, dy, dx, store));
+                let mut twin =
+                    if store == Store::Add { Sums::from(wide(&before)) } else { Sums::zero(samples * inputs) };
+                for of in 0..samples * pool.channels {
+                    let dy = &dy_of[of * out_plane..];
+                    shares.iter().for_each(|&(i, o, share)| twin.add(of * plane + i, f64::from(dy[o]) * share));
+                }
+                let dx = bench.elements(dx);
+                assert_close("backward", &dx, &twin.values, &twin.scales, tolerance);
+                fused.push((bits(&y), bits(&dx)));
+            }
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "no instruction rounds otherwise");
         }
     }
 

@@ -5,15 +5,23 @@
 //! and backward likewise: [`sums`], [`merge_backward`], [`backward`]. Inference has them from training: [`infer`], or [`fold`] into the
 //! weights of the layer before.
 
-use crate::arena::{Parts, Region, Tile, View};
+#![allow(unsafe_code)]
+
+use crate::arena::{Parts, Region, Rows, RowsMut, Tile, View};
 use crate::isa::Isa;
-use crate::kernels::{Act, Store, math};
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::planes::{
+    Lines, Numbers, Part, Source, Target, Work, check_maps, clear_halo, each_part, of_channels, to_channels,
+};
+use crate::kernels::{Act, Epilogue, Store, math};
+use crate::layout::{Blocked, Layout};
 use crate::run::{Run, Whole};
 
 /// Channels whose sums are merged side by side.
 const LANES: usize = 16;
 
-/// A batch norm's geometry. A sample's value is `[channels][positions]`.
+/// A batch norm's geometry. A sample's value is `[channels][positions]`, or in planes of as many channels and positions; all values of
+/// a call have the same layout, but for halos.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
     /// Channels.
@@ -28,7 +36,12 @@ pub struct Norm {
 
 impl Norm {
     fn check(&self, x: View) {
-        assert_eq!(x.len, self.channels * self.positions, "a value is [channels][positions]");
+        let (channels, positions, len) = match x.layout {
+            Layout::Plain => (self.channels, self.positions, self.channels * self.positions),
+            Layout::Blocked(map) => (map.channels(), map.size.iter().product(), map.len()),
+        };
+        assert!((channels, positions) == (self.channels, self.positions), "a map is of [channels][positions]");
+        assert_eq!(x.len, len, "a value is [channels][positions]");
     }
 
     fn check_sums(&self, sums: View) {
@@ -70,7 +83,11 @@ pub fn statistics(t: &mut Tile<'_>, norm: &Norm, x: View, sums: View) {
     norm.check(x);
     norm.check_sums(sums);
     let count = norm.positions as f64;
-    let Parts { reads: [x], writes: [mut sums], .. } = t.parts([x], [sums]);
+    let view = x;
+    let Parts { reads: [x], writes: [mut sums], isa, .. } = t.parts([x], [sums]);
+    if let Layout::Blocked(_) = view.layout {
+        return statistics_of_planes(isa, Source::new(view, &x), &mut sums);
+    }
     for sample in 0..x.samples() {
         let (means, squares) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions);
@@ -119,19 +136,42 @@ pub fn merge(run: &mut Run<'_>, norm: &Norm, sums: View, state: usize, running: 
     );
 }
 
-/// What a channel is multiplied by and what is added; 1 and 0 where the layer has no weights.
-fn affine(params: &[f32], weight: Option<usize>, bias: Option<usize>, channel: usize) -> (f32, f32) {
-    let at = |offset: Option<usize>, or: f32| offset.map_or(or, |offset| params[offset + channel]);
-    (at(weight, 1.0), at(bias, 0.0))
+/// What a channel is multiplied by; 1 where the layer has no weight.
+fn weight_of(params: &[f32], weight: Option<usize>, channel: usize) -> f32 {
+    weight.map_or(1.0, |weight| params[weight + channel])
 }
 
-/// `y[c] = act((x[c] - mean) scale + shift)`.
-fn normalise(isa: Isa, x: &[f32], mean: f32, scale: f32, shift: f32, act: Act, y: &mut [f32]) {
-    Store::Write.put(y, x.iter().map(|x| (x - mean) * scale + shift));
-    act.apply(isa, y);
+/// What makes `(x - mean) scale + shift` of a channel: slices of a float for each.
+struct Scales<'a> {
+    mean: &'a [f32],
+    spread: Spread<'a>,
+    weight: Option<&'a [f32]>,
+    bias: Option<&'a [f32]>,
 }
 
-/// `y[c] = act(weight[c] (x[c] - mean[c]) / sqrt(var[c] + eps) + bias[c])`, with what [`merge`] left at `state`.
+/// How wide a channel's values are spread.
+enum Spread<'a> {
+    /// `1 / sqrt(var + eps)`.
+    Inverse(&'a [f32]),
+    /// var, and eps.
+    Variance(&'a [f32], f32),
+}
+
+impl Scales<'_> {
+    /// Mean, scale, shift.
+    #[inline(always)]
+    fn of(&self, channel: usize) -> [f32; 3] {
+        let weight = self.weight.map_or(1.0, |weight| weight[channel]);
+        let scale = match self.spread {
+            Spread::Inverse(inverse) => weight * inverse[channel],
+            Spread::Variance(var, eps) => weight / (var[channel] + eps).sqrt(),
+        };
+        [self.mean[channel], scale, self.bias.map_or(0.0, |bias| bias[channel])]
+    }
+}
+
+/// `y[c] = act(weight[c] (x[c] - mean[c]) / sqrt(var[c] + eps) + bias[c] + before[c]) + after[c]`, with what [`merge`] left at `state`. The
+/// epilogue has no bias, and at most one of the two values that are added.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     t: &mut Tile<'_>,
@@ -140,39 +180,152 @@ pub fn forward(
     state: usize,
     weight: Option<usize>,
     bias: Option<usize>,
-    act: Act,
+    epilogue: Epilogue,
     y: View,
+) {
+    let channels = norm.channels;
+    normalise(t, norm, x, &epilogue, y, |params, memory| {
+        let (mean, inverse) = memory[state..][..2 * channels].split_at(channels);
+        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
+        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+    });
+}
+
+/// `y = act((x - mean) scale + shift + before) + after`, of scales by parameters and state.
+fn normalise(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    epilogue: &Epilogue,
+    y: View,
+    scales: impl for<'a> FnOnce(&'a [f32], &'a [f32]) -> Scales<'a>,
 ) {
     norm.check(x);
     norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, isa, state: memory, .. } = t.parts([x], [y]);
-    let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
-    for sample in 0..x.samples() {
-        let channels = x.row(sample).chunks_exact(norm.positions);
-        for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
-            let (weight, bias) = affine(params, weight, bias, channel);
-            normalise(isa, x, mean[channel], weight * deviation[channel], bias, act, y);
+    assert!(epilogue.bias.is_none(), "the layer has its own bias");
+    let other = match (epilogue.before, epilogue.after) {
+        (Some(_), Some(_)) => panic!("one value is added"),
+        (before, after) => before.or(after),
+    };
+    if let Some(other) = other {
+        norm.check(other);
+        let Parts { reads: [rows, added], writes: [to], params, state, isa, .. } = t.parts([x, other], [y]);
+        let values = Values { x: (x, rows), other: Some((other, added)), y: (y, to) };
+        values.normalise(isa, norm, epilogue, &scales(params, state));
+    } else {
+        let Parts { reads: [rows], writes: [to], params, state, isa, .. } = t.parts([x], [y]);
+        let values = Values { x: (x, rows), other: None, y: (y, to) };
+        values.normalise(isa, norm, epilogue, &scales(params, state));
+    }
+}
+
+/// The values of [`normalise`].
+struct Values<'t> {
+    x: (View, Rows<'t>),
+    other: Option<(View, Rows<'t>)>,
+    y: (View, RowsMut<'t>),
+}
+
+impl Values<'_> {
+    fn normalise(self, isa: Isa, norm: &Norm, epilogue: &Epilogue, scales: &Scales<'_>) {
+        let Values { x: (of_x, x), other, y: (of_y, mut y) } = self;
+        let is_after = epilogue.after.is_some();
+        if let Layout::Blocked(map) = of_y.layout {
+            let source = other.as_ref().map(|(view, rows)| Source::new(*view, rows));
+            let (from, to) = (Source::new(of_x, &x), Target::new(of_y, &mut y));
+            match epilogue.act {
+                Act::None => normalise_planes(isa, scales, from, source, is_after, f32::NEG_INFINITY, to, x.samples()),
+                Act::Relu => normalise_planes(isa, scales, from, source, is_after, 0.0, to, x.samples()),
+                // Others have no vectors here: a pass of their own.
+                act => {
+                    let before = source.filter(|_| !is_after);
+                    normalise_planes(isa, scales, from, before, false, f32::NEG_INFINITY, to, x.samples());
+                    for sample in 0..x.samples() {
+                        let y = y.row(sample);
+                        map.lines().for_each(|(_, line)| act.apply(isa, &mut y[line]));
+                        if let Some((view, other)) = other.as_ref().filter(|_| is_after) {
+                            let pairs = map.lines().zip(view.map().lines());
+                            pairs.for_each(|((_, line), (_, of))| {
+                                Store::Add.put(&mut y[line], other.row(sample)[of].iter().copied());
+                            });
+                        }
+                    }
+                }
+            }
+            return;
+        }
+        let positions = norm.positions;
+        for sample in 0..x.samples() {
+            let channels = x.row(sample).chunks_exact(positions);
+            for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(positions)).enumerate() {
+                let [mean, scale, shift] = scales.of(channel);
+                let other = other.as_ref().map(|(_, other)| &other.row(sample)[channel * positions..][..positions]);
+                Store::Write.put(y, x.iter().map(|x| (x - mean) * scale + shift));
+                if let Some(other) = other.filter(|_| !is_after) {
+                    Store::Add.put(y, other.iter().copied());
+                }
+                epilogue.act.apply(isa, y);
+                if let Some(other) = other.filter(|_| is_after) {
+                    Store::Add.put(y, other.iter().copied());
+                }
+            }
         }
     }
 }
 
-/// For each sample, `sums[c]` = the sum of `dy[c]`, `sums[channels + c]` = the sum of `dy[c] xhat[c]`.
-pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, sums: View) {
+/// A ReLU behind the norm, through which the gradient goes only where the norm's result is above 0: what [`forward`] was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relu {
+    /// Where the mean and `1 / sqrt(var + eps)` are.
+    pub state: usize,
+    /// The weight's first parameter.
+    pub weight: Option<usize>,
+    /// The bias's first parameter.
+    pub bias: Option<usize>,
+}
+
+impl Relu {
+    fn scales<'a>(&self, channels: usize, params: &'a [f32], memory: &'a [f32]) -> Scales<'a> {
+        let (mean, inverse) = memory[self.state..][..2 * channels].split_at(channels);
+        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
+        Scales { mean, spread: Spread::Inverse(inverse), weight: of(self.weight), bias: of(self.bias) }
+    }
+}
+
+/// For each sample, `sums[c]` = the sum of `dy[c]`, `sums[channels + c]` = the sum of `dy[c] xhat[c]`, `dy` being 0 where `relu` is.
+pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, relu: Option<Relu>, sums: View) {
     norm.check(x);
     norm.check(dy);
     norm.check_sums(sums);
-    let Parts { reads: [x, dy], writes: [mut sums], state: memory, .. } = t.parts([x, dy], [sums]);
+    let views = [x, dy];
+    let Parts { reads: [x, dy], writes: [mut sums], params, state: memory, isa, .. } = t.parts([x, dy], [sums]);
+    let relu = relu.map(|relu| relu.scales(norm.channels, params, memory));
     let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
+    if let Layout::Blocked(_) = views[0].layout {
+        let [x, dy] = [Source::new(views[0], &x), Source::new(views[1], &dy)];
+        return sums_of_planes(isa, x, dy, mean, deviation, relu.as_ref(), &mut sums);
+    }
     for sample in 0..x.samples() {
         let (of_dy, of_both) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions).zip(dy.row(sample).chunks_exact(norm.positions));
         for (channel, (x, dy)) in channels.enumerate() {
             let (mean, deviation) = (mean[channel], deviation[channel]);
-            let [sum, both] = math::sums(x, dy, |x, dy| [dy, dy * (x - mean)]);
+            let [sum, both] = match relu.as_ref().map(|relu| relu.of(channel)) {
+                None => math::sums(x, dy, |x, dy| [dy, dy * (x - mean)]),
+                Some(relu) => math::sums(x, dy, |x, dy| {
+                    let dy = through(relu, x, dy);
+                    [dy, dy * (x - mean)]
+                }),
+            };
             of_dy[channel] = sum as f32;
             of_both[channel] = (both * f64::from(deviation)) as f32;
         }
     }
+}
+
+/// The gradient before a ReLU behind a channel's norm.
+fn through([mean, scale, shift]: [f32; 3], x: f32, dy: f32) -> f32 {
+    if (x - mean) * scale + shift > 0.0 { dy } else { 0.0 }
 }
 
 /// The sums of the batch from those of the samples, added in their order: adds them to the model's gradient at `grad_weight` (`sum of dy
@@ -205,7 +358,7 @@ pub fn merge_backward(
         |channel, (of_dy, of_both)| {
             let (mean, deviation) = (memory[state + channel], memory[state + channels + channel]);
             let (mean, deviation) = (f64::from(mean), f64::from(deviation));
-            let a = f64::from(affine(params, weight, None, channel).0) * deviation;
+            let a = f64::from(weight_of(params, weight, channel)) * deviation;
             let c = -a * deviation * of_both / total;
             let b = -a * of_dy / total - c * mean;
             for (row, coefficient) in [a, b, c].into_iter().enumerate() {
@@ -221,31 +374,68 @@ pub fn merge_backward(
     );
 }
 
-/// `dx[c] = A[c] dy[c] + B[c] + C[c] x[c]`; `dy` and `dx` may be the same value when `store` writes.
-pub fn backward(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, coefficients: usize, dx: View, store: Store) {
+/// `dx[c] = A[c] dy[c] + B[c] + C[c] x[c]`, `dy` being 0 where `relu` is; `dy` and `dx` may be the same value when `store` writes.
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    coefficients: usize,
+    relu: Option<Relu>,
+    dx: View,
+    store: Store,
+) {
     norm.check(x);
     norm.check(dy);
     norm.check(dx);
     let (channels, positions) = (norm.channels, norm.positions);
     let of = |state: &[f32], channel: usize| [0, 1, 2].map(|row| state[coefficients + row * channels + channel]);
+    let views = [x, dy, dx];
     if dy == dx {
         assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { reads: [x], writes: [mut dx], state, .. } = t.parts([x], [dx]);
+        let Parts { reads: [x], writes: [mut dx], params, state, isa, .. } = t.parts([x], [dx]);
+        let relu = relu.map(|relu| relu.scales(channels, params, state));
+        if let Layout::Blocked(_) = views[0].layout {
+            let to = Target::new(views[2], &mut dx);
+            let coefficients = &state[coefficients..][..3 * channels];
+            return backward_of_planes(
+                isa,
+                coefficients,
+                relu.as_ref(),
+                Source::new(views[0], &x),
+                to.source(),
+                to,
+                store,
+                x.samples(),
+            );
+        }
         for sample in 0..x.samples() {
             let planes = x.row(sample).chunks_exact(positions).zip(dx.row(sample).chunks_exact_mut(positions));
             for (channel, (x, dx)) in planes.enumerate() {
                 let [a, b, c] = of(state, channel);
-                dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = a * *dx + (b + c * x));
+                let relu = relu.as_ref().map(|relu| relu.of(channel));
+                let through = |x: f32, dy: f32| relu.map_or(dy, |relu| through(relu, x, dy));
+                dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = a * through(x, *dx) + (b + c * x));
             }
         }
     } else {
-        let Parts { reads: [x, dy], writes: [mut dx], state, .. } = t.parts([x, dy], [dx]);
+        let Parts { reads: [x, dy], writes: [mut dx], params, state, isa, .. } = t.parts([x, dy], [dx]);
+        let relu = relu.map(|relu| relu.scales(channels, params, state));
+        if let Layout::Blocked(_) = views[0].layout {
+            let (to, from) = (Target::new(views[2], &mut dx), Source::new(views[1], &dy));
+            let coefficients = &state[coefficients..][..3 * channels];
+            let x_of = Source::new(views[0], &x);
+            return backward_of_planes(isa, coefficients, relu.as_ref(), x_of, from, to, store, x.samples());
+        }
         for sample in 0..x.samples() {
             let planes = x.row(sample).chunks_exact(positions).zip(dy.row(sample).chunks_exact(positions));
             let planes = planes.zip(dx.row(sample).chunks_exact_mut(positions));
             for (channel, ((x, dy), dx)) in planes.enumerate() {
                 let [a, b, c] = of(state, channel);
-                store.put(dx, x.iter().zip(dy).map(|(x, dy)| a * dy + (b + c * x)));
+                let relu = relu.as_ref().map(|relu| relu.of(channel));
+                let through = |x: f32, dy: f32| relu.map_or(dy, |relu| through(relu, x, dy));
+                store.put(dx, x.iter().zip(dy).map(|(&x, &dy)| a * through(x, dy) + (b + c * x)));
             }
         }
     }
@@ -264,17 +454,16 @@ pub fn infer(
     act: Act,
     y: View,
 ) {
-    norm.check(x);
-    norm.check(y);
-    let Parts { reads: [x], writes: [mut y], params, isa, .. } = t.parts([x], [y]);
-    for sample in 0..x.samples() {
-        let channels = x.row(sample).chunks_exact(norm.positions);
-        for (channel, (x, y)) in channels.zip(y.row(sample).chunks_exact_mut(norm.positions)).enumerate() {
-            let (weight, bias) = affine(params, weight, bias, channel);
-            let scale = weight / (params[var + channel] + norm.eps).sqrt();
-            normalise(isa, x, params[mean + channel], scale, bias, act, y);
+    let channels = norm.channels;
+    normalise(t, norm, x, &Epilogue::NONE.act(act), y, |params, _| {
+        let of = |offset: usize| &params[offset..][..channels];
+        Scales {
+            mean: of(mean),
+            spread: Spread::Variance(of(var), norm.eps),
+            weight: weight.map(of),
+            bias: bias.map(of),
         }
-    }
+    });
 }
 
 /// Folds a batch norm into the convolution or linear layer before it, in what inference reads: multiplies each of the `out` rows of
@@ -304,11 +493,402 @@ pub fn fold(
     }
 }
 
+dispatch! {
+    fn statistics_of_planes(x: Source, sums: &mut RowsMut<'_>) = statistics_kernel;
+    fn normalise_planes(
+        scales: &Scales<'_>, x: Source, other: Option<Source>, is_after: bool, floor: f32, y: Target, samples: usize,
+    ) = normalise_kernel;
+    fn sums_of_planes(
+        x: Source, dy: Source, mean: &[f32], deviation: &[f32], relu: Option<&Scales<'_>>, sums: &mut RowsMut<'_>,
+    ) = sums_kernel;
+    fn backward_of_planes(
+        coefficients: &[f32], relu: Option<&Scales<'_>>, x: Source, dy: Source, dx: Target, store: Store, samples: usize,
+    ) = backward_kernel;
+}
+
+/// The terms of `K` sums of the values of `N` maps at a position.
+trait Terms<V, const N: usize, const K: usize> {
+    /// Adds them.
+    ///
+    /// # Safety
+    ///
+    /// The vector's instructions are there.
+    unsafe fn add(&self, sums: [V; K], values: [V; N]) -> [V; K];
+
+    /// The sums over a part of maps of one size. Four partial sums, of each fourth column, which are then added two and two: an order that
+    /// no vector's width changes.
+    ///
+    /// # Safety
+    ///
+    /// Each of `from` is [`Source::of`] the part of its map; the vector's instructions are there.
+    #[inline(always)]
+    unsafe fn sum(&self, maps: [&Blocked; N], from: [*const f32; N], part: Part) -> [V; K]
+    where
+        V: Lanes,
+    {
+        let lanes = part.lanes;
+        let (fours, rest) = (maps[0].size[2] / 4, maps[0].size[2] % 4);
+        // SAFETY: positions of the maps.
+        unsafe {
+            let zero = [V::splat(0.0); K];
+            let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+            for mut at in Lines::new(maps, part) {
+                for _ in 0..fours {
+                    a = self.add(a, load(from, at, 0));
+                    b = self.add(b, load(from, at, lanes));
+                    c = self.add(c, load(from, at, 2 * lanes));
+                    d = self.add(d, load(from, at, 3 * lanes));
+                    for n in 0..N {
+                        at[n] += 4 * lanes;
+                    }
+                }
+                if rest > 0 {
+                    a = self.add(a, load(from, at, 0));
+                }
+                if rest > 1 {
+                    b = self.add(b, load(from, at, lanes));
+                }
+                if rest > 2 {
+                    c = self.add(c, load(from, at, 2 * lanes));
+                }
+            }
+            for k in 0..K {
+                a[k] = a[k].add(b[k]).add(c[k].add(d[k]));
+            }
+            a
+        }
+    }
+}
+
+/// The values of maps at a position.
+#[inline(always)]
+unsafe fn load<V: Lanes, const N: usize>(from: [*const f32; N], at: [usize; N], behind: usize) -> [V; N] {
+    // SAFETY: as of the caller.
+    unsafe {
+        let mut values = [V::splat(0.0); N];
+        for n in 0..N {
+            values[n] = V::load(from[n].add(at[n] + behind));
+        }
+        values
+    }
+}
+
+/// `x`.
+struct Total;
+
+impl<V: Lanes> Terms<V, 1, 1> for Total {
+    #[inline(always)]
+    unsafe fn add(&self, [sum]: [V; 1], [x]: [V; 1]) -> [V; 1] {
+        // SAFETY: as of this function.
+        unsafe { [sum.add(x)] }
+    }
+}
+
+/// `x - mean` and its square.
+struct Moments<V> {
+    mean: V,
+}
+
+impl<V: Lanes> Terms<V, 1, 2> for Moments<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [rest, squares]: [V; 2], [x]: [V; 1]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe {
+            let far = x.sub(self.mean);
+            [rest.add(far), far.mul_add(far, squares)]
+        }
+    }
+}
+
+/// `dy` and `dy (x - mean)`.
+struct Shares<V> {
+    mean: V,
+}
+
+impl<V: Lanes> Terms<V, 2, 2> for Shares<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe { [sum.add(dy), x.sub(self.mean).mul_add(dy, both)] }
+    }
+}
+
+/// As [`Shares`], through a ReLU.
+struct SharesThrough<V> {
+    mean: V,
+    relu: Normal<V>,
+}
+
+impl<V: Lanes> Terms<V, 2, 2> for SharesThrough<V> {
+    #[inline(always)]
+    unsafe fn add(&self, sums: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe { Shares { mean: self.mean }.add(sums, [x, self.relu.through(x, dy)]) }
+    }
+}
+
+struct Statistics<'a, 't> {
+    x: Source,
+    sums: &'a mut RowsMut<'t>,
+}
+
+#[inline(always)]
+unsafe fn statistics_kernel<W: Numbers, H: Numbers>(x: Source, sums: &mut RowsMut<'_>) {
+    // SAFETY: the parts are those of the map; `Source::new` has checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Statistics { x, sums }) };
+}
+
+impl Work for Statistics<'_, '_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let map = self.x.map;
+        let count = map.size.iter().product::<usize>() as f32;
+        for sample in 0..self.sums.samples() {
+            // SAFETY: a sample and a part of the map; compiled for the vector's instructions.
+            unsafe {
+                let from = [self.x.of(sample, part)];
+                let of_one = V::splat(1.0 / count);
+                let [sum]: [V; 1] = Total.sum([map], from, part);
+                let mean = sum.mul(of_one);
+                let [rest, squares] = Moments { mean }.sum([map], from, part);
+                // What the rounding of the mean left.
+                let rest_of_one = rest.mul(of_one);
+                let squares = V::splat(0.0).max(rest.mul_sub_from(rest_of_one, squares));
+                let (means, squares_of) = self.sums.row(sample).split_at_mut(map.channels());
+                to_channels(part, mean.add(rest_of_one), means);
+                to_channels(part, squares, squares_of);
+            }
+        }
+    }
+}
+
+struct Normalise<'a> {
+    scales: &'a Scales<'a>,
+    x: Source,
+    other: Option<Source>,
+    is_after: bool,
+    floor: f32,
+    y: Target,
+    samples: usize,
+}
+
+/// `y = max((x - mean) scale + shift + other, floor)`, or with `other` added behind.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn normalise_kernel<W: Numbers, H: Numbers>(
+    scales: &Scales<'_>,
+    x: Source,
+    other: Option<Source>,
+    is_after: bool,
+    floor: f32,
+    y: Target,
+    samples: usize,
+) {
+    check_maps(&[x.map, y.map, other.map_or(x.map, |other| other.map)]);
+    let mut work = Normalise { scales, x, other, is_after, floor, y, samples };
+    // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut work) };
+}
+
+impl Work for Normalise<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        // SAFETY: samples and a part of the maps, of which `Lines` gives the positions.
+        unsafe {
+            let normal = Normal::<V>::of_part(self.scales, part, self.floor);
+            let (lanes, len) = (part.lanes, self.x.map.size[2] * part.lanes);
+            for sample in 0..self.samples {
+                let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
+                if let Some(other) = self.other {
+                    let added = other.of(sample, part);
+                    for [from, of, to] in Lines::new([self.x.map, other.map, self.y.map], part) {
+                        let (x, added, y) = (x.add(from), added.add(of), y.add(to));
+                        if self.is_after {
+                            for at in (0..len).step_by(lanes) {
+                                let result = normal.act(normal.of(V::load(x.add(at))));
+                                result.add(V::load(added.add(at))).store(y.add(at));
+                            }
+                        } else {
+                            for at in (0..len).step_by(lanes) {
+                                let sum = normal.of(V::load(x.add(at))).add(V::load(added.add(at)));
+                                normal.act(sum).store(y.add(at));
+                            }
+                        }
+                    }
+                } else {
+                    for [from, to] in Lines::new([self.x.map, self.y.map], part) {
+                        let (x, y) = (x.add(from), y.add(to));
+                        for at in (0..len).step_by(lanes) {
+                            normal.act(normal.of(V::load(x.add(at)))).store(y.add(at));
+                        }
+                    }
+                }
+                clear_halo::<V>(self.y.map, part, y);
+            }
+        }
+    }
+}
+
+/// A part's scales.
+struct Normal<V> {
+    mean: V,
+    scale: V,
+    shift: V,
+    floor: V,
+}
+
+// SAFETY of all: compiled for the vector's instructions, as whoever calls.
+impl<V: Numbers> Normal<V> {
+    #[inline(always)]
+    unsafe fn of_part(scales: &Scales<'_>, part: Part, floor: f32) -> Normal<V> {
+        unsafe {
+            let mean = of_channels(part, |channel| scales.of(channel)[0]);
+            let scale = of_channels(part, |channel| scales.of(channel)[1]);
+            let shift = of_channels(part, |channel| scales.of(channel)[2]);
+            Normal { mean, scale, shift, floor: V::splat(floor) }
+        }
+    }
+}
+
+impl<V: Lanes> Normal<V> {
+    /// The gradient before a ReLU.
+    #[inline(always)]
+    unsafe fn through(&self, x: V, dy: V) -> V {
+        unsafe {
+            let zero = V::splat(0.0);
+            self.of(x).if_greater(zero, dy, zero)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn of(&self, x: V) -> V {
+        unsafe { x.sub(self.mean).mul_add(self.scale, self.shift) }
+    }
+
+    /// A relu, or nothing where the floor is minus infinity. NaN stays NaN.
+    #[inline(always)]
+    unsafe fn act(&self, x: V) -> V {
+        unsafe { self.floor.max(x) }
+    }
+}
+
+struct Sums<'a, 't> {
+    x: Source,
+    dy: Source,
+    mean: &'a [f32],
+    deviation: &'a [f32],
+    relu: Option<&'a Scales<'a>>,
+    sums: &'a mut RowsMut<'t>,
+}
+
+#[inline(always)]
+unsafe fn sums_kernel<W: Numbers, H: Numbers>(
+    x: Source,
+    dy: Source,
+    mean: &[f32],
+    deviation: &[f32],
+    relu: Option<&Scales<'_>>,
+    sums: &mut RowsMut<'_>,
+) {
+    check_maps(&[x.map, dy.map]);
+    // SAFETY: the maps have the same planes and size, `Source::new` has checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Sums { x, dy, mean, deviation, relu, sums }) };
+}
+
+impl Work for Sums<'_, '_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        // SAFETY: samples and a part of the maps; compiled for the vector's instructions.
+        unsafe {
+            let mean: V = of_channels(part, |channel| self.mean[channel]);
+            let deviation: V = of_channels(part, |channel| self.deviation[channel]);
+            for sample in 0..self.sums.samples() {
+                let from = [self.x.of(sample, part), self.dy.of(sample, part)];
+                let maps = [self.x.map, self.dy.map];
+                let [sum, both] = match self.relu {
+                    None => Shares { mean }.sum(maps, from, part),
+                    Some(scales) => {
+                        SharesThrough { mean, relu: Normal::of_part(scales, part, 0.0) }.sum(maps, from, part)
+                    }
+                };
+                let (of_dy, of_both) = self.sums.row(sample).split_at_mut(self.x.map.channels());
+                to_channels(part, sum, of_dy);
+                to_channels(part, both.mul(deviation), of_both);
+            }
+        }
+    }
+}
+
+struct Backward<'a> {
+    coefficients: &'a [f32],
+    relu: Option<&'a Scales<'a>>,
+    x: Source,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn backward_kernel<W: Numbers, H: Numbers>(
+    coefficients: &[f32],
+    relu: Option<&Scales<'_>>,
+    x: Source,
+    dy: Source,
+    dx: Target,
+    store: Store,
+    samples: usize,
+) {
+    check_maps(&[x.map, dy.map, dx.map]);
+    // SAFETY: the maps have the same planes and size, `Source::new` and `Target::new` have checked the rows.
+    unsafe { each_part::<W, H>(x.map.planes, &mut Backward { coefficients, relu, x, dy, dx, store, samples }) };
+}
+
+impl Work for Backward<'_> {
+    #[inline(always)]
+    unsafe fn part<V: Numbers>(&mut self, part: Part) {
+        let (lanes, len, channels) = (part.lanes, self.x.map.size[2] * part.lanes, self.x.map.channels());
+        let maps = [self.x.map, self.dy.map, self.dx.map];
+        // SAFETY: samples and a part of the maps, of which `Lines` gives the positions. Where `dy` is `dx`, each float is
+        // read before it is written, and no reference to either is held.
+        unsafe {
+            let a: V = of_channels(part, |channel| self.coefficients[channel]);
+            let b: V = of_channels(part, |channel| self.coefficients[channels + channel]);
+            let c: V = of_channels(part, |channel| self.coefficients[2 * channels + channel]);
+            let relu = self.relu.map(|scales| Normal::<V>::of_part(scales, part, 0.0));
+            for sample in 0..self.samples {
+                let (x, dy, dx) = (self.x.of(sample, part), self.dy.of(sample, part), self.dx.of(sample, part));
+                for [of_x, of_dy, to] in Lines::new(maps, part) {
+                    let (x, dy, dx) = (x.add(of_x), dy.add(of_dy), dx.add(to));
+                    for at in (0..len).step_by(lanes) {
+                        let (x, mut dy) = (V::load(x.add(at)), V::load(dy.add(at)));
+                        if let Some(relu) = &relu {
+                            dy = relu.through(x, dy);
+                        }
+                        let gradient = dy.mul_add(a, x.mul_add(c, b));
+                        match self.store {
+                            Store::Write => gradient.store(dx.add(at)),
+                            Store::Add => V::load(dx.add(at)).add(gradient).store(dx.add(at)),
+                        }
+                    }
+                }
+                if self.store == Store::Write {
+                    clear_halo::<V>(self.dx.map, part, dx);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, Random, assert_close, bits, of_batch, pass, wide};
+    use crate::kernels::testing::{
+        Bench, Random, assert_close, bits, map_of, of_batch, pass, product_tolerance, random_planes, wide,
+    };
+    use crate::layout::Plane;
     use crate::run::{Fold, Plan};
 
     /// All that training computes of a layer, mid-batch: y, dx, the gradient, the statistics.
@@ -348,11 +928,11 @@ mod tests {
             });
             merge(run, norm, sums_at, state, Some(1));
             run.stage(&[], |t| {
-                forward(t, norm, x_at, state, weight, bias, Act::None, y);
-                sums(t, norm, x_at, dy_at, state, sums_at);
+                forward(t, norm, x_at, state, weight, bias, Epilogue::NONE, y);
+                sums(t, norm, x_at, dy_at, state, None, sums_at);
             });
             merge_backward(run, norm, sums_at, state, weight, coefficients, weight, bias);
-            run.stage(&[], |t| backward(t, norm, x_at, dy_at, coefficients, dx, Store::Write));
+            run.stage(&[], |t| backward(t, norm, x_at, dy_at, coefficients, None, dx, Store::Write));
             trained = Some((of_batch(run, y), of_batch(run, dx), run.gradients.to_vec()));
         });
         let (y, dx, gradients) = trained.expect("the pass was run");
@@ -429,6 +1009,207 @@ mod tests {
         assert_close("var", &results.statistics[2..3], &[0.1 * var], &[var], 1e-6);
     }
 
+    /// Two sums a channel, to be written.
+    fn sums_of(bench: &mut Bench, channels: usize) -> View {
+        loop {
+            let sums = bench.target(2 * channels, Store::Write);
+            if sums.region == Region::Batch {
+                return sums;
+            }
+        }
+    }
+
+    /// A batch norm of values in planes, mid-batch, all values in PyTorch's order.
+    struct InPlanes {
+        planes: &'static [Plane],
+        size: [usize; 3],
+        norm: Norm,
+        act: Act,
+        affine: bool,
+        /// x, dy, a value to add, and what gradients are added to.
+        values: [Vec<f32>; 4],
+        /// Mean and inverse deviation, then A, B and C.
+        state: Vec<f32>,
+        /// Weight, bias; mean and variance.
+        params: Vec<f32>,
+    }
+
+    impl InPlanes {
+        fn random(random: &mut Random, samples: usize) -> InPlanes {
+            let planes = random_planes(random);
+            let size = [random.between(1, 2), random.between(1, 6), random.between(1, 9)];
+            let (channels, positions) = (planes.iter().map(|plane| plane.channels).sum(), size.iter().product());
+            let norm = Norm { channels, positions, eps: 1e-3, momentum: 0.1 };
+            let act = [Act::None, Act::Relu, Act::Relu, Act::Tanh][random.between(0, 3)];
+            let values = [(); 4].map(|()| random.numbers(samples * channels * positions));
+            let (state, mut params) = (random.numbers(5 * channels), random.numbers(4 * channels));
+            params[3 * channels..].iter_mut().for_each(|var| *var = var.abs() + 0.1);
+            InPlanes { planes, size, norm, act, affine: random.coin(), values, state, params }
+        }
+
+        /// One sample of it.
+        fn sample(&self, sample: usize) -> InPlanes {
+            let len = self.norm.channels * self.norm.positions;
+            let values = self.values.each_ref().map(|values| values[sample * len..][..len].to_vec());
+            InPlanes { values, state: self.state.clone(), params: self.params.clone(), ..*self }
+        }
+
+        /// Statistics; y alone, with a value added before and behind; y by given statistics; sums; dx alone, added, in place.
+        fn run(&self, isa: Isa, seed: u64) -> [Vec<f32>; 9] {
+            let InPlanes { planes, size, norm, act, .. } = *self;
+            let channels = norm.channels;
+            let samples = self.values[0].len() / (channels * norm.positions);
+            let mut bench = Bench::new(seed, samples);
+            bench.isa = isa;
+            bench.state.extend(&self.state);
+            bench.params.extend(&self.params);
+            let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+            let [x, dy, other, _] = [0, 1, 2, 3].map(|value| {
+                let map = map_of(planes, size, &mut bench.random);
+                bench.planes(map, &self.values[value], beside)
+            });
+            let target = |bench: &mut Bench, store: Store| {
+                let map = map_of(planes, size, &mut bench.random);
+                bench.target_planes(map, &self.values[3], store)
+            };
+            let [weight, bias] = [2, 2 + channels].map(|offset| self.affine.then_some(offset));
+            let [statistics_of, sums_of] = [(); 2].map(|()| sums_of(&mut bench, channels));
+            bench.run(&[statistics_of], |t| statistics(t, &norm, x, statistics_of));
+            bench.run(&[sums_of], |t| sums(t, &norm, x, dy, 2, None, sums_of));
+            let epilogues = [
+                Epilogue::NONE.act(act),
+                Epilogue { before: Some(other), act, ..Epilogue::NONE },
+                Epilogue { after: Some(other), act, ..Epilogue::NONE },
+            ];
+            let ys = epilogues.map(|epilogue| {
+                let y = target(&mut bench, Store::Write);
+                bench.run(&[y], |t| forward(t, &norm, x, 2, weight, bias, epilogue, y));
+                bench.elements(y)
+            });
+            let y = target(&mut bench, Store::Write);
+            let (mean, var) = (2 + 2 * channels, 2 + 3 * channels);
+            bench.run(&[y], |t| infer(t, &norm, x, weight, bias, mean, var, act, y));
+            let [dx, added] = [Store::Write, Store::Add].map(|store| {
+                let dx = target(&mut bench, store);
+                bench.run(&[dx], |t| backward(t, &norm, x, dy, 2 + 2 * channels, None, dx, store));
+                bench.elements(dx)
+            });
+            bench.run(&[dy], |t| backward(t, &norm, x, dy, 2 + 2 * channels, None, dy, Store::Write));
+            let [plain, before, after] = ys;
+            let [statistics, sums] = [statistics_of, sums_of].map(|sums| bench.get(sums).to_vec());
+            [statistics, plain, before, after, bench.elements(y), sums, dx, added, bench.elements(dy)]
+        }
+
+        fn assert_twins(
+            &self,
+            [statistics, plain, before, after, inferred, sums, dx, added, in_place]: &[Vec<f32>; 9],
+        ) {
+            let Norm { channels, positions, eps, .. } = self.norm;
+            let [x, dy, other, to] = self.values.each_ref().map(|values| wide(values));
+            let (state, params) = (wide(&self.state), wide(&self.params));
+            let tolerance = product_tolerance(positions);
+            let (mut moments, mut moment_scales, mut sums_of, mut sum_scales) = (vec![], vec![], vec![], vec![]);
+            for (x, dy) in x.chunks_exact(channels * positions).zip(dy.chunks_exact(channels * positions)) {
+                let mean = |c: usize| x[c * positions..][..positions].iter().sum::<f64>() / positions as f64;
+                let far = |c: usize, p: usize| x[c * positions + p] - mean(c);
+                moments.extend((0..channels).map(mean));
+                moments.extend((0..channels).map(|c| (0..positions).map(|p| far(c, p).powi(2)).sum::<f64>()));
+                moment_scales.extend(vec![1.0; channels]);
+                moment_scales.extend(vec![positions as f64; channels]);
+                let xhat = |c: usize, p: usize| (x[c * positions + p] - state[c]) * state[channels + c];
+                let dy = |c: usize, p: usize| dy[c * positions + p];
+                sums_of.extend((0..channels).map(|c| (0..positions).map(|p| dy(c, p)).sum::<f64>()));
+                let both = |c: usize| (0..positions).map(|p| dy(c, p) * xhat(c, p)).sum::<f64>();
+                sums_of.extend((0..channels).map(both));
+                sum_scales.extend(vec![2.0 * positions as f64; 2 * channels]);
+            }
+            assert_close("statistics", statistics, &moments, &moment_scales, tolerance);
+            assert_close("sums", sums, &sums_of, &sum_scales, tolerance);
+
+            let of = |index: usize| index / positions % channels;
+            let affine = |index: usize| match self.affine {
+                true => (params[of(index)], params[channels + of(index)]),
+                false => (1.0, 0.0),
+            };
+            let normal = |index: usize, mean: f64, inverse: f64| {
+                let (weight, bias) = affine(index);
+                (x[index] - mean) * inverse * weight + bias
+            };
+            let forward = |index: usize| normal(index, state[of(index)], state[channels + of(index)]);
+            let close = |what: &str, results: &[f32], twin: &dyn Fn(usize) -> f64| {
+                let twins: Vec<f64> = (0..x.len()).map(twin).collect();
+                assert_close(what, results, &twins, &vec![8.0; x.len()], 4.0 / f64::from(1 << 24));
+            };
+            let act = |x: f64| naive::act(self.act, x);
+            close("forward", plain, &|index| act(forward(index)));
+            close("before", before, &|index| act(forward(index) + other[index]));
+            close("after", after, &|index| act(forward(index)) + other[index]);
+            close("infer", inferred, &|index| {
+                let (mean, var) = (params[2 * channels + of(index)], params[3 * channels + of(index)]);
+                act(normal(index, mean, 1.0 / (var + f64::from(eps)).sqrt()))
+            });
+            let gradient = |index: usize| {
+                let [a, b, c] = [2, 3, 4].map(|row| state[row * channels + of(index)]);
+                a * dy[index] + b + c * x[index]
+            };
+            close("backward", dx, &gradient);
+            close("backward, added", added, &|index| to[index] + gradient(index));
+            assert_eq!(bits(dx), bits(in_place));
+        }
+    }
+
+    #[test]
+    fn values_in_planes_are_their_twins() {
+        for seed in 0..60 {
+            let mut random = Random::new(seed);
+            let problem = InPlanes::random(&mut random, 1 + seed as usize % 3);
+            let mut fused = Vec::new();
+            for isa in Isa::available() {
+                let results = problem.run(isa, seed);
+                problem.assert_twins(&results);
+                if isa != Isa::PORTABLE {
+                    fused.push(results.map(|floats| bits(&floats)));
+                }
+            }
+            assert!(fused.windows(2).all(|pair| pair[0] == pair[1]), "no vector's width changes the bits");
+        }
+    }
+
+    #[test]
+    fn a_sample_in_planes_is_the_same_alone_and_among_others() {
+        for isa in Isa::available() {
+            let problem = InPlanes::random(&mut Random::new(3), 8);
+            let all = problem.run(isa, 1);
+            for sample in 0..8 {
+                let alone = problem.sample(sample).run(isa, 2);
+                for (all, alone) in all.iter().zip(&alone) {
+                    assert_eq!(bits(&all[sample * alone.len()..][..alone.len()]), bits(alone));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mean_of_a_thousand_deviations_does_no_harm_in_planes() {
+        let norm = Norm { channels: 5, positions: 1024, eps: 0.0, momentum: 0.1 };
+        for isa in Isa::available() {
+            let mut bench = Bench::new(3, 1);
+            bench.isa = isa;
+            let elements: Vec<f32> = bench.random.numbers(5 * 1024).iter().map(|x| 1000.0 + x).collect();
+            let map = map_of(&[Plane { lanes: 8, channels: 5 }], [1, 32, 32], &mut bench.random);
+            let (x, sums) = (bench.planes(map, &elements, f32::NAN), sums_of(&mut bench, 5));
+            bench.run(&[sums], |t| statistics(t, &norm, x, sums));
+            for (channel, x) in wide(&elements).chunks_exact(1024).enumerate() {
+                let mean = x.iter().sum::<f64>() / 1024.0;
+                let squares = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+                let [mean_of, squares_of] = [0, 5].map(|row| f64::from(bench.get(sums)[row + channel]));
+                // One rounding of a thousand; sums of 256 terms.
+                assert!((mean_of - mean).abs() < 3.1e-5, "{mean_of} {mean}");
+                assert!((squares_of / squares - 1.0).abs() < 1e-5, "{squares_of} {squares}");
+            }
+        }
+    }
+
     #[test]
     fn running_statistics_may_stay() {
         let norm = Norm { channels: 1, positions: 2, eps: 1e-5, momentum: 0.1 };
@@ -447,7 +1228,7 @@ mod tests {
         let mut bench = Bench::new(1, 2);
         bench.state = vec![0.0, 2.0, 3.0, 10.0, 20.0, 100.0, 200.0];
         let (x, dy, dx) = (bench.value(vec![1.0; 12]), bench.value(vec![1.0; 12]), bench.value(vec![0.5; 12]));
-        bench.run(&[dx], |t| backward(t, &norm, x, dy, 1, dx, Store::Add));
+        bench.run(&[dx], |t| backward(t, &norm, x, dy, 1, None, dx, Store::Add));
         assert_eq!(bench.get(dx), [[112.5; 3], [223.5; 3], [112.5; 3], [223.5; 3]].concat());
     }
 

@@ -9,6 +9,7 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+pub mod direct;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
@@ -20,10 +21,13 @@ mod math;
 pub mod max_pool;
 #[cfg(test)]
 mod naive;
+mod planes;
+pub mod sparse;
 #[cfg(test)]
 mod testing;
-pub mod winograd;
 mod transpose;
+mod windows;
+pub mod winograd;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

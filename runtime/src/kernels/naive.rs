@@ -110,7 +110,7 @@ pub(crate) fn act_derivative(act: Act, x: f64) -> f64 {
     }
 }
 
-/// Maxima of one sample's channels, and where in the plane they are. Of several NaN the last is the maximum, as in PyTorch's loop.
+/// Maxima of one sample's channels, and where in the plane they are, its length if nowhere. Of several NaN the last is the maximum, as in PyTorch's loop.
 pub(crate) fn max_pool(pool: &Pool, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let plane: usize = pool.size.iter().product();
     let (mut maxima, mut at) = (Vec::new(), Vec::new());
@@ -125,7 +125,7 @@ pub(crate) fn max_pool(pool: &Pool, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
                 }
             }
             maxima.push(max);
-            at.push(best.unwrap_or(0) as f32);
+            at.push(best.unwrap_or(plane) as f32);
         }
     }
     (maxima, at)

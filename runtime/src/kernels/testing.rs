@@ -252,6 +252,29 @@ pub(crate) fn map(channels: usize, size: [usize; 3], before: [usize; 3], after: 
     Box::leak(Box::new(Blocked { planes: planes.leak(), size, before, after }))
 }
 
+/// Planes of some channels: as [`map`] makes them, of an image, or as a concatenation leaves them, with padding between.
+pub(crate) fn random_planes(random: &mut Random) -> &'static [Plane] {
+    let count = |random: &mut Random| [1, 3, 5, 8, 12, 16, 19, 24, 40][random.between(0, 8)];
+    match random.between(0, 3) {
+        0 => {
+            let channels = random.between(1, 4);
+            image(channels, [1; 3], [0; 3], [0; 3]).planes
+        }
+        1 => {
+            let parts = [count(random).min(24), count(random).min(12)];
+            parts.map(|channels| map(channels, [1; 3], [0; 3], [0; 3]).planes).concat().leak()
+        }
+        _ => map(count(random), [1; 3], [0; 3], [0; 3]).planes,
+    }
+}
+
+/// A map of these planes with some halo.
+pub(crate) fn map_of(planes: &'static [Plane], size: [usize; 3], random: &mut Random) -> &'static Blocked {
+    let mut halo = || axes(3, || random.between(0, 2));
+    let (before, after) = (halo(), halo());
+    Box::leak(Box::new(Blocked { planes, size, before, after }))
+}
+
 /// A map with its channels innermost: an image.
 pub(crate) fn image(channels: usize, size: [usize; 3], before: [usize; 3], after: [usize; 3]) -> &'static Blocked {
     Box::leak(Box::new(Blocked { planes: vec![Plane { lanes: channels, channels }].leak(), size, before, after }))

@@ -1,0 +1,495 @@
+//! Direct convolutions of blocked values: no columns, no transforms, for what Winograd does not do (strides, dilations, kernels other
+//! than 3x3, few channels, 1 and 3 axes).
+//!
+//! A register is the lanes of a plane of the result at one position, or half of them; a block is a few positions by one or two such
+//! vectors, all of which stay in registers while the sum runs over planes, taps and channels of the source: for each term, a vector of
+//! packed weights times a float of the source. So a result's element is one chain of sums, in an order that no block changes.
+//!
+//! Both directions are this one loop. The gradient by the input is the sum over the output's gradient with the taps from last to first;
+//! with strides, inputs that see the same taps make a class, and each class is a convolution of its own.
+#![allow(unsafe_code)]
+
+mod axis;
+mod finish;
+mod weight;
+
+use axis::{Axis, Segment};
+use finish::{Block, Finish};
+pub(super) use weight::add_bias_gradient;
+pub use weight::{grad_weight, grad_weight_scratch};
+
+use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View};
+use crate::kernels::conv::Conv;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::{Act, Epilogue, Store};
+use crate::layout::{Blocked, Plane};
+
+/// Vectors of a block at most.
+const BLOCK: usize = 16;
+
+/// Floats of a plane's position at most.
+pub(super) const WIDEST: usize = 16;
+
+const fn taps(conv: &Conv) -> usize {
+    conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
+}
+
+const fn lanes(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].lanes;
+        plane += 1;
+    }
+    sum
+}
+
+const fn channels(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].channels;
+        plane += 1;
+    }
+    sum
+}
+
+/// Floats of the packed weights by which the planes `to` are summed over the planes `from`: `(x, y)` for [`pack`], `(y, x)` for
+/// [`pack_transposed`].
+pub const fn packed_len(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
+    lanes(to) * channels(from) * taps(conv)
+}
+
+/// Floats of a view that holds the places of a pool whose result is `y`: a byte for each lane of each position, without halo.
+pub const fn pool_places_len(y: &Blocked) -> usize {
+    (lanes(y.planes) * y.size[0] * y.size[1] * y.size[2]).div_ceil(4)
+}
+
+/// Packs the weight `[out_channels][channels][taps]` for [`forward`], [`forward_pool`] and [`infer_pool`]:
+/// `[plane of y][plane of x][tap][channel of x][lane of y]`, zero in lanes that are no channels.
+pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    check_planes(conv, x, y);
+    let weights = &p.params[weight..][..conv.out_channels * conv.channels * taps(conv)];
+    let packed = &mut p.packed[to..][..packed_len(conv, x, y)];
+    arrange(taps(conv), x, y, packed, |tap, i, o| weights[(o * conv.channels + i) * taps(conv) + tap]);
+}
+
+/// Packs it for [`grad_input`]: `[plane of x][plane of y][tap, last first][channel of y][lane of x]`.
+pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    check_planes(conv, x, y);
+    let weights = &p.params[weight..][..conv.out_channels * conv.channels * taps(conv)];
+    let packed = &mut p.packed[to..][..packed_len(conv, y, x)];
+    let last = taps(conv) - 1;
+    arrange(taps(conv), y, x, packed, |tap, o, i| weights[(o * conv.channels + i) * taps(conv) + last - tap]);
+}
+
+/// Writes `[plane of to][plane of from][tap][channel of from][lane of to]`, by `weight(tap, from, to)`.
+fn arrange(taps: usize, from: &[Plane], to: &[Plane], packed: &mut [f32], weight: impl Fn(usize, usize, usize) -> f32) {
+    let mut rest = packed;
+    let mut first_to = 0;
+    for to in to {
+        let mut first_from = 0;
+        for from in from {
+            for tap in 0..taps {
+                for channel in first_from..first_from + from.channels {
+                    let (row, behind) = rest.split_at_mut(to.lanes);
+                    let of = |lane: usize| if lane < to.channels { weight(tap, channel, first_to + lane) } else { 0.0 };
+                    row.iter_mut().enumerate().for_each(|(lane, weight)| *weight = of(lane));
+                    rest = behind;
+                }
+            }
+            first_from += from.channels;
+        }
+        first_to += to.channels;
+    }
+}
+
+fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
+    assert_eq!(conv.groups, 1, "all outputs see all inputs");
+    assert_eq!(channels(x), conv.channels, "planes of the input's channels");
+    assert_eq!(channels(y), conv.out_channels, "planes of the output's channels");
+}
+
+/// Asserts that values are what the kernels take: whole maps, in planes of vectors; the planes of an image may be narrower.
+pub(super) fn check_map(view: View, size: [usize; 3], image: bool) {
+    let map = view.map();
+    assert_eq!(view.len, map.len(), "a view of the whole map");
+    assert_eq!(map.size, size, "the size of the convolution's map");
+    for plane in map.planes {
+        let vectors = plane.lanes == 8 || plane.lanes == WIDEST;
+        assert!(plane.channels <= plane.lanes && (vectors || image && map.planes.len() == 1), "planes of vectors");
+    }
+}
+
+/// Asserts that sizes agree, so that a window begins inside the padding and no output is beyond the last window.
+pub(super) fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
+    check_planes(conv, x, y);
+    for axis in 0..3 {
+        let window = (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
+        let outputs = (conv.size[axis] + 2 * conv.padding[axis] - window) / conv.stride[axis] + 1;
+        assert!(conv.out_size[axis] == outputs, "as many outputs as windows");
+    }
+}
+
+/// `y = act(sum + bias + before) + after`, where `sum[o][p] = sum over c, tap of weight[o][c][tap] x[c][p stride + tap dilation -
+/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. Of `x`'s halo, whatever is there is read instead of
+/// checked for.
+pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    let (from, to) = (x.map(), y.map());
+    check_conv(conv, from.planes, to.planes);
+    check_map(x, conv.size, true);
+    check_map(y, conv.out_size, false);
+    for residual in [epilogue.before, epilogue.after].into_iter().flatten() {
+        check_map(residual, conv.out_size, false);
+        assert_eq!(residual.map().planes, to.planes, "what is added has the result's planes");
+    }
+    let axes = [0, 1, 2].map(|axis| Axis::forward(conv, axis, from));
+    let sides = [epilogue.before.unwrap_or(x), epilogue.after.unwrap_or(x)];
+    let Parts { reads: [x, before, after], writes: [y], params, packed: weights, isa, .. } =
+        t.parts([x, sides[0], sides[1]], [y]);
+    let finish = Finish {
+        bias: epilogue.bias.map(|bias| &params[bias..][..conv.out_channels]),
+        before: epilogue.before.map(|view| (before, view.map())),
+        act: epilogue.act,
+        after: epilogue.after.map(|view| (after, view.map())),
+        store: Store::Write,
+    };
+    let weights = &weights[packed..][..packed_len(conv, from.planes, to.planes)];
+    run(isa, &mut Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None });
+}
+
+/// `y = act(max over 2x2 windows of sum + bias)`, the sum of [`forward`]; windows lie side by side, and a last line or column without
+/// another is left out. `act` may not decrease. `places` is a byte for each element, the place in its window of the first maximum (a NaN
+/// is one), row by row: `[plane][depth][line][column][lane]` of `y` without halo, in the memory of [`pool_places_len`] floats.
+pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View, places: View) {
+    assert!(places.len >= pool_places_len(y.map()), "a byte for each element");
+    let Parts { reads: [from], writes: [to, places], params, packed: weights, isa, .. } = t.parts([x], [y, places]);
+    let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue, Some(places));
+    run(isa, &mut job);
+}
+
+/// [`forward_pool`] without the places.
+pub fn infer_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    let Parts { reads: [from], writes: [to], params, packed: weights, isa, .. } = t.parts([x], [y]);
+    let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue, None);
+    run(isa, &mut job);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn pool_job<'a>(
+    conv: &'a Conv,
+    x: View,
+    y: View,
+    from: Rows<'a>,
+    to: RowsMut<'a>,
+    weights: &'a [f32],
+    params: &'a [f32],
+    epilogue: Epilogue,
+    places: Option<RowsMut<'a>>,
+) -> Job<'a> {
+    let (x_map, y_map) = (x.map(), y.map());
+    check_conv(conv, x_map.planes, y_map.planes);
+    check_map(x, conv.size, true);
+    let [depths, lines, columns] = conv.out_size;
+    check_map(y, [depths, lines / 2, columns / 2], false);
+    assert!(epilogue.before.is_none() && epilogue.after.is_none(), "nothing is added to what is pooled");
+    let axes = [0, 1, 2].map(|axis| {
+        let pooled = if axis == 0 { 1 } else { 2 };
+        let axis = Axis::forward(conv, axis, x_map).up_to(y_map.size[axis] * pooled);
+        assert!(pooled == 1 || axis.segments().count() <= 1, "the halo holds the padding");
+        axis
+    });
+    Job {
+        conv,
+        axes,
+        from: x_map,
+        to: y_map,
+        x: from,
+        weights: &weights[..packed_len(conv, x_map.planes, y_map.planes)],
+        finish: Finish {
+            bias: epilogue.bias.map(|bias| &params[bias..][..conv.out_channels]),
+            before: None,
+            act: epilogue.act,
+            after: None,
+            store: Store::Write,
+        },
+        y: to,
+        pools: true,
+        places,
+    }
+}
+
+/// `dx[c][i] = sum over o, p, tap with i = p stride + tap dilation - padding of weight[o][c][tap] dy[o][p]`, written or added. `packed` is
+/// where [`pack_transposed`] put the weight. It is fastest where `dy`'s halo is at least `dilation (kernel - 1) - padding` positions
+/// wide; else the taps beside the map are left out, edge by edge.
+pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: View, store: Store) {
+    let (from, to) = (dy.map(), dx.map());
+    check_conv(conv, to.planes, from.planes);
+    check_map(dy, conv.out_size, false);
+    check_map(dx, conv.size, false);
+    let axes = [0, 1, 2].map(|axis| Axis::backward(conv, axis, from));
+    let Parts { reads: [x], writes: [y], packed: weights, isa, .. } = t.parts([dy], [dx]);
+    let weights = &weights[packed..][..packed_len(conv, from.planes, to.planes)];
+    let finish = Finish { bias: None, before: None, act: Act::None, after: None, store };
+    run(isa, &mut Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None });
+}
+
+/// A call: sums over the source `x`, map `from`, into `y`, map `to`.
+struct Job<'a> {
+    conv: &'a Conv,
+    axes: [Axis; 3],
+    from: &'static Blocked,
+    to: &'static Blocked,
+    x: Rows<'a>,
+    weights: &'a [f32],
+    finish: Finish<'a>,
+    y: RowsMut<'a>,
+    /// Whether `y` is the maxima of 2x2 windows, and where their places go.
+    pools: bool,
+    places: Option<RowsMut<'a>>,
+}
+
+dispatch! {
+    /// Runs a call.
+    fn run(job: &mut Job<'_>) = kernel;
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions. The rows have the maps' lengths, the weights that of `packed_len`, and the axes are those of
+/// the maps.
+#[inline(always)]
+unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
+    if job.finish.store == Store::Write {
+        for sample in 0..job.y.samples() {
+            job.to.clear_halo(job.y.row(sample));
+        }
+    }
+    let [depths, lines, columns] = job.axes;
+    let planes = job.to.planes;
+    for depth in depths.segments() {
+        for line in lines.segments() {
+            for column in columns.segments() {
+                let part = [depth, line, column];
+                let mut plane = 0;
+                while plane < planes.len() {
+                    let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
+                    // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
+                    unsafe {
+                        if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
+                            of_planes::<W, W, 2>(job, &part, plane);
+                            plane += 1;
+                        } else if wide(plane) && W::COUNT == WIDEST {
+                            of_planes::<W, W, 1>(job, &part, plane);
+                        } else if wide(plane) {
+                            of_planes::<W, H, 2>(job, &part, plane);
+                        } else {
+                            of_planes::<W, H, 1>(job, &part, plane);
+                        }
+                    }
+                    plane += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Positions of a line that a block has at most: when it has one line, and when it has two. `W::COUNT` says how many registers there
+/// are: 16 of 8 floats, else 32.
+const fn most<W: Lanes>(vectors: usize) -> (usize, usize) {
+    match (W::COUNT == WIDEST, vectors) {
+        (true, 1) => (8, 8),
+        (true, _) => (8, 4),
+        (false, 1) => (8, 6),
+        (false, _) => (6, 3),
+    }
+}
+
+/// How a block's sums run through the source and the weights.
+struct Walk {
+    planes: &'static [Plane],
+    /// Positions of a plane of the source.
+    positions: usize,
+    /// How many taps are summed.
+    taps: [usize; 3],
+    /// Positions from one to the next.
+    apart: [usize; 3],
+    /// The first of them, and from one to the next, counted in all taps of the kernel.
+    tap: usize,
+    tap_apart: [usize; 3],
+    /// All taps.
+    kernel: usize,
+    /// Positions from one of the block's lines to the next, and likewise columns.
+    line: usize,
+    column: usize,
+    /// Weights from one channel's to the next one's, and from one vector's to the next one's.
+    row: usize,
+    vector: usize,
+}
+
+/// The sums of a part of the outputs, in one plane, or two when there are two vectors of whole planes.
+///
+/// # Safety
+///
+/// As of [`kernel`]; `V` vectors `L` are the lanes of `plane`, or of it and the next one, of the same lanes.
+#[inline(always)]
+unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, part: &[Segment; 3], plane: usize) {
+    let [depths, lines, columns] = part;
+    let (from, to) = (job.from, job.to);
+    let width = to.planes[plane].lanes;
+    let whole = from.whole();
+    let kernel = job.conv.kernel;
+    // A vector of a whole plane is followed by the next plane's.
+    let is_plane = L::COUNT == width;
+    let of_plane = from.channels() * taps(job.conv);
+    let walk = Walk {
+        planes: from.planes,
+        positions: from.positions(),
+        taps: [depths.taps, lines.taps, columns.taps],
+        apart: [0, 1, 2].map(|axis| job.axes[axis].source_step() * whole[axis + 1..].iter().product::<usize>()),
+        tap: (depths.tap * kernel[1] + lines.tap) * kernel[2] + columns.tap,
+        tap_apart: [0, 1, 2].map(|axis| job.axes[axis].tap_step() * kernel[axis + 1..].iter().product::<usize>()),
+        kernel: taps(job.conv),
+        line: job.axes[1].advance() * whole[2],
+        column: job.axes[2].advance(),
+        row: width,
+        vector: if is_plane { width * of_plane } else { L::COUNT },
+    };
+    let is_empty = walk.taps.contains(&0);
+    let weights = &job.weights[lanes(&to.planes[..plane]) * of_plane..];
+    let bias = job.finish.bias_of(to.planes, plane);
+    let window = if job.pools { 2 } else { 1 };
+    let (one_line, two_lines) = most::<W>(V);
+    let mut block = Block::new(plane, [0, 1, 2].map(|axis| job.axes[axis].step()), window);
+    for sample in 0..job.x.samples() {
+        let x = job.x.row(sample).as_ptr();
+        let y = job.y.row(sample).as_mut_ptr();
+        let places = job.places.as_mut().map(|places| places.row(sample).as_mut_ptr().cast::<u8>());
+        for depth in 0..depths.count {
+            let mut line = 0;
+            while line < lines.count {
+                let both = lines.count - line > 1 && (V == 1 || window == 2 || columns.count <= two_lines);
+                let most = if both { two_lines / window * window } else { one_line };
+                // Blocks of nearly the same size, in whole windows.
+                let blocks = columns.count.div_ceil(most);
+                for number in 0..blocks {
+                    let of = |number: usize| columns.count / window * number / blocks * window;
+                    let (column, count) = (of(number), of(number + 1) - of(number));
+                    let [a, b, c] = [0, 1, 2]
+                        .map(|axis| part[axis].source + [depth, line, column][axis] * job.axes[axis].advance());
+                    let at = if is_empty { 0 } else { (a * whole[1] + b) * whole[2] + c };
+                    block.place(
+                        [0, 1, 2].map(|axis| part[axis].first + [depth, line, column][axis] * job.axes[axis].step()),
+                        both,
+                        count,
+                    );
+                    // SAFETY: the segments' windows lie inside the source's planes, which the row has; the weights are packed for
+                    // these planes; the block's positions are outputs.
+                    unsafe {
+                        block_sums::<L, V>(&walk, both, count, x, at, weights.as_ptr(), block.sums.as_mut_ptr());
+                        if window == 2 {
+                            job.finish.store_maxima::<L, V>(&mut block, &bias, to, y, places);
+                        } else {
+                            job.finish.store::<L, V>(&block, &bias, sample, to, y);
+                        }
+                    }
+                }
+                line += if both { 2 } else { 1 };
+            }
+        }
+    }
+}
+
+/// The sums of a block of one or two lines of `columns` positions: `[line][column][vector]` to `to`.
+///
+/// # Safety
+///
+/// As of [`sums`]; at most as many columns as [`most`] says.
+#[inline(always)]
+unsafe fn block_sums<L: Lanes, const V: usize>(
+    walk: &Walk,
+    both: bool,
+    columns: usize,
+    x: *const f32,
+    at: usize,
+    weights: *const f32,
+    to: *mut f32,
+) {
+    macro_rules! blocks {
+        ($($lines:literal $columns:literal $(if $condition:expr)?;)*) => {
+            match (if both { 2 } else { 1 }, columns) {
+                // SAFETY: this function's contract.
+                $(($lines, $columns) $(if $condition)? => unsafe {
+                    sums::<L, V, $lines, $columns>(walk, x, at, weights, to)
+                },)*
+                _ => unreachable!("a block has some columns"),
+            }
+        };
+    }
+    blocks! {
+        1 1; 1 2; 1 3; 1 4; 1 5; 1 6; 1 7; 1 8;
+        2 1; 2 2; 2 3; 2 4;
+        2 5 if V == 1; 2 6 if V == 1; 2 7 if V == 1; 2 8 if V == 1;
+    }
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions. From position `at` on, `x` has all positions that the walk sees from the block's lines and
+/// columns, in each plane; `weights` are those of the walk's planes and vectors; `to` takes the block.
+#[inline(always)]
+unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
+    walk: &Walk,
+    mut x: *const f32,
+    at: usize,
+    mut weights: *const f32,
+    to: *mut f32,
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut acc = [[[L::splat(0.0); V]; COLUMNS]; LINES];
+        for plane in walk.planes {
+            let (line, column) = (walk.line * plane.lanes, walk.column * plane.lanes);
+            let channel_row = plane.channels * walk.row;
+            // Neighbouring taps of whole positions are one run of floats, of weights too.
+            let is_run = plane.channels == plane.lanes && walk.apart[2] == 1 && walk.tap_apart[2] == 1;
+            let (taps, run) = if is_run { (1, walk.taps[2] * plane.lanes) } else { (walk.taps[2], plane.channels) };
+            for a in 0..walk.taps[0] {
+                for b in 0..walk.taps[1] {
+                    for c in 0..taps {
+                        let position = at + a * walk.apart[0] + b * walk.apart[1] + c * walk.apart[2];
+                        let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1] + c * walk.tap_apart[2];
+                        let mut from = x.add(position * plane.lanes);
+                        let mut weight = weights.add(tap * channel_row);
+                        for _ in 0..run {
+                            let mut by = [L::splat(0.0); V];
+                            for v in 0..V {
+                                by[v] = L::load(weight.add(v * walk.vector));
+                            }
+                            for q in 0..LINES {
+                                for p in 0..COLUMNS {
+                                    let value = L::splat(*from.add(q * line + p * column));
+                                    for v in 0..V {
+                                        acc[q][p][v] = value.mul_add(by[v], acc[q][p][v]);
+                                    }
+                                }
+                            }
+                            from = from.add(1);
+                            weight = weight.add(walk.row);
+                        }
+                    }
+                }
+            }
+            x = x.add(walk.positions * plane.lanes);
+            weights = weights.add(walk.kernel * channel_row);
+        }
+        for q in 0..LINES {
+            for p in 0..COLUMNS {
+                for v in 0..V {
+                    acc[q][p][v].store(to.add(((q * COLUMNS + p) * V + v) * L::COUNT));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

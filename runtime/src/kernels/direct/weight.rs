@@ -1,0 +1,358 @@
+//! The gradient by the weight: a block is a few neighbouring floats of the source, in one line or two, by one or two vectors of the
+//! output's gradient; its sums run over positions, and stay in registers for a strip of lines that the first cache holds.
+#![allow(unsafe_code)]
+
+use super::{WIDEST, check_conv, check_map, most, taps};
+use crate::arena::{Parts, Rows, Tile, View};
+use crate::isa::Isa;
+use crate::kernels::conv::Conv;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::layout::{Blocked, Plane};
+
+/// Positions of a strip, about.
+const STRIP: usize = 128;
+
+/// Floats of scratch that [`grad_weight`] needs: the sums of one plane of `x` with two vectors of the output.
+pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
+    let (mut most, mut plane) = (0, 0);
+    while plane < x.len() {
+        most = if x[plane].channels > most { x[plane].channels } else { most };
+        plane += 1;
+    }
+    taps(conv) * most * 2 * WIDEST
+}
+
+/// Adds to the tile's gradient, at `weight` and `bias`, in PyTorch's order: `dweight[o][c][tap] = sum over p of dy[o][p] x[c][p stride +
+/// tap dilation - padding]`, `dbias[o] = sum over p of dy[o][p]`, samples in order. `x`'s halo is at least the padding.
+pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
+    let (from, to) = (x.map(), dy.map());
+    check_conv(conv, from.planes, to.planes);
+    check_map(x, conv.size, true);
+    check_map(dy, conv.out_size, false);
+    for axis in 0..3 {
+        let last = (conv.out_size[axis] - 1) * conv.stride[axis] + (conv.kernel[axis] - 1) * conv.dilation[axis];
+        let (before, padding) = (from.before[axis], conv.padding[axis]);
+        assert!(before >= padding && last + before - padding < from.whole()[axis], "the halo holds the padding");
+    }
+    let Parts { reads: [x, dy], gradients, scratch, isa, .. } = t.parts([x, dy], []);
+    if let Some(bias) = bias {
+        add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
+    }
+    let weights = &mut gradients[weight..][..conv.out_channels * conv.channels * taps(conv)];
+    let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
+    run(isa, &mut Job { conv, from, to, x, dy, weights, scratch });
+}
+
+/// Adds each channel's sum over all samples and positions.
+pub(in crate::kernels) fn add_bias_gradient(isa: Isa, dy: &Rows<'_>, map: &Blocked, bias: &mut [f32]) {
+    let mut rest = bias;
+    for (plane, of) in map.planes.iter().enumerate() {
+        let mut sums = [0.0; WIDEST];
+        sum_lanes(isa, dy, map, plane, &mut sums);
+        let (bias, behind) = rest.split_at_mut(of.channels);
+        bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
+        rest = behind;
+    }
+}
+
+struct Job<'a> {
+    conv: &'a Conv,
+    from: &'static Blocked,
+    to: &'static Blocked,
+    x: Rows<'a>,
+    dy: Rows<'a>,
+    weights: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+dispatch! {
+    /// Adds to `sums` those of a plane's lanes over the positions of all samples.
+    fn sum_lanes(dy: &Rows<'_>, map: &Blocked, plane: usize, sums: &mut [f32; WIDEST]) = lane_sums;
+    /// Runs a call.
+    fn run(job: &mut Job<'_>) = kernel;
+}
+
+/// Four sums, by column, then theirs.
+///
+/// # Safety
+///
+/// Compiled for the vectors' instructions; the rows have the map's length.
+#[inline(always)]
+unsafe fn lane_sums<W: Lanes, H: Lanes>(dy: &Rows<'_>, map: &Blocked, plane: usize, sums: &mut [f32; WIDEST]) {
+    // SAFETY: this function's contract.
+    unsafe {
+        if map.planes[plane].lanes == W::COUNT {
+            vector_sums::<W>(dy, map, plane, 0, sums);
+        } else {
+            for first in (0..map.planes[plane].lanes).step_by(H::COUNT) {
+                vector_sums::<H>(dy, map, plane, first, sums);
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// As of [`lane_sums`]; the plane has the vector's lanes from `first` on.
+#[inline(always)]
+unsafe fn vector_sums<L: Lanes>(dy: &Rows<'_>, map: &Blocked, plane: usize, first: usize, sums: &mut [f32; WIDEST]) {
+    let ([depths, lines, columns], lanes) = (map.size, map.planes[plane].lanes);
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut acc = [L::splat(0.0); 4];
+        for sample in 0..dy.samples() {
+            let row = dy.row(sample).as_ptr();
+            for line in 0..depths * lines {
+                let line = row.add(map.plane(plane) + map.position(line / lines, line % lines, 0) * lanes + first);
+                for column in (0..columns).step_by(4) {
+                    for (of, acc) in acc.iter_mut().enumerate() {
+                        if column + of < columns {
+                            *acc = acc.add(L::load(line.add((column + of) * lanes)));
+                        }
+                    }
+                }
+            }
+        }
+        let to = sums.as_mut_ptr().add(first);
+        L::load(to).add(acc[0].add(acc[1]).add(acc[2].add(acc[3]))).store(to);
+    }
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
+#[inline(always)]
+unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
+    let planes = job.to.planes;
+    let mut plane = 0;
+    while plane < planes.len() {
+        let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
+        // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
+        unsafe {
+            if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
+                of_planes::<W, W, 2>(job, plane);
+                plane += 1;
+            } else if wide(plane) && W::COUNT == WIDEST {
+                of_planes::<W, W, 1>(job, plane);
+            } else if wide(plane) {
+                of_planes::<W, H, 2>(job, plane);
+            } else {
+                of_planes::<W, H, 1>(job, plane);
+            }
+        }
+        plane += 1;
+    }
+}
+
+/// A strip: positions that one pass of a block sums over.
+struct Strip {
+    samples: usize,
+    depths: usize,
+    lines: usize,
+    columns: usize,
+    /// Floats of `x` from one sample, depth, line and column of the strip to the next one's, and from one of the block's lines to the
+    /// next.
+    x: [usize; 4],
+    x_line: usize,
+    /// Floats of `dy` likewise, and from one vector to the next.
+    dy: [usize; 4],
+    vector: usize,
+}
+
+/// The gradient of the weights from all inputs to one plane of outputs, or two when there are two vectors of whole planes.
+///
+/// # Safety
+///
+/// As of [`kernel`]; `V` vectors `L` are the lanes of `plane`, or of it and the next one, of the same lanes.
+#[inline(always)]
+unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane: usize) {
+    let Job { conv, from, to, x, dy, weights, scratch } = job;
+    let (width, whole) = (to.planes[plane].lanes, from.whole());
+    let [depths, lines, columns] = conv.out_size;
+    let samples = x.samples();
+    let to_line = to.whole()[2] * width;
+    let to_depth = to.whole()[1] * to_line;
+    // Small maps are summed over all samples at once, large ones in strips of lines.
+    let (strip_samples, strip_depths, strip_lines) = match depths * lines * columns <= STRIP / 2 {
+        true => (samples, depths, lines),
+        false => (1, 1, (STRIP / columns).clamp(1, lines)),
+    };
+    let mut first_channel = 0;
+    for (x_plane, of) in from.planes.iter().enumerate() {
+        let (x_lanes, channels) = (of.lanes, of.channels);
+        let sums = &mut scratch[..taps(conv) * channels * V * L::COUNT];
+        sums.fill(0.0);
+        let origin = [0, 1, 2].map(|axis| from.before[axis] - conv.padding[axis]);
+        let line_floats = whole[2] * x_lanes;
+        let depth_floats = whole[1] * line_floats;
+        let mut strip = Strip {
+            samples: strip_samples,
+            depths: strip_depths,
+            lines: 0,
+            columns,
+            x: [x.stride(), conv.stride[0] * depth_floats, conv.stride[1] * line_floats, conv.stride[2] * x_lanes],
+            x_line: conv.dilation[1] * line_floats,
+            dy: [dy.stride(), to_depth, to_line, width],
+            vector: if L::COUNT == width { to.positions() * width } else { L::COUNT },
+        };
+        // Neighbouring taps of whole positions are one run of floats.
+        let is_run = channels == x_lanes && conv.dilation[2] == 1;
+        let (columns_taps, run) = if is_run { (1, conv.kernel[2] * channels) } else { (conv.kernel[2], channels) };
+        let (one_line, two_lines) = most::<W>(V);
+        for sample in (0..samples).step_by(strip_samples) {
+            for depth in (0..depths).step_by(strip_depths) {
+                for line in (0..lines).step_by(strip_lines) {
+                    strip.lines = strip_lines.min(lines - line);
+                    let x_at = from.plane(x_plane)
+                        + (origin[0] + depth * conv.stride[0]) * depth_floats
+                        + (origin[1] + line * conv.stride[1]) * line_floats
+                        + origin[2] * x_lanes;
+                    let dy_at = to.plane(plane) + to.position(depth, line, 0) * width;
+                    let (x, dy) = (x.row(sample)[x_at..].as_ptr(), dy.row(sample)[dy_at..].as_ptr());
+                    for tap_depth in 0..conv.kernel[0] {
+                        let mut tap_line = 0;
+                        while tap_line < conv.kernel[1] {
+                            let both = V == 1 && tap_line + 1 < conv.kernel[1];
+                            let most = if both { two_lines } else { one_line };
+                            for tap_column in 0..columns_taps {
+                                let tap = (tap_depth * conv.kernel[1] + tap_line) * conv.kernel[2] + tap_column;
+                                let blocks = run.div_ceil(most);
+                                for block in 0..blocks {
+                                    let first = run * block / blocks;
+                                    let count = run * (block + 1) / blocks - first;
+                                    let at = tap_depth * conv.dilation[0] * depth_floats
+                                        + tap_line * conv.dilation[1] * line_floats
+                                        + tap_column * conv.dilation[2] * x_lanes
+                                        + first;
+                                    let sums = &mut sums[(tap * channels + first) * V * L::COUNT..];
+                                    let next_line = conv.kernel[2] * channels * V * L::COUNT;
+                                    // SAFETY: a window of an output lies inside `x`, by its halo, and so do all of the strip's; the
+                                    // sums are those of this plane's channels and taps.
+                                    unsafe {
+                                        let x = x.add(at);
+                                        block_products::<L, V>(
+                                            &strip,
+                                            both,
+                                            count,
+                                            x,
+                                            dy,
+                                            sums.as_mut_ptr(),
+                                            next_line,
+                                        );
+                                    }
+                                }
+                            }
+                            tap_line += if both { 2 } else { 1 };
+                        }
+                    }
+                }
+            }
+        }
+        // To PyTorch's order.
+        let taps = taps(conv);
+        let planes = if L::COUNT == width { V } else { 1 };
+        let mut output: usize = to.planes[..plane].iter().map(|plane| plane.channels).sum();
+        for (number, of) in to.planes[plane..plane + planes].iter().enumerate() {
+            for lane in 0..of.channels {
+                let row = &mut weights[(output * conv.channels + first_channel) * taps..][..channels * taps];
+                let lane = number * WIDEST + lane;
+                for (channel, row) in row.chunks_exact_mut(taps).enumerate() {
+                    for (tap, weight) in row.iter_mut().enumerate() {
+                        *weight += sums[(tap * channels + channel) * V * L::COUNT + lane];
+                    }
+                }
+                output += 1;
+            }
+        }
+        first_channel += channels;
+    }
+}
+
+/// Adds the products of a block of floats, in one line or two, to their sums: `[float][vector]`, a line's `next_line` from another's.
+///
+/// # Safety
+///
+/// As of [`products`]; at most as many floats as [`most`] says.
+#[inline(always)]
+unsafe fn block_products<L: Lanes, const V: usize>(
+    strip: &Strip,
+    both: bool,
+    floats: usize,
+    x: *const f32,
+    dy: *const f32,
+    sums: *mut f32,
+    next_line: usize,
+) {
+    macro_rules! blocks {
+        ($($lines:literal $floats:literal $(if $condition:expr)?;)*) => {
+            match (if both { 2 } else { 1 }, floats) {
+                // SAFETY: this function's contract.
+                $(($lines, $floats) $(if $condition)? => unsafe {
+                    products::<L, V, $lines, $floats>(strip, x, dy, sums, next_line)
+                },)*
+                _ => unreachable!("a block has some floats"),
+            }
+        };
+    }
+    blocks! {
+        1 1; 1 2; 1 3; 1 4; 1 5; 1 6; 1 7; 1 8;
+        2 1 if V == 1; 2 2 if V == 1; 2 3 if V == 1; 2 4 if V == 1;
+        2 5 if V == 1; 2 6 if V == 1; 2 7 if V == 1; 2 8 if V == 1;
+    }
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions. `x` and `dy` point to the strip's first position, `x` to the block's first float; `sums` takes
+/// the block.
+#[inline(always)]
+unsafe fn products<L: Lanes, const V: usize, const LINES: usize, const FLOATS: usize>(
+    strip: &Strip,
+    x: *const f32,
+    dy: *const f32,
+    sums: *mut f32,
+    next_line: usize,
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut acc = [[[L::splat(0.0); V]; FLOATS]; LINES];
+        for q in 0..LINES {
+            for f in 0..FLOATS {
+                for v in 0..V {
+                    acc[q][f][v] = L::load(sums.add(q * next_line + (f * V + v) * L::COUNT));
+                }
+            }
+        }
+        for sample in 0..strip.samples {
+            for depth in 0..strip.depths {
+                for line in 0..strip.lines {
+                    let mut x = x.add(sample * strip.x[0] + depth * strip.x[1] + line * strip.x[2]);
+                    let mut dy = dy.add(sample * strip.dy[0] + depth * strip.dy[1] + line * strip.dy[2]);
+                    for _ in 0..strip.columns {
+                        let mut by = [L::splat(0.0); V];
+                        for v in 0..V {
+                            by[v] = L::load(dy.add(v * strip.vector));
+                        }
+                        for q in 0..LINES {
+                            for f in 0..FLOATS {
+                                let value = L::splat(*x.add(q * strip.x_line + f));
+                                for v in 0..V {
+                                    acc[q][f][v] = value.mul_add(by[v], acc[q][f][v]);
+                                }
+                            }
+                        }
+                        x = x.wrapping_add(strip.x[3]);
+                        dy = dy.wrapping_add(strip.dy[3]);
+                    }
+                }
+            }
+        }
+        for q in 0..LINES {
+            for f in 0..FLOATS {
+                for v in 0..V {
+                    acc[q][f][v].store(sums.add(q * next_line + (f * V + v) * L::COUNT));
+                }
+            }
+        }
+    }
+}

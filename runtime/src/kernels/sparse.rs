@@ -1,0 +1,658 @@
+//! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`](super::direct::forward_pool)):
+//! only the maxima have one, so there is a quarter of the products.
+//!
+//! Registers are lanes of the input here, since every channel of the output has its maxima elsewhere. For 2-D convolutions of stride and
+//! dilation 1.
+#![allow(unsafe_code)]
+
+use crate::arena::{Parts, Rows, RowsMut, Tile, View};
+use crate::kernels::Store;
+use crate::kernels::conv::Conv;
+use crate::kernels::direct::{self, WIDEST, check_conv, check_map};
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::layout::{Blocked, Plane};
+
+/// Whether a map is an image: a plane narrower than a vector.
+const fn is_image(x: &[Plane]) -> bool {
+    x.len() == 1 && x[0].lanes < 8
+}
+
+/// Floats of a patch, which is what a position's window sees of an image: lines of `kernel[2] * channels` floats.
+const fn patch_len(conv: &Conv) -> usize {
+    (conv.kernel[1] * conv.kernel[2] * conv.channels).next_multiple_of(WIDEST)
+}
+
+/// Floats of scratch that [`grad_input`] needs: a plane of `dx` with the padding.
+pub const fn grad_input_scratch(conv: &Conv) -> usize {
+    (conv.size[1] + 2 * conv.padding[1]) * (conv.size[2] + 2 * conv.padding[2]) * WIDEST
+}
+
+/// Floats of scratch that [`grad_weight`] needs: the sums of one plane of `x`; for an image, the patches of two lines, too.
+pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
+    if is_image(x) {
+        (conv.out_channels + 4 * (conv.out_size[2] / 2)) * patch_len(conv) + WIDEST
+    } else {
+        conv.out_channels * conv.kernel[1] * conv.kernel[2] * WIDEST
+    }
+}
+
+fn check(conv: &Conv, x: View, dy: View, places: View) {
+    check_conv(conv, x.map().planes, dy.map().planes);
+    check_map(x, conv.size, true);
+    check_map(dy, [conv.out_size[0], conv.out_size[1] / 2, conv.out_size[2] / 2], false);
+    assert!(conv.stride == [1; 3] && conv.dilation == [1; 3], "stride and dilation are 1");
+    assert!(conv.size[0] == 1 && conv.kernel[0] == 1 && conv.padding[0] == 0, "there are two axes");
+    assert!(places.len >= direct::pool_places_len(dy.map()), "a byte for each element");
+}
+
+/// `dx[c][i] = sum over o, tap, p with i = p + tap - padding of weight[o][c][tap] dy[o][p]`, written or added, where the only p of a
+/// pooled window is the place of its maximum. `packed` is where [`direct::pack_transposed`] put the weight.
+pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, places: View, packed: usize, dx: View, store: Store) {
+    check(conv, dx, dy, places);
+    let (from, to) = (dy.map(), dx.map());
+    assert!(!is_image(to.planes), "an image has no gradient");
+    let Parts { reads: [dy, places], writes: [dx], packed: weights, scratch, isa, .. } = t.parts([dy, places], [dx]);
+    let weights = &weights[packed..][..direct::packed_len(conv, from.planes, to.planes)];
+    let staged = &mut scratch[..grad_input_scratch(conv)];
+    scatter(isa, &mut Scatter { conv, from, to, dy, places, weights, staged, dx, store });
+}
+
+/// Adds to the tile's gradient, at `weight` and `bias`, in PyTorch's order: `dweight[o][c][tap] = sum over p of dy[o][p] x[c][p + tap -
+/// padding]`, `dbias[o] = sum over p of dy[o][p]`, p the places of the maxima, samples in order. `x`'s halo is at least the padding.
+pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, places: View, weight: usize, bias: Option<usize>) {
+    check(conv, x, dy, places);
+    let (from, to) = (x.map(), dy.map());
+    for axis in 1..3 {
+        let wide = from.before[axis] >= conv.padding[axis] && from.after[axis] >= conv.padding[axis];
+        assert!(wide, "the halo holds the padding");
+    }
+    let Parts { reads: [x, dy, places], gradients, scratch, isa, .. } = t.parts([x, dy, places], []);
+    if let Some(bias) = bias {
+        direct::add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
+    }
+    let weights = &mut gradients[weight..][..conv.out_channels * conv.channels * conv.kernel[1] * conv.kernel[2]];
+    let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
+    let mut gather = Gather { conv, from, to, x, dy, places, weights, scratch };
+    if is_image(from.planes) {
+        assert_eq!(from.planes[0].lanes, conv.channels, "an image has no padding between positions");
+        gather_patches(isa, &mut gather);
+    } else {
+        gather_lanes(isa, &mut gather);
+    }
+}
+
+struct Scatter<'a> {
+    conv: &'a Conv,
+    from: &'static Blocked,
+    to: &'static Blocked,
+    dy: Rows<'a>,
+    places: Rows<'a>,
+    weights: &'a [f32],
+    staged: &'a mut [f32],
+    dx: RowsMut<'a>,
+    store: Store,
+}
+
+struct Gather<'a> {
+    conv: &'a Conv,
+    from: &'static Blocked,
+    to: &'static Blocked,
+    x: Rows<'a>,
+    dy: Rows<'a>,
+    places: Rows<'a>,
+    weights: &'a mut [f32],
+    scratch: &'a mut [f32],
+}
+
+dispatch! {
+    /// The gradient by the input.
+    fn scatter(call: &mut Scatter<'_>) = scatter_planes;
+    /// The gradient by the weight, of an input in planes of vectors.
+    fn gather_lanes(call: &mut Gather<'_>) = gather_planes;
+    /// The gradient by the weight, of an image.
+    fn gather_patches(call: &mut Gather<'_>) = gather_image;
+}
+
+/// One output's pooled gradient of a sample, and its places: those of a position's neighbour are `lanes` further on.
+#[derive(Clone, Copy)]
+struct Maxima {
+    dy: *const f32,
+    places: *const u8,
+    lanes: usize,
+    /// Floats of `dy` from line to line.
+    line: usize,
+    lines: usize,
+    columns: usize,
+}
+
+/// Outputs one by one: the number of the output and of its plane, its place among the plane's channels, and the place of its gradient.
+fn outputs(map: &Blocked) -> impl Iterator<Item = (usize, usize, usize)> {
+    let channels = |plane: usize| (0..map.planes[plane].channels).map(move |lane| (plane, lane));
+    (0..map.planes.len()).flat_map(channels).enumerate().map(|(output, (plane, lane))| (output, plane, lane))
+}
+
+impl Maxima {
+    /// Of the output at this lane of a plane.
+    fn of(map: &Blocked, dy: &[f32], places: &[f32], plane: usize, lane: usize) -> Maxima {
+        let lanes = map.planes[plane].lanes;
+        let [_, lines, columns] = map.size;
+        let before: usize = map.planes[..plane].iter().map(|plane| plane.lanes).sum();
+        let place = before * lines * columns + lane;
+        assert!(place / 4 <= places.len(), "a byte for each element");
+        Maxima {
+            dy: dy[map.plane(plane) + map.position(0, 0, 0) * lanes + lane..].as_ptr(),
+            // SAFETY: inside the places, by the assertion.
+            places: unsafe { places.as_ptr().cast::<u8>().add(place) },
+            lanes,
+            line: map.whole()[2] * lanes,
+            lines,
+            columns,
+        }
+    }
+
+    /// The gradient of a window, and the line and the column of its maximum in it, 0 or 1.
+    ///
+    /// # Safety
+    ///
+    /// The window lies inside the map, of which `self` was made with rows of its lengths.
+    #[inline(always)]
+    unsafe fn at(&self, line: usize, column: usize) -> (f32, usize, usize) {
+        // SAFETY: this function's contract.
+        let (dy, place) = unsafe {
+            let place = *self.places.add((line * self.columns + column) * self.lanes) as usize;
+            (*self.dy.add(line * self.line + column * self.lanes), place)
+        };
+        (dy, place >> 1 & 1, place & 1)
+    }
+}
+
+/// Blocks of a kernel's taps, that registers hold: the first line and column of each, and how many.
+fn tap_blocks(conv: &Conv) -> impl Iterator<Item = ([usize; 2], [usize; 2])> {
+    let [_, lines, columns] = conv.kernel;
+    let across = columns.div_ceil(5);
+    (0..across).flat_map(move |block| {
+        let first = columns * block / across;
+        let count = columns * (block + 1) / across - first;
+        let down = lines.div_ceil(if count <= 3 { 3 } else { 2 });
+        (0..down).map(move |block| {
+            let line = lines * block / down;
+            ([line, first], [lines * (block + 1) / down - line, count])
+        })
+    })
+}
+
+/// Calls a function for each size of a block of taps.
+macro_rules! of_block {
+    ($size:expr, $function:ident::<$lanes:ident>($($arg:expr),*)) => {
+        of_block!(@ $size, $function::<$lanes>($($arg),*), 1 1, 1 2, 1 3, 1 4, 1 5, 2 1, 2 2, 2 3, 2 4, 2 5, 3 1, 3 2, 3 3)
+    };
+    (@ $size:expr, $function:ident::<$lanes:ident>$args:tt, $($lines:literal $columns:literal),*) => {
+        match $size {
+            $([$lines, $columns] => of_block!(@call $function::<$lanes, $lines, $columns>$args),)*
+            _ => unreachable!("a block has some taps"),
+        }
+    };
+    (@call $function:ident::<$lanes:ident, $lines:literal, $columns:literal>($($arg:expr),*)) => {
+        $function::<$lanes, $lines, $columns>($($arg),*)
+    };
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions; rows, weights and the staged plane have their lengths.
+#[inline(always)]
+unsafe fn scatter_planes<W: Lanes, H: Lanes>(call: &mut Scatter<'_>) {
+    let to = call.to;
+    for sample in 0..call.dx.samples() {
+        for (plane, of) in to.planes.iter().enumerate() {
+            call.staged.fill(0.0);
+            // SAFETY: this function's contract; a plane has the lanes of one or two of the vectors.
+            unsafe {
+                if of.lanes == W::COUNT {
+                    scatter_vector::<W>(call, sample, plane, 0);
+                } else {
+                    for first in (0..of.lanes).step_by(H::COUNT) {
+                        scatter_vector::<H>(call, sample, plane, first);
+                    }
+                }
+            }
+            let (conv, dx) = (call.conv, call.dx.row(sample));
+            for line in 0..conv.size[1] {
+                let from =
+                    ((line + conv.padding[1]) * (conv.size[2] + 2 * conv.padding[2]) + conv.padding[2]) * of.lanes;
+                let staged = call.staged[from..][..conv.size[2] * of.lanes].iter().copied();
+                let at = to.plane(plane) + to.position(0, line, 0) * of.lanes;
+                call.store.put(&mut dx[at..][..conv.size[2] * of.lanes], staged);
+            }
+        }
+        if call.store == Store::Write {
+            to.clear_halo(call.dx.row(sample));
+        }
+    }
+}
+
+/// Adds what all outputs give to a vector of a plane's lanes.
+///
+/// # Safety
+///
+/// As of [`scatter_planes`]; the plane has the vector's lanes from `first` on.
+#[inline(always)]
+unsafe fn scatter_vector<L: Lanes>(call: &mut Scatter<'_>, sample: usize, plane: usize, first: usize) {
+    let Scatter { conv, from, to, dy, places, weights, staged, .. } = call;
+    let lanes = to.planes[plane].lanes;
+    let taps = conv.kernel[1] * conv.kernel[2];
+    let of_plane: usize = to.planes[..plane].iter().map(|plane| plane.lanes).sum();
+    let line = (conv.size[2] + 2 * conv.padding[2]) * lanes;
+    for (output, of, lane) in outputs(from) {
+        let maxima = Maxima::of(from, dy.row(sample), places.row(sample), of, lane);
+        let channels = from.planes[of].channels;
+        // The output's weights, tap by tap, last first.
+        let row = of_plane * conv.out_channels * taps + (output - lane) * taps * lanes + lane * lanes + first;
+        for (at, size) in tap_blocks(conv) {
+            let last = row + (taps - 1 - at[0] * conv.kernel[2] - at[1]) * channels * lanes;
+            let weights = Weights {
+                last: weights.as_ptr().wrapping_add(last),
+                line: conv.kernel[2] * channels * lanes,
+                column: channels * lanes,
+            };
+            let to = staged[at[0] * line + at[1] * lanes + first..].as_mut_ptr();
+            // SAFETY: this function's contract; a maximum's window lies inside the staged plane, which has the padding.
+            unsafe { of_block!(size, scatter_block::<L>(&maxima, &weights, to, line, lanes)) };
+        }
+    }
+}
+
+/// A block's weights, from its first tap to lower addresses: the floats between lines and columns.
+struct Weights {
+    last: *const f32,
+    line: usize,
+    column: usize,
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions; the weights are those of the block, and `to` is the block's first tap of the first position,
+/// in a plane of positions of `lanes` floats that holds all of the block's.
+#[inline(always)]
+unsafe fn scatter_block<L: Lanes, const LINES: usize, const COLUMNS: usize>(
+    maxima: &Maxima,
+    weights: &Weights,
+    to: *mut f32,
+    line_floats: usize,
+    lanes: usize,
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut by = [[L::splat(0.0); COLUMNS]; LINES];
+        for q in 0..LINES {
+            for p in 0..COLUMNS {
+                by[q][p] = L::load(weights.last.sub(q * weights.line + p * weights.column));
+            }
+        }
+        for line in 0..maxima.lines {
+            for column in 0..maxima.columns {
+                let (dy, down, right) = maxima.at(line, column);
+                let dy = L::splat(dy);
+                let to = to.add((2 * line + down) * line_floats + (2 * column + right) * lanes);
+                for q in 0..LINES {
+                    for p in 0..COLUMNS {
+                        let to = to.add(q * line_floats + p * lanes);
+                        dy.mul_add(by[q][p], L::load(to)).store(to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
+#[inline(always)]
+unsafe fn gather_planes<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
+    let taps = call.conv.kernel[1] * call.conv.kernel[2];
+    let mut first_channel = 0;
+    for (plane, of) in call.from.planes.iter().enumerate() {
+        call.scratch.fill(0.0);
+        for sample in 0..call.x.samples() {
+            // SAFETY: this function's contract; a plane has the lanes of one or two of the vectors.
+            unsafe {
+                if of.lanes == W::COUNT {
+                    gather_vector::<W>(call, sample, plane, 0);
+                } else {
+                    for first in (0..of.lanes).step_by(H::COUNT) {
+                        gather_vector::<H>(call, sample, plane, first);
+                    }
+                }
+            }
+        }
+        let of_outputs = call.weights.chunks_exact_mut(call.conv.channels * taps);
+        for (weights, sums) in of_outputs.zip(call.scratch.chunks_exact(taps * WIDEST)) {
+            let weights = &mut weights[first_channel * taps..][..of.channels * taps];
+            for (lane, weights) in weights.chunks_exact_mut(taps).enumerate() {
+                Store::Add.put(weights, sums[lane..].iter().step_by(WIDEST).copied());
+            }
+        }
+        first_channel += of.channels;
+    }
+}
+
+/// Adds one sample's sums of a vector of a plane's lanes: `[output][tap][16 lanes]`.
+///
+/// # Safety
+///
+/// As of [`gather_planes`]; the plane has the vector's lanes from `first` on.
+#[inline(always)]
+unsafe fn gather_vector<L: Lanes>(call: &mut Gather<'_>, sample: usize, plane: usize, first: usize) {
+    let Gather { conv, from, to, x, dy, places, scratch, .. } = call;
+    let lanes = from.planes[plane].lanes;
+    let line = from.whole()[2] * lanes;
+    let origin = (from.before[1] - conv.padding[1]) * line + (from.before[2] - conv.padding[2]) * lanes;
+    let x = &x.row(sample)[from.plane(plane) + origin + first..];
+    for (output, of, lane) in outputs(to) {
+        let maxima = Maxima::of(to, dy.row(sample), places.row(sample), of, lane);
+        for (at, size) in tap_blocks(conv) {
+            let tap = (output * conv.kernel[1] + at[0]) * conv.kernel[2] + at[1];
+            let sums = scratch[tap * WIDEST + first..].as_mut_ptr();
+            let x = x[at[0] * line + at[1] * lanes..].as_ptr();
+            // SAFETY: this function's contract; a maximum's window lies inside the plane, by its halo.
+            unsafe { of_block!(size, gather_block::<L>(&maxima, x, line, lanes, sums, conv.kernel[2] * WIDEST)) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions; `x` is the block's first tap of the first position, in a plane of positions of `lanes` floats
+/// that holds all of the block's; `sums` are those of the block.
+#[inline(always)]
+unsafe fn gather_block<L: Lanes, const LINES: usize, const COLUMNS: usize>(
+    maxima: &Maxima,
+    x: *const f32,
+    line_floats: usize,
+    lanes: usize,
+    sums: *mut f32,
+    sums_line: usize,
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut acc = [[L::splat(0.0); COLUMNS]; LINES];
+        for q in 0..LINES {
+            for p in 0..COLUMNS {
+                acc[q][p] = L::load(sums.add(q * sums_line + p * WIDEST));
+            }
+        }
+        for line in 0..maxima.lines {
+            for column in 0..maxima.columns {
+                let (dy, down, right) = maxima.at(line, column);
+                let dy = L::splat(dy);
+                let x = x.add((2 * line + down) * line_floats + (2 * column + right) * lanes);
+                for q in 0..LINES {
+                    for p in 0..COLUMNS {
+                        acc[q][p] = dy.mul_add(L::load(x.add(q * line_floats + p * lanes)), acc[q][p]);
+                    }
+                }
+            }
+        }
+        for q in 0..LINES {
+            for p in 0..COLUMNS {
+                acc[q][p].store(sums.add(q * sums_line + p * WIDEST));
+            }
+        }
+    }
+}
+
+/// Lanes are the taps of an image: what a position's window sees is copied into a patch first, `[line][column][channel]`, so that it is
+/// read in whole vectors.
+///
+/// # Safety
+///
+/// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
+#[inline(always)]
+unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
+    let Gather { conv, from, to, x, dy, places, weights, scratch } = call;
+    let patch = patch_len(conv);
+    let (sums, patches) = scratch.split_at_mut(conv.out_channels * patch);
+    sums.fill(0.0);
+    let [_, lines, columns] = to.size;
+    let line_floats = from.whole()[2] * conv.channels;
+    let origin = (from.before[1] - conv.padding[1]) * line_floats + (from.before[2] - conv.padding[2]) * conv.channels;
+    let run = conv.kernel[2] * conv.channels;
+    let most = if W::COUNT == WIDEST { 8 } else { 4 };
+    for sample in 0..x.samples() {
+        let image = &x.row(sample)[origin..];
+        for line in 0..lines {
+            // SAFETY: this function's contract. A window lies inside the image, by its halo, and a vector that begins there inside its
+            // row, which has a vector more; patches are written in ascending order, and end a vector before the scratch does.
+            unsafe {
+                for column in 0..columns {
+                    for place in 0..4 {
+                        let at = (2 * line + place / 2) * line_floats + (2 * column + place % 2) * conv.channels;
+                        let to = patches.as_mut_ptr().add((4 * column + place) * patch);
+                        for tap_line in 0..conv.kernel[1] {
+                            for float in (0..run).step_by(W::COUNT) {
+                                let from = image.as_ptr().add(at + tap_line * line_floats + float);
+                                W::load(from).store(to.add(tap_line * run + float));
+                            }
+                        }
+                    }
+                }
+                let mut output = 0;
+                for (plane, of) in to.planes.iter().enumerate() {
+                    let blocks = of.channels.div_ceil(most);
+                    for block in 0..blocks {
+                        let first = of.channels * block / blocks;
+                        let count = of.channels * (block + 1) / blocks - first;
+                        let mut maxima = Maxima::of(to, dy.row(sample), places.row(sample), plane, first);
+                        maxima.dy = maxima.dy.add(line * maxima.line);
+                        maxima.places = maxima.places.add(line * columns * maxima.lanes);
+                        let mut vector = 0;
+                        while vector < patch {
+                            let sums = sums.as_mut_ptr().add((output + first) * patch + vector);
+                            let patches = patches.as_ptr().add(vector);
+                            let both = patch - vector >= 2 * W::COUNT;
+                            patch_block::<W>(&maxima, count, both, patches, patch, sums);
+                            vector += if both { 2 * W::COUNT } else { W::COUNT };
+                        }
+                    }
+                    output += of.channels;
+                }
+            }
+        }
+    }
+    let taps = conv.kernel[1] * conv.kernel[2];
+    for (weights, sums) in weights.chunks_exact_mut(conv.channels * taps).zip(sums.chunks_exact(patch)) {
+        for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
+            Store::Add.put(weights, sums[channel..].iter().step_by(conv.channels).copied());
+        }
+    }
+}
+
+/// Adds a line's products of some outputs with one or two vectors of the patches.
+///
+/// # Safety
+///
+/// As of [`patch_products`], of `outputs` outputs.
+#[inline(always)]
+unsafe fn patch_block<L: Lanes>(
+    maxima: &Maxima,
+    outputs: usize,
+    both: bool,
+    patches: *const f32,
+    patch: usize,
+    sums: *mut f32,
+) {
+    macro_rules! blocks {
+        ($($outputs:literal)*) => {
+            match (outputs, both) {
+                $(
+                    // SAFETY: this function's contract.
+                    ($outputs, true) => unsafe { patch_products::<L, $outputs, 2>(maxima, patches, patch, sums) },
+                    // SAFETY: likewise.
+                    ($outputs, false) => unsafe { patch_products::<L, $outputs, 1>(maxima, patches, patch, sums) },
+                )*
+                _ => unreachable!("a block has some outputs"),
+            }
+        };
+    }
+    blocks!(1 2 3 4 5 6 7 8);
+}
+
+/// # Safety
+///
+/// Compiled for the vectors' instructions. `maxima` are a line's, of the first output; the others follow it in their plane. `patches` are
+/// those of the line's positions, four for each window, and `sums` the outputs', `patch` floats from one to the next.
+#[inline(always)]
+unsafe fn patch_products<L: Lanes, const OUTPUTS: usize, const V: usize>(
+    maxima: &Maxima,
+    patches: *const f32,
+    patch: usize,
+    sums: *mut f32,
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut acc = [[L::splat(0.0); V]; OUTPUTS];
+        for o in 0..OUTPUTS {
+            for v in 0..V {
+                acc[o][v] = L::load(sums.add(o * patch + v * L::COUNT));
+            }
+        }
+        for column in 0..maxima.columns {
+            for o in 0..OUTPUTS {
+                let at = column * maxima.lanes + o;
+                let (dy, place) = (L::splat(*maxima.dy.add(at)), *maxima.places.add(at) as usize & 3);
+                let from = patches.add((4 * column + place) * patch);
+                for v in 0..V {
+                    acc[o][v] = dy.mul_add(L::load(from.add(v * L::COUNT)), acc[o][v]);
+                }
+            }
+        }
+        for o in 0..OUTPUTS {
+            for v in 0..V {
+                acc[o][v].store(sums.add(o * patch + v * L::COUNT));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Pack;
+    use crate::isa::Isa;
+    use crate::kernels::naive::{self, Sums};
+    use crate::kernels::testing::{Bench, assert_close, bits, image, map, product_tolerance, wide};
+
+    /// Values of a convolution whose pooled gradient is random, as are the places of its maxima.
+    fn check(seed: u64, images: bool) {
+        let mut results = Vec::new();
+        for isa in Isa::available() {
+            let mut bench = Bench::new(seed, [1, 2, 8][seed as usize % 3]);
+            bench.isa = isa;
+            let random = &mut bench.random;
+            let kernel = [1, random.between(1, 6), random.between(1, 6)];
+            let padding = [0, random.between(0, 2), random.between(0, 2)];
+            let size = [0, 1, 2].map(|axis| if axis == 0 { 1 } else { kernel[axis] + random.between(1, 9) });
+            let some = [1, 3, 5, 8, 12, 16, 19, 24];
+            let channels = if images { random.between(1, 4) } else { some[random.between(0, 7)] };
+            let conv = Conv {
+                channels,
+                size,
+                out_channels: some[random.between(0, 7)],
+                out_size: [0, 1, 2].map(|axis| size[axis] + 2 * padding[axis] - kernel[axis] + 1),
+                kernel,
+                stride: [1; 3],
+                padding,
+                dilation: [1; 3],
+                groups: 1,
+            };
+            let [_, lines, columns] = conv.out_size;
+            let x_map = if images {
+                image(channels, size, [0, padding[1] + 1, padding[2]], [0, padding[1], padding[2] + 1])
+            } else {
+                map(channels, size, [0, padding[1], padding[2] + 1], padding)
+            };
+            let y_map = map(conv.out_channels, [1, lines / 2, columns / 2], [0, 0, 2], [0, 1, 0]);
+            let (count, windows) = (bench.samples * conv.out_channels, (lines / 2) * (columns / 2));
+            let dy_of = bench.random.numbers(count * windows);
+            let winners: Vec<u8> = (0..count * windows).map(|_| bench.random.between(0, 3) as u8).collect();
+            // The gradient before the pool.
+            let plane = lines * columns;
+            let mut full = vec![0.0; count * plane];
+            for (at, (&dy, &place)) in dy_of.iter().zip(&winners).enumerate() {
+                let (line, column) = (at % windows / (columns / 2), at % (columns / 2));
+                let (down, right) = (place as usize / 2, place as usize % 2);
+                full[at / windows * plane + (2 * line + down) * columns + 2 * column + right] = f64::from(dy);
+            }
+            let terms = naive::conv(&conv);
+            let (inputs, outputs) = (channels * size[1] * size[2], conv.out_channels * plane);
+            let weights = conv.out_channels * channels * kernel[1] * kernel[2];
+            let beside = if seed % 2 == 0 { f32::NAN } else { 1e30 };
+            let samples = bench.samples;
+            let x_of = bench.random.numbers(samples * inputs);
+            let (x, dy) = (bench.planes(x_map, &x_of, beside), bench.planes(y_map, &dy_of, beside));
+            let flat = Blocked { before: [0; 3], after: [0; 3], ..*y_map };
+            let mut rows = Vec::new();
+            for winners in winners.chunks_exact(conv.out_channels * windows) {
+                let mut bytes = vec![0xff; direct::pool_places_len(y_map) * 4];
+                for (at, &place) in winners.iter().enumerate() {
+                    bytes[flat.at(at / windows, 0, at % windows / (columns / 2), at % (columns / 2))] = place;
+                }
+                rows.extend(bytes.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+            }
+            let places = bench.value(rows);
+            let what = format!("{seed}, {isa}: {conv:?}");
+            let weight = bench.weights(weights);
+
+            let (to, bias) = (bench.gradient(weights), bench.gradient(conv.out_channels));
+            let [mut twin, mut bias_twin] = [(to, weights), (bias, conv.out_channels)]
+                .map(|(at, len)| Sums::from(wide(&bench.gradients[at..][..len])));
+            for sample in 0..samples {
+                for &(i, w, o) in &terms {
+                    twin.add(w, f64::from(x_of[sample * inputs + i]) * full[sample * outputs + o]);
+                }
+                (0..outputs).for_each(|o| bias_twin.add(o / plane, full[sample * outputs + o]));
+            }
+            bench.scratch = grad_weight_scratch(&conv, x_map.planes);
+            bench.run(&[], |t| grad_weight(t, &conv, x, dy, places, to, Some(bias)));
+            let tolerance = product_tolerance(samples * windows + 1);
+            let [of_weight, of_bias] =
+                [(to, weights), (bias, conv.out_channels)].map(|(at, len)| bench.gradients[at..][..len].to_vec());
+            assert_close(&what, &of_weight, &twin.values, &twin.scales, tolerance);
+            assert_close(&what, &of_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+            let mut result = [of_weight, of_bias].concat();
+
+            if !images {
+                bench.packed = vec![f32::NAN; direct::packed_len(&conv, y_map.planes, x_map.planes)];
+                let mut pack = Pack { isa, params: &bench.params, packed: &mut bench.packed };
+                direct::pack_transposed(&mut pack, &conv, x_map.planes, y_map.planes, weight, 0);
+                let (store, before) = (bench.random.store(), bench.random.numbers(samples * inputs));
+                let dx = bench.target_planes(x_map, &before, store);
+                let mut twin = match store {
+                    Store::Add => Sums::from(wide(&before)),
+                    Store::Write => Sums::zero(samples * inputs),
+                };
+                for sample in 0..samples {
+                    for &(i, w, o) in &terms {
+                        let weight = f64::from(bench.params[weight + w]);
+                        twin.add(sample * inputs + i, weight * full[sample * outputs + o]);
+                    }
+                }
+                bench.scratch = grad_input_scratch(&conv);
+                bench.run(&[dx], |t| grad_input(t, &conv, dy, places, 0, dx, store));
+                let tolerance = product_tolerance(conv.out_channels * kernel[1] * kernel[2] + 1);
+                assert_close(&what, &bench.elements(dx), &twin.values, &twin.scales, tolerance);
+                result.extend(bench.elements(dx));
+            }
+            results.push(bits(&result));
+        }
+        assert!(results.len() < 3 || results[1] == results[2], "{seed}: AVX2 and AVX-512 give the same bits");
+    }
+
+    #[test]
+    fn gradients_through_the_pool_are_their_twins() {
+        for seed in 0..60 {
+            check(seed, seed % 3 == 0);
+        }
+    }
+}

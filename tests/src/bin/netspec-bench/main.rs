@@ -1,0 +1,180 @@
+//! `netspec-bench`: how fast models train and infer, and what part of the processor's peak each kernel reaches.
+//!
+//! Figures are images a second of processor time, of one thread: on a machine with other work they repeat within a percent where those
+//! of wall clocks do not. Inputs are random and made before the clock runs, and ten calls warm up. A round whose probe of the peak,
+//! before or behind it, falls short of the best of all is measured again. With `--threads` a wall clock counts, and only rounds that
+//! began on idle cores.
+
+mod clock;
+mod kernels;
+mod models;
+mod peak;
+mod rounds;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use netspec::Isa;
+use serde_json::{Value, json};
+
+use models::{MODELS, Model, Pass, Setup};
+use rounds::{Rounds, best, median};
+
+/// Measures the models of `specs/` and the kernels that they run on.
+#[derive(Parser)]
+#[command(name = "netspec-bench", version)]
+struct Arguments {
+    /// Models, with commas between; all when it is not there.
+    #[arg(long, value_delimiter = ',', value_parser = model)]
+    models: Vec<&'static Model>,
+    /// Only training.
+    #[arg(long, conflicts_with = "infer")]
+    train: bool,
+    /// Only inference.
+    #[arg(long)]
+    infer: bool,
+    /// Images of a call: 64 and 1 when it is not there. Of 1 the times of calls are told.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
+    /// How long a round measures.
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// Rounds of a figure.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Threads; with more than one the clock is the wall's.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// Instructions that kernels use: portable, avx2 or avx512; this machine's best when it is not there.
+    #[arg(long, default_value_t = Isa::best())]
+    isa: Isa,
+    /// Writes everything that was measured to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// One measurement of this model, one round: prints a line of JSON. Needs --train or --infer, and --batch.
+    #[arg(long, value_name = "MODEL", value_parser = model, requires = "batch")]
+    one: Option<&'static Model>,
+    /// Kernels instead of models.
+    #[arg(long)]
+    kernels: bool,
+    /// Prints the peak of fused multiply-adds in GFLOP/s, and nothing else.
+    #[arg(long)]
+    probe: bool,
+}
+
+fn model(name: &str) -> Result<&'static Model, String> {
+    let names: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
+    MODELS.iter().find(|model| model.name == name).ok_or_else(|| format!("there are {}", names.join(", ")))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds: &f64| (0.0..1e6).contains(seconds));
+    seconds.ok_or_else(|| "a number of seconds is wanted".to_owned())
+}
+
+impl Arguments {
+    fn setup(&self) -> Setup {
+        Setup { isa: self.isa, threads: self.threads.into(), seconds: self.seconds }
+    }
+
+    fn passes(&self) -> &'static [Pass] {
+        match (self.train, self.infer) {
+            (true, _) => &[Pass::Train],
+            (_, true) => &[Pass::Infer],
+            _ => &[Pass::Train, Pass::Infer],
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    if arguments.probe {
+        println!("{:.2}", peak::probe(arguments.isa));
+        return Ok(());
+    }
+    if let Some(model) = arguments.one {
+        let [pass] = *arguments.passes() else { return Err("--one needs --train or --infer".into()) };
+        println!("{}", one(model, pass, arguments.batch.unwrap_or(1).into(), &arguments.setup()));
+        return Ok(());
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build: what it measures is no figure");
+    }
+    let measured = if arguments.kernels { all_kernels(&arguments) } else { all_models(&arguments) };
+    if let Some(path) = &arguments.json {
+        let all = json!({
+            "machine": clock::machine(),
+            "netspec": env!("CARGO_PKG_VERSION"),
+            "isa": arguments.isa.name(),
+            "threads": arguments.threads,
+            "seconds": arguments.seconds,
+            "debug_build": cfg!(debug_assertions),
+            "measured": measured,
+        });
+        std::fs::write(path, format!("{all:#}\n")).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// One round of one figure.
+fn one(model: &Model, pass: Pass, batch: usize, setup: &Setup) -> Value {
+    if batch == 1 {
+        let times = model.times(pass, setup);
+        let rate = times.sorted.len() as f64 / times.sorted.iter().sum::<f64>();
+        return json!({ "images_per_cpu_second": rate, "calls": times.sorted.len(), "microseconds": times.json() });
+    }
+    let speed = model.speed(pass, batch, setup);
+    json!({ "images_per_cpu_second": speed.per_cpu_second, "calls": speed.calls })
+}
+
+fn all_models(arguments: &Arguments) -> Vec<Value> {
+    let mut rounds = Rounds::new(arguments.isa, arguments.threads > 1);
+    let mut measured = Vec::new();
+    let all: Vec<&Model> = MODELS.iter().collect();
+    let models: &[&Model] = if arguments.models.is_empty() { &all } else { &arguments.models };
+    let batches = arguments.batch.map_or(vec![64, 1], |batch| vec![batch.into()]);
+    let unit = if arguments.threads > 1 { "image/s" } else { "image/s of processor time" };
+    println!("{} instructions, peak {:.1} GFLOP/s, {unit}", arguments.isa, peak::probe(arguments.isa));
+    for model in models {
+        for &pass in arguments.passes() {
+            measured.extend(batches.iter().map(|&batch| figure(arguments, &mut rounds, model, pass, batch)));
+        }
+    }
+    measured
+}
+
+/// Measures one figure, and prints it.
+fn figure(arguments: &Arguments, rounds: &mut Rounds, model: &Model, pass: Pass, batch: usize) -> Value {
+    let mut found = json!({ "model": model.name, "pass": pass.name(), "batch": batch });
+    let what = format!("{:15} {} batch {batch:2}", model.name, pass.name());
+    if batch == 1 && arguments.threads == 1 {
+        let times = model.times(pass, &arguments.setup());
+        println!("{what}  {times}");
+        found["microseconds"] = times.json();
+    } else {
+        let taken = rounds.take(arguments.rounds.into(), || {
+            let speed = model.speed(pass, batch, &arguments.setup());
+            if arguments.threads > 1 { speed.per_second } else { speed.per_cpu_second }
+        });
+        match taken.samples.as_slice() {
+            [] => println!("{what}  not measured: the cores were not idle"),
+            samples => println!("{what}  median {:.0}, best {:.0}", median(samples), best(samples)),
+        }
+        found["images_per_second"] = taken.json();
+    }
+    found
+}
+
+fn all_kernels(arguments: &Arguments) -> Vec<Value> {
+    let peak = peak::probe(arguments.isa);
+    println!("{} instructions, peak {peak:.1} GFLOP/s; percents are of it", arguments.isa);
+    let mut measured = Vec::new();
+    for kernel in kernels::all() {
+        // The peak of the same moment: what a neighbour takes from both is no loss of the kernel's.
+        let rate = kernel.rate(arguments.isa, arguments.seconds.min(0.1));
+        let percent = 100.0 * rate / peak::probe(arguments.isa);
+        println!("{percent:5.1} %  {:6.1} GFLOP/s  {}", rate, kernel.name);
+        measured.push(json!({ "kernel": kernel.name, "gflops": rate, "percent": percent }));
+    }
+    measured
+}

@@ -399,7 +399,7 @@ impl Scheduler<'_> {
         let mut scratch = scratch(&call.kernel);
         let mut packed = None;
         if let (Some(x), Some(y)) = (planes(self, x), planes(self, y)) {
-            scratch = self.target.scratch(class, conv, &x, &y);
+            scratch = self.target.scratch(class, &kind, conv, &x, &y);
             packed = weight.map(|(tensor, transposed)| {
                 let len = self.target.packed_len(order_of, conv, &x, &y, transposed);
                 self.packed(Packed { tensor, class: order_of, transposed, conv: *conv, x, y, len })

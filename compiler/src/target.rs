@@ -5,7 +5,7 @@
 //! everywhere, and a sample's result is the same bits in any batch.
 
 use crate::fuse::PlanKind;
-use crate::ir::{Conv, Window};
+use crate::ir::{Conv, Kind, Window};
 use crate::layout::Plane;
 
 /// The machine the program is for.
@@ -33,9 +33,6 @@ pub enum Class {
 
 /// Samples that a batch is taken to have where it matters for a choice.
 const NOMINAL_BATCH: u64 = 64;
-
-/// Points of F(4x4, 3x3): those of a tile of 6 by 6.
-const WINOGRAD_POINTS: u64 = 36;
 
 /// The most floats of one kernel's transformed weights.
 const WINOGRAD_WEIGHTS: u64 = 1 << 26;
@@ -90,15 +87,81 @@ impl Target {
     /// tap, or each point of Winograd's.
     pub fn packed_len(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane], transposed: bool) -> u64 {
         let (from, to) = if transposed { (y, x) } else { (x, y) };
-        let channels: u64 = from.iter().map(|plane| plane.channels).sum();
-        let lanes: u64 = to.iter().map(|plane| plane.lanes).sum();
-        let each = if class == Class::Winograd { WINOGRAD_POINTS } else { conv.window.taps() };
-        channels * lanes * each
+        match class {
+            Class::Winograd => winograd::packed_len(from, to),
+            _ => channels(from) * lanes(to) * conv.window.taps(),
+        }
     }
 
-    /// Floats that a convolution's kernel on values in planes needs for its own use.
-    pub fn scratch(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
-        let _ = (class, conv, x, y);
-        0
+    /// Floats that a convolution's kernel on values in planes needs for its own use, whichever way it goes. The kernels' own functions say
+    /// the same, which a test compares.
+    pub fn scratch(self, class: Class, kind: &Kind, conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
+        let most = |planes: &[Plane]| planes.iter().map(|plane| plane.channels).max().unwrap_or(0);
+        let taps = conv.window.taps();
+        match (class, kind) {
+            (Class::Winograd, _) => winograd::scratch(conv, x, y),
+            (Class::Direct, Kind::ConvGradWeight(..)) => taps * most(x) * 2 * WIDEST,
+            (Class::Sparse, Kind::ConvPoolGradInput(..)) => {
+                let padded = |axis: usize| conv.window.size[axis] + 2 * conv.window.padding[axis];
+                padded(1) * padded(2) * WIDEST
+            }
+            (Class::Sparse, _) if x.len() == 1 && x[0].lanes < 8 => {
+                let patch = (taps * conv.channels).next_multiple_of(WIDEST);
+                (conv.out_channels + 4 * (conv.window.out_size[2] / 2)) * patch + WIDEST
+            }
+            (Class::Sparse, _) => conv.out_channels * taps * WIDEST,
+            _ => 0,
+        }
+    }
+}
+
+/// Floats of the widest vector.
+const WIDEST: u64 = 16;
+
+fn lanes(planes: &[Plane]) -> u64 {
+    planes.iter().map(|plane| plane.lanes).sum()
+}
+
+fn channels(planes: &[Plane]) -> u64 {
+    planes.iter().map(|plane| plane.channels).sum()
+}
+
+/// What the kernels of Winograd's convolutions need: as their own constants, in `runtime/src/kernels/winograd/`.
+mod winograd {
+    use super::{WIDEST, channels, lanes};
+    use crate::ir::Conv;
+    use crate::layout::Plane;
+
+    /// Of a tile of 6 by 6.
+    const POINTS: u64 = 36;
+    /// Tiles of a block.
+    const MOST: u64 = 32;
+    /// Floats between two points.
+    const APART: u64 = 16;
+    /// Samples of a tile.
+    const SAMPLES: u64 = 8;
+    /// Floats of a gradient that is kept from block to block.
+    const KEPT: u64 = 1 << 20;
+    const ALIGNMENT: u64 = 15;
+
+    pub(super) fn packed_len(from: &[Plane], to: &[Plane]) -> u64 {
+        POINTS * (channels(from) * lanes(to) + APART)
+    }
+
+    pub(super) fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
+        let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4);
+        let planes = |planes: &[Plane]| planes.len() as u64;
+        let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
+        let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
+            let block = tiles(size).min(if planes(from) + planes(to) <= 8 { MOST } else { 16 });
+            POINTS * (point(planes(from), block) + point(planes(to), block))
+        };
+        let block = tiles(conv.window.out_size).min(MOST);
+        let whole = planes(x) * lanes(y);
+        let is_kept = block < tiles(conv.window.out_size) && POINTS * whole * WIDEST <= KEPT;
+        let kept = POINTS * WIDEST * if is_kept { whole } else { 2 * WIDEST };
+        let weights = POINTS * (point(planes(x), block) + point(planes(y), block)) + kept + planes(y) * WIDEST;
+        let back = forward(y, x, conv.window.size);
+        forward(x, y, conv.window.out_size).max(back).max(weights) + ALIGNMENT
     }
 }

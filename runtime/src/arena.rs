@@ -308,9 +308,23 @@ impl Tile<'_> {
     /// Writes input number `input` of the tile's samples into `to`: the first call of a tile.
     pub fn load(&mut self, input: usize, to: View) {
         let (first, feed) = (self.samples.start, self.job.feed);
-        let Parts { writes: [mut to], .. } = self.parts([], [to]);
+        let layout = to.layout;
+        let Parts { writes: [mut to], scratch, .. } = self.parts([], [to]);
         for sample in 0..to.samples() {
-            feed(first + sample, input, to.row(sample));
+            match layout {
+                Layout::Plain => feed(first + sample, input, to.row(sample)),
+                Layout::Blocked(map) => {
+                    let elements = map.channels() * map.size[0] * map.size[1] * map.size[2];
+                    let plain = &mut scratch[..elements];
+                    feed(first + sample, input, plain);
+                    let row = to.row(sample);
+                    map.clear_halo(row);
+                    let [d, h, w] = map.size;
+                    for (at, &x) in plain.iter().enumerate() {
+                        row[map.at(at / (d * h * w), at / (h * w) % d, at / w % h, at % w)] = x;
+                    }
+                }
+            }
         }
     }
 

@@ -181,8 +181,8 @@ impl Workspace {
         copies.reserve(packed);
         pack(&mut Pack { isa: self.isa, params, packed: copies.floats_mut(packed) });
         let job = Job { feed, loss: &|_, _, _| 0.0, samples };
-        let params = Params::Trained(params);
-        let mut run = self.run(Pass { plan, params, statistics: None, job: &job, draw: None });
+        let params = Params::Trained(params, 0);
+        let mut run = self.run(Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None });
         run.packed = copies.floats(packed);
         work(&mut run);
     }
@@ -285,8 +285,7 @@ pub(crate) struct Copies {
 }
 
 impl Copies {
-    /// Those of a test that reads the parameters.
-    #[cfg(test)]
+    /// None, of a pass without a model.
     pub(crate) fn none() -> Copies {
         Copies { pass: PassKind::Train, of: TypeId::of::<()>(), folded: 0, fold: |_, _, _| (), pack: |_| () }
     }

@@ -60,9 +60,10 @@ impl Kinks {
                         Kind::Act(Act::Relu) => Decider::Relu,
                         Kind::MaxPool(_, window) => Decider::MaxPool(window),
                         Kind::Conv(.., Act::Relu)
-                        | Kind::ConvPool(..)
                         | Kind::Linear(.., Act::Relu)
-                        | Kind::BatchNorm(_, _, Act::Relu, _) => panic!("{:?} hides a decision", op.kind),
+                        | Kind::BatchNorm(_, _, Act::Relu, _) => {
+                            panic!("{:?} hides a decision", op.kind)
+                        }
                         _ => continue,
                     };
                     self.readers.entry(op.reads[0]).or_default().push(decider);

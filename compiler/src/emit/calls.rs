@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::text::{Lines, grouped, list};
-use crate::ir::{Act, Conv, Kind, Linear, Norm, NormTensors, Order, Program, Store, TensorId, Window};
+use crate::ir::{Act, Conv, Kind, Linear, Norm, Order, Program, Store, TensorId, Window};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
@@ -280,9 +280,13 @@ impl Calls<'_> {
                 function("batch_norm::forward", &["t", &g, &read(0), &state, &w, &b, &end, &write(0)])
             }
             Kernel::NormSums(norm, tensors, act) => {
-                let (state, relu) = (self.state(norm, 0, loops), self.relu(norm, tensors, *act, loops));
+                let state = self.state(norm, 0, loops);
                 let g = self.norm(layer, norm);
-                function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &relu, &write(0)])
+                if *act == Act::None {
+                    return function("batch_norm::sums", &["t", &g, &read(0), &read(1), &state, &write(0)]);
+                }
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                function("batch_norm::sums_relu", &["t", &g, &read(0), &read(1), &state, &w, &b, &write(0)])
             }
             Kernel::NormMergeBackward(norm, tensors) => {
                 let (state, coefficients) = (self.state(norm, 0, loops), self.state(norm, 2 * norm.channels, loops));
@@ -291,11 +295,15 @@ impl Calls<'_> {
                 function("batch_norm::merge_backward", &["run", &g, &read(0), &state, &w, &coefficients, &w, &b])
             }
             Kernel::NormBackward(norm, tensors, act) => {
-                let coefficients = self.state(norm, 2 * norm.channels, loops);
-                let relu = self.relu(norm, tensors, *act, loops);
+                let (state, coefficients) = (self.state(norm, 0, loops), self.state(norm, 2 * norm.channels, loops));
                 let g = self.norm(layer, norm);
-                let args = ["t", &g, &read(0), &read(1), &coefficients, &relu, &write(0), &store];
-                function("batch_norm::backward", &args)
+                if *act == Act::None {
+                    let args = ["t", &g, &read(0), &read(1), &coefficients, &write(0), &store];
+                    return function("batch_norm::backward", &args);
+                }
+                let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
+                let args = ["t", &g, &read(0), &read(1), &state, &w, &b, &coefficients, &write(0), &store];
+                function("batch_norm::backward_relu", &args)
             }
         }
     }
@@ -309,15 +317,6 @@ impl Calls<'_> {
             Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
             Layout::Plain | Layout::Places(_) => format!("{region}({first}, {})", grouped(address.len)),
         }
-    }
-
-    /// `Some(Relu { … })` where a batch norm's gradient comes through one.
-    fn relu(&self, norm: &Norm, tensors: &NormTensors, act: Act, loops: &Loops) -> String {
-        if act == Act::None {
-            return "None".to_owned();
-        }
-        let (w, b) = (self.maybe_param(tensors.weight, loops), self.maybe_param(tensors.bias, loops));
-        format!("Some(batch_norm::Relu {{ state: {}, weight: {w}, bias: {b} }})", self.state(norm, 0, loops))
     }
 
     /// The first float of a call's packed weights.

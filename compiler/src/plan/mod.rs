@@ -593,14 +593,6 @@ pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
         Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
         Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(..) => &[1],
         Kernel::Op(Kind::Add) => &[0, 1],
-        // Once both are read, a place is written.
-        Kernel::NormForward(.., order) => {
-            if order.is_some() {
-                &[1]
-            } else {
-                &[]
-            }
-        }
         _ => &[],
     }
 }

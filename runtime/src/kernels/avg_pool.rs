@@ -9,7 +9,7 @@ use crate::kernels::lanes::dispatch;
 use crate::kernels::planes::{Numbers, Part, Source, Target, Work, clear_halo, each_part};
 use crate::kernels::windows::{self, Each, Gradient, Windows};
 use crate::kernels::{Store, math};
-use crate::layout::{Blocked, Layout};
+use crate::layout::Layout;
 
 /// An average pool's geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,8 +206,8 @@ impl Work for Means<'_> {
             // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
             unsafe {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
-                let mut each = MeansOfPart::<V> { share: Share::new(self.pool), map, part, x, y, of: PhantomData };
-                windows.each(self.x.map, part, &mut each);
+                let mut each = MeansOfPart::<V> { share: Share::new(self.pool), x, y, of: PhantomData };
+                windows.each(self.x.map, map, part, &mut each);
                 clear_halo::<V>(map, part, y);
             }
         }
@@ -216,8 +216,6 @@ impl Work for Means<'_> {
 
 struct MeansOfPart<'a, V> {
     share: Share<'a>,
-    map: &'static Blocked,
-    part: Part,
     x: *const f32,
     y: *mut f32,
     of: PhantomData<V>,
@@ -255,7 +253,7 @@ impl<V: Numbers> Each for MeansOfPart<'_, V> {
                 }
             }
             let mean = a.add(b).add(c.add(d)).mul(V::splat(self.share.of(&window)));
-            mean.store(self.y.add(window.output(self.map, self.part)));
+            mean.store(self.y.add(window.to));
         }
     }
 }
@@ -293,8 +291,8 @@ impl Work for GradientOfPlanes<'_> {
                     windows.clear::<V>(self.dx.map, part, dx);
                 }
                 let to = Gradient { dx, adds: self.store == Store::Add || !windows.are_side_by_side() };
-                let mut each = GradientOfPart::<V> { share: Share::new(self.pool), map, part, dy, to, of: PhantomData };
-                windows.each(self.dx.map, part, &mut each);
+                let mut each = GradientOfPart::<V> { share: Share::new(self.pool), dy, to, of: PhantomData };
+                windows.each(self.dx.map, map, part, &mut each);
             }
         }
     }
@@ -302,8 +300,6 @@ impl Work for GradientOfPlanes<'_> {
 
 struct GradientOfPart<'a, V> {
     share: Share<'a>,
-    map: &'static Blocked,
-    part: Part,
     dy: *const f32,
     to: Gradient,
     of: PhantomData<V>,
@@ -315,7 +311,7 @@ impl<V: Numbers> Each for GradientOfPart<'_, V> {
         let [depth_taps, line_taps, column_taps] = window.taps.clone();
         // SAFETY: taps and outputs are inside their maps; compiled for the vector's instructions.
         unsafe {
-            let dy = V::load(self.dy.add(window.output(self.map, self.part)));
+            let dy = V::load(self.dy.add(window.to));
             let share = dy.mul(V::splat(self.share.of(&window)));
             for depth in depth_taps {
                 for line in line_taps.clone() {

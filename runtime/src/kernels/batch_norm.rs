@@ -157,7 +157,20 @@ enum Spread<'a> {
     Variance(&'a [f32], f32),
 }
 
-impl Scales<'_> {
+impl<'a> Scales<'a> {
+    /// Those of training, of what [`merge`] left.
+    fn trained(
+        norm: &Norm,
+        params: &'a [f32],
+        mean: &'a [f32],
+        inverse: &'a [f32],
+        weight: Option<usize>,
+        bias: Option<usize>,
+    ) -> Scales<'a> {
+        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..norm.channels]);
+        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+    }
+
     /// Mean, scale, shift.
     #[inline(always)]
     fn of(&self, channel: usize) -> [f32; 3] {
@@ -171,7 +184,7 @@ impl Scales<'_> {
 }
 
 /// `y[c] = act(weight[c] (x[c] - mean[c]) / sqrt(var[c] + eps) + bias[c] + before[c]) + after[c]`, with what [`merge`] left at `state`. The
-/// epilogue has no bias, and at most one of the two values that are added.
+/// epilogue has no bias, and one of the two values at most.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     t: &mut Tile<'_>,
@@ -186,8 +199,7 @@ pub fn forward(
     let channels = norm.channels;
     normalise(t, norm, x, &epilogue, y, |params, memory| {
         let (mean, inverse) = memory[state..][..2 * channels].split_at(channels);
-        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
-        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+        Scales::trained(norm, params, mean, inverse, weight, bias)
     });
 }
 
@@ -273,59 +285,64 @@ impl Values<'_> {
     }
 }
 
-/// A ReLU behind the norm, through which the gradient goes only where the norm's result is above 0: what [`forward`] was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Relu {
-    /// Where the mean and `1 / sqrt(var + eps)` are.
-    pub state: usize,
-    /// The weight's first parameter.
-    pub weight: Option<usize>,
-    /// The bias's first parameter.
-    pub bias: Option<usize>,
+/// For each sample, `sums[c]` = the sum of `dy[c]`, `sums[channels + c]` = the sum of `dy[c] xhat[c]`.
+pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, sums: View) {
+    sums_through(t, norm, x, dy, state, None, sums);
 }
 
-impl Relu {
-    fn scales<'a>(&self, channels: usize, params: &'a [f32], memory: &'a [f32]) -> Scales<'a> {
-        let (mean, inverse) = memory[self.state..][..2 * channels].split_at(channels);
-        let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..channels]);
-        Scales { mean, spread: Spread::Inverse(inverse), weight: of(self.weight), bias: of(self.bias) }
-    }
+/// [`sums`] of the gradient that a relu behind the norm lets pass: of `dy` where `y > 0`, which [`forward`] computed with the same weight
+/// and bias, else of 0. It needs no y: `x` gives it again, to the bit.
+#[allow(clippy::too_many_arguments)]
+pub fn sums_relu(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    state: usize,
+    weight: Option<usize>,
+    bias: Option<usize>,
+    sums: View,
+) {
+    sums_through(t, norm, x, dy, state, Some((weight, bias)), sums);
 }
 
-/// For each sample, `sums[c]` = the sum of `dy[c]`, `sums[channels + c]` = the sum of `dy[c] xhat[c]`, `dy` being 0 where `relu` is.
-pub fn sums(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, relu: Option<Relu>, sums: View) {
+/// A relu's weight and bias.
+type Relu = Option<(Option<usize>, Option<usize>)>;
+
+/// What a relu lets pass of `dy`: nothing where its result is not above zero, all where it is not a number.
+#[inline(always)]
+fn passed(dy: f32, x: f32, [mean, scale, shift]: [f32; 3]) -> f32 {
+    if (x - mean) * scale + shift <= 0.0 { 0.0 } else { dy }
+}
+
+fn sums_through(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, state: usize, relu: Relu, sums: View) {
     norm.check(x);
     norm.check(dy);
     norm.check_sums(sums);
     let views = [x, dy];
     let Parts { reads: [x, dy], writes: [mut sums], params, state: memory, isa, .. } = t.parts([x, dy], [sums]);
-    let relu = relu.map(|relu| relu.scales(norm.channels, params, memory));
     let (mean, deviation) = memory[state..][..2 * norm.channels].split_at(norm.channels);
+    let scales = relu.map(|(weight, bias)| Scales::trained(norm, params, mean, deviation, weight, bias));
     if let Layout::Blocked(_) = views[0].layout {
         let [x, dy] = [Source::new(views[0], &x), Source::new(views[1], &dy)];
-        return sums_of_planes(isa, x, dy, mean, deviation, relu.as_ref(), &mut sums);
+        return sums_of_planes(isa, x, dy, mean, deviation, scales.as_ref(), &mut sums);
     }
     for sample in 0..x.samples() {
         let (of_dy, of_both) = sums.row(sample).split_at_mut(norm.channels);
         let channels = x.row(sample).chunks_exact(norm.positions).zip(dy.row(sample).chunks_exact(norm.positions));
         for (channel, (x, dy)) in channels.enumerate() {
             let (mean, deviation) = (mean[channel], deviation[channel]);
-            let [sum, both] = match relu.as_ref().map(|relu| relu.of(channel)) {
+            let [sum, both] = match &scales {
                 None => math::sums(x, dy, |x, dy| [dy, dy * (x - mean)]),
-                Some(relu) => math::sums(x, dy, |x, dy| {
-                    let dy = through(relu, x, dy);
-                    [dy, dy * (x - mean)]
-                }),
+                Some(scales) => {
+                    let scales = scales.of(channel);
+                    math::sums(x, dy, |x, dy| [passed(dy, x, scales), passed(dy, x, scales) * (x - mean)])
+                }
             };
             of_dy[channel] = sum as f32;
             of_both[channel] = (both * f64::from(deviation)) as f32;
         }
     }
-}
-
-/// The gradient before a ReLU behind a channel's norm.
-fn through([mean, scale, shift]: [f32; 3], x: f32, dy: f32) -> f32 {
-    if (x - mean) * scale + shift > 0.0 { dy } else { 0.0 }
 }
 
 /// The sums of the batch from those of the samples, added in their order: adds them to the model's gradient at `grad_weight` (`sum of dy
@@ -374,68 +391,83 @@ pub fn merge_backward(
     );
 }
 
-/// `dx[c] = A[c] dy[c] + B[c] + C[c] x[c]`, `dy` being 0 where `relu` is; `dy` and `dx` may be the same value when `store` writes.
+/// `dx[c] = A[c] dy[c] + B[c] + C[c] x[c]`; `dy` and `dx` may be the same value when `store` writes.
+pub fn backward(t: &mut Tile<'_>, norm: &Norm, x: View, dy: View, coefficients: usize, dx: View, store: Store) {
+    backward_through(t, norm, x, dy, coefficients, None, dx, store);
+}
+
+/// [`backward`] of the gradient that a relu behind the norm lets pass, as in [`sums_relu`].
 #[allow(clippy::too_many_arguments)]
-pub fn backward(
+pub fn backward_relu(
+    t: &mut Tile<'_>,
+    norm: &Norm,
+    x: View,
+    dy: View,
+    state: usize,
+    weight: Option<usize>,
+    bias: Option<usize>,
+    coefficients: usize,
+    dx: View,
+    store: Store,
+) {
+    backward_through(t, norm, x, dy, coefficients, Some((state, weight, bias)), dx, store);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn backward_through(
     t: &mut Tile<'_>,
     norm: &Norm,
     x: View,
     dy: View,
     coefficients: usize,
-    relu: Option<Relu>,
+    relu: Option<(usize, Option<usize>, Option<usize>)>,
     dx: View,
     store: Store,
 ) {
     norm.check(x);
     norm.check(dy);
     norm.check(dx);
-    let (channels, positions) = (norm.channels, norm.positions);
-    let of = |state: &[f32], channel: usize| [0, 1, 2].map(|row| state[coefficients + row * channels + channel]);
-    let views = [x, dy, dx];
-    if dy == dx {
+    let (views, is_in_place) = ([x, dy, dx], dy == dx);
+    let (x, dy, mut dx, params, state, isa) = if is_in_place {
         assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { reads: [x], writes: [mut dx], params, state, isa, .. } = t.parts([x], [dx]);
-        let relu = relu.map(|relu| relu.scales(channels, params, state));
-        if let Layout::Blocked(_) = views[0].layout {
-            let to = Target::new(views[2], &mut dx);
-            let coefficients = &state[coefficients..][..3 * channels];
-            return backward_of_planes(
-                isa,
-                coefficients,
-                relu.as_ref(),
-                Source::new(views[0], &x),
-                to.source(),
-                to,
-                store,
-                x.samples(),
-            );
-        }
-        for sample in 0..x.samples() {
-            let planes = x.row(sample).chunks_exact(positions).zip(dx.row(sample).chunks_exact_mut(positions));
-            for (channel, (x, dx)) in planes.enumerate() {
-                let [a, b, c] = of(state, channel);
-                let relu = relu.as_ref().map(|relu| relu.of(channel));
-                let through = |x: f32, dy: f32| relu.map_or(dy, |relu| through(relu, x, dy));
-                dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = a * through(x, *dx) + (b + c * x));
-            }
-        }
+        let Parts { reads: [x], writes: [dx], params, state, isa, .. } = t.parts([x], [dx]);
+        (x, None, dx, params, state, isa)
     } else {
-        let Parts { reads: [x, dy], writes: [mut dx], params, state, isa, .. } = t.parts([x, dy], [dx]);
-        let relu = relu.map(|relu| relu.scales(channels, params, state));
-        if let Layout::Blocked(_) = views[0].layout {
-            let (to, from) = (Target::new(views[2], &mut dx), Source::new(views[1], &dy));
-            let coefficients = &state[coefficients..][..3 * channels];
-            let x_of = Source::new(views[0], &x);
-            return backward_of_planes(isa, coefficients, relu.as_ref(), x_of, from, to, store, x.samples());
-        }
-        for sample in 0..x.samples() {
-            let planes = x.row(sample).chunks_exact(positions).zip(dy.row(sample).chunks_exact(positions));
-            let planes = planes.zip(dx.row(sample).chunks_exact_mut(positions));
-            for (channel, ((x, dy), dx)) in planes.enumerate() {
-                let [a, b, c] = of(state, channel);
-                let relu = relu.as_ref().map(|relu| relu.of(channel));
-                let through = |x: f32, dy: f32| relu.map_or(dy, |relu| through(relu, x, dy));
-                store.put(dx, x.iter().zip(dy).map(|(&x, &dy)| a * through(x, dy) + (b + c * x)));
+        let Parts { reads: [x, dy], writes: [dx], params, state, isa, .. } = t.parts([x, dy], [dx]);
+        (x, Some(dy), dx, params, state, isa)
+    };
+    let (channels, positions) = (norm.channels, norm.positions);
+    let coefficients = &state[coefficients..][..3 * channels];
+    let scales = relu.map(|(at, weight, bias)| {
+        let (mean, inverse) = state[at..][..2 * channels].split_at(channels);
+        Scales::trained(norm, params, mean, inverse, weight, bias)
+    });
+    if let Layout::Blocked(_) = views[0].layout {
+        let to = Target::new(views[2], &mut dx);
+        let from = dy.map_or(to.source(), |dy| Source::new(views[1], &dy));
+        let x_of = Source::new(views[0], &x);
+        return backward_of_planes(isa, coefficients, scales.as_ref(), x_of, from, to, store, x.samples());
+    }
+    for sample in 0..x.samples() {
+        for channel in 0..channels {
+            let of_channel = channel * positions..(channel + 1) * positions;
+            let [a, b, c] = [0, 1, 2].map(|row| coefficients[row * channels + channel]);
+            let (x, to) = (&x.row(sample)[of_channel.clone()], &mut dx.row(sample)[of_channel.clone()]);
+            let scales = scales.as_ref().map(|scales| scales.of(channel));
+            let gradient = |x: f32, dy: f32| a * dy + (b + c * x);
+            match (&dy, scales) {
+                (None, None) => to.iter_mut().zip(x).for_each(|(dx, x)| *dx = gradient(*x, *dx)),
+                (None, Some(scales)) => {
+                    to.iter_mut().zip(x).for_each(|(dx, x)| *dx = gradient(*x, passed(*dx, *x, scales)));
+                }
+                (Some(dy), None) => {
+                    let pairs = x.iter().zip(&dy.row(sample)[of_channel]);
+                    store.put(to, pairs.map(|(x, dy)| gradient(*x, *dy)));
+                }
+                (Some(dy), Some(scales)) => {
+                    let pairs = x.iter().zip(&dy.row(sample)[of_channel]);
+                    store.put(to, pairs.map(|(x, dy)| gradient(*x, passed(*dy, *x, scales))));
+                }
             }
         }
     }
@@ -538,8 +570,8 @@ trait Terms<V, const N: usize, const K: usize> {
                     b = self.add(b, load(from, at, lanes));
                     c = self.add(c, load(from, at, 2 * lanes));
                     d = self.add(d, load(from, at, 3 * lanes));
-                    for n in 0..N {
-                        at[n] += 4 * lanes;
+                    for at in &mut at {
+                        *at += 4 * lanes;
                     }
                 }
                 if rest > 0 {
@@ -605,25 +637,27 @@ struct Shares<V> {
     mean: V,
 }
 
+/// The same of what a relu lets pass.
+struct SharesOfRelu<V> {
+    normal: Normal<V>,
+}
+
+impl<V: Lanes> Terms<V, 2, 2> for SharesOfRelu<V> {
+    #[inline(always)]
+    unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
+        // SAFETY: as of this function.
+        unsafe {
+            let dy = self.normal.passed(dy, x);
+            [sum.add(dy), x.sub(self.normal.mean).mul_add(dy, both)]
+        }
+    }
+}
+
 impl<V: Lanes> Terms<V, 2, 2> for Shares<V> {
     #[inline(always)]
     unsafe fn add(&self, [sum, both]: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
         // SAFETY: as of this function.
         unsafe { [sum.add(dy), x.sub(self.mean).mul_add(dy, both)] }
-    }
-}
-
-/// As [`Shares`], through a ReLU.
-struct SharesThrough<V> {
-    mean: V,
-    relu: Normal<V>,
-}
-
-impl<V: Lanes> Terms<V, 2, 2> for SharesThrough<V> {
-    #[inline(always)]
-    unsafe fn add(&self, sums: [V; 2], [x, dy]: [V; 2]) -> [V; 2] {
-        // SAFETY: as of this function.
-        unsafe { Shares { mean: self.mean }.add(sums, [x, self.relu.through(x, dy)]) }
     }
 }
 
@@ -695,7 +729,7 @@ impl Work for Normalise<'_> {
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
         // SAFETY: samples and a part of the maps, of which `Lines` gives the positions.
         unsafe {
-            let normal = Normal::<V>::of_part(self.scales, part, self.floor);
+            let normal = Normal::<V>::new(self.scales, part, self.floor);
             let (lanes, len) = (part.lanes, self.x.map.size[2] * part.lanes);
             for sample in 0..self.samples {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
@@ -738,25 +772,16 @@ struct Normal<V> {
 }
 
 // SAFETY of all: compiled for the vector's instructions, as whoever calls.
-impl<V: Numbers> Normal<V> {
-    #[inline(always)]
-    unsafe fn of_part(scales: &Scales<'_>, part: Part, floor: f32) -> Normal<V> {
-        unsafe {
-            let mean = of_channels(part, |channel| scales.of(channel)[0]);
-            let scale = of_channels(part, |channel| scales.of(channel)[1]);
-            let shift = of_channels(part, |channel| scales.of(channel)[2]);
-            Normal { mean, scale, shift, floor: V::splat(floor) }
-        }
-    }
-}
-
 impl<V: Lanes> Normal<V> {
-    /// The gradient before a ReLU.
     #[inline(always)]
-    unsafe fn through(&self, x: V, dy: V) -> V {
+    unsafe fn new(scales: &Scales<'_>, part: Part, floor: f32) -> Normal<V> {
         unsafe {
-            let zero = V::splat(0.0);
-            self.of(x).if_greater(zero, dy, zero)
+            Normal {
+                mean: of_channels(part, |channel| scales.of(channel)[0]),
+                scale: of_channels(part, |channel| scales.of(channel)[1]),
+                shift: of_channels(part, |channel| scales.of(channel)[2]),
+                floor: V::splat(floor),
+            }
         }
     }
 
@@ -769,6 +794,12 @@ impl<V: Lanes> Normal<V> {
     #[inline(always)]
     unsafe fn act(&self, x: V) -> V {
         unsafe { self.floor.max(x) }
+    }
+
+    /// What a relu lets pass, as [`passed`]: nothing where its result is below the least number above zero.
+    #[inline(always)]
+    unsafe fn passed(&self, dy: V, x: V) -> V {
+        unsafe { V::splat(f32::from_bits(1)).if_greater(self.of(x), V::splat(0.0), dy) }
     }
 }
 
@@ -807,9 +838,7 @@ impl Work for Sums<'_, '_> {
                 let maps = [self.x.map, self.dy.map];
                 let [sum, both] = match self.relu {
                     None => Shares { mean }.sum(maps, from, part),
-                    Some(scales) => {
-                        SharesThrough { mean, relu: Normal::of_part(scales, part, 0.0) }.sum(maps, from, part)
-                    }
+                    Some(relu) => SharesOfRelu { normal: Normal::new(relu, part, 0.0) }.sum(maps, from, part),
                 };
                 let (of_dy, of_both) = self.sums.row(sample).split_at_mut(self.x.map.channels());
                 to_channels(part, sum, of_dy);
@@ -830,7 +859,6 @@ struct Backward<'a> {
 }
 
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn backward_kernel<W: Numbers, H: Numbers>(
     coefficients: &[f32],
     relu: Option<&Scales<'_>>,
@@ -856,16 +884,14 @@ impl Work for Backward<'_> {
             let a: V = of_channels(part, |channel| self.coefficients[channel]);
             let b: V = of_channels(part, |channel| self.coefficients[channels + channel]);
             let c: V = of_channels(part, |channel| self.coefficients[2 * channels + channel]);
-            let relu = self.relu.map(|scales| Normal::<V>::of_part(scales, part, 0.0));
+            let normal = self.relu.map(|relu| Normal::<V>::new(relu, part, 0.0));
             for sample in 0..self.samples {
                 let (x, dy, dx) = (self.x.of(sample, part), self.dy.of(sample, part), self.dx.of(sample, part));
                 for [of_x, of_dy, to] in Lines::new(maps, part) {
                     let (x, dy, dx) = (x.add(of_x), dy.add(of_dy), dx.add(to));
                     for at in (0..len).step_by(lanes) {
-                        let (x, mut dy) = (V::load(x.add(at)), V::load(dy.add(at)));
-                        if let Some(relu) = &relu {
-                            dy = relu.through(x, dy);
-                        }
+                        let (x, dy) = (V::load(x.add(at)), V::load(dy.add(at)));
+                        let dy = if let Some(normal) = &normal { normal.passed(dy, x) } else { dy };
                         let gradient = dy.mul_add(a, x.mul_add(c, b));
                         match self.store {
                             Store::Write => gradient.store(dx.add(at)),
@@ -929,10 +955,10 @@ mod tests {
             merge(run, norm, sums_at, state, Some(1));
             run.stage(&[], |t| {
                 forward(t, norm, x_at, state, weight, bias, Epilogue::NONE, y);
-                sums(t, norm, x_at, dy_at, state, None, sums_at);
+                sums(t, norm, x_at, dy_at, state, sums_at);
             });
             merge_backward(run, norm, sums_at, state, weight, coefficients, weight, bias);
-            run.stage(&[], |t| backward(t, norm, x_at, dy_at, coefficients, None, dx, Store::Write));
+            run.stage(&[], |t| backward(t, norm, x_at, dy_at, coefficients, dx, Store::Write));
             trained = Some((of_batch(run, y), of_batch(run, dx), run.gradients.to_vec()));
         });
         let (y, dx, gradients) = trained.expect("the pass was run");
@@ -1075,7 +1101,7 @@ mod tests {
             let [weight, bias] = [2, 2 + channels].map(|offset| self.affine.then_some(offset));
             let [statistics_of, sums_of] = [(); 2].map(|()| sums_of(&mut bench, channels));
             bench.run(&[statistics_of], |t| statistics(t, &norm, x, statistics_of));
-            bench.run(&[sums_of], |t| sums(t, &norm, x, dy, 2, None, sums_of));
+            bench.run(&[sums_of], |t| sums(t, &norm, x, dy, 2, sums_of));
             let epilogues = [
                 Epilogue::NONE.act(act),
                 Epilogue { before: Some(other), act, ..Epilogue::NONE },
@@ -1091,10 +1117,10 @@ mod tests {
             bench.run(&[y], |t| infer(t, &norm, x, weight, bias, mean, var, act, y));
             let [dx, added] = [Store::Write, Store::Add].map(|store| {
                 let dx = target(&mut bench, store);
-                bench.run(&[dx], |t| backward(t, &norm, x, dy, 2 + 2 * channels, None, dx, store));
+                bench.run(&[dx], |t| backward(t, &norm, x, dy, 2 + 2 * channels, dx, store));
                 bench.elements(dx)
             });
-            bench.run(&[dy], |t| backward(t, &norm, x, dy, 2 + 2 * channels, None, dy, Store::Write));
+            bench.run(&[dy], |t| backward(t, &norm, x, dy, 2 + 2 * channels, dy, Store::Write));
             let [plain, before, after] = ys;
             let [statistics, sums] = [statistics_of, sums_of].map(|sums| bench.get(sums).to_vec());
             [statistics, plain, before, after, bench.elements(y), sums, dx, added, bench.elements(dy)]
@@ -1176,6 +1202,67 @@ mod tests {
     }
 
     #[test]
+    fn a_relu_behind_is_as_one_of_its_own() {
+        for seed in 0..20 {
+            for isa in Isa::available() {
+                let samples = 2;
+                let InPlanes { planes, size, norm, affine, values: [mut x, dy, before, _], state, params, .. } =
+                    InPlanes::random(&mut Random::new(seed), samples);
+                let channels = norm.channels;
+                x[0] = f32::NAN;
+                let mut bench = Bench::new(seed, samples);
+                bench.isa = isa;
+                bench.state.extend(&state);
+                bench.params.extend(&params);
+                // A result that is zero.
+                bench.params[2 + channels] = 0.0;
+                x[norm.positions - 1] = state[0];
+                let [weight, bias] = [2, 2 + channels].map(|offset| affine.then_some(offset));
+                for is_plain in [true, false] {
+                    let map = map_of(planes, size, &mut bench.random);
+                    let value = |bench: &mut Bench, floats: &[f32]| match is_plain {
+                        true => bench.value(floats.to_vec()),
+                        false => bench.planes(map, floats, f32::NAN),
+                    };
+                    let elements = |bench: &Bench, view: View| match is_plain {
+                        true => bench.get(view).to_vec(),
+                        false => bench.elements(view),
+                    };
+                    let (x, of_dy, y) = (value(&mut bench, &x), value(&mut bench, &dy), value(&mut bench, &dy));
+                    bench.run(&[y], |t| forward(t, &norm, x, 2, weight, bias, Epilogue::NONE.act(Act::Relu), y));
+                    let y = elements(&bench, y);
+                    assert!(y[0].is_nan() && y[norm.positions - 1] == 0.0 || norm.positions == 1);
+                    let passed: Vec<f32> = dy.iter().zip(&y).map(|(&dy, &y)| if y <= 0.0 { 0.0 } else { dy }).collect();
+                    let of_passed = value(&mut bench, &passed);
+                    let [wanted, found] = [(); 2].map(|()| sums_of(&mut bench, channels));
+                    bench.run(&[wanted], |t| sums(t, &norm, x, of_passed, 2, wanted));
+                    bench.run(&[found], |t| sums_relu(t, &norm, x, of_dy, 2, weight, bias, found));
+                    // Of the channel with a NaN all is NaN, whose bits may differ.
+                    let of = |floats: &[f32]| floats.iter().map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect();
+                    let (wanted, found): (Vec<u32>, Vec<u32>) = (of(bench.get(wanted)), of(bench.get(found)));
+                    assert_eq!(wanted, found);
+                    for store in [Store::Write, Store::Add] {
+                        let [wanted, found] = [(); 2].map(|()| value(&mut bench, &before));
+                        let at = 2 + 2 * channels;
+                        bench.run(&[wanted], |t| backward(t, &norm, x, of_passed, at, wanted, store));
+                        bench.run(&[found], |t| backward_relu(t, &norm, x, of_dy, 2, weight, bias, at, found, store));
+                        let (wanted, found): (Vec<u32>, Vec<u32>) =
+                            (of(&elements(&bench, wanted)), of(&elements(&bench, found)));
+                        assert_eq!(wanted, found);
+                    }
+                    bench.run(&[of_dy, of_passed], |t| {
+                        backward(t, &norm, x, of_passed, 2, of_passed, Store::Write);
+                        backward_relu(t, &norm, x, of_dy, 2, weight, bias, 2, of_dy, Store::Write);
+                    });
+                    let (wanted, found): (Vec<u32>, Vec<u32>) =
+                        (of(&elements(&bench, of_passed)), of(&elements(&bench, of_dy)));
+                    assert_eq!(wanted, found);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_sample_in_planes_is_the_same_alone_and_among_others() {
         for isa in Isa::available() {
             let problem = InPlanes::random(&mut Random::new(3), 8);
@@ -1228,7 +1315,7 @@ mod tests {
         let mut bench = Bench::new(1, 2);
         bench.state = vec![0.0, 2.0, 3.0, 10.0, 20.0, 100.0, 200.0];
         let (x, dy, dx) = (bench.value(vec![1.0; 12]), bench.value(vec![1.0; 12]), bench.value(vec![0.5; 12]));
-        bench.run(&[dx], |t| backward(t, &norm, x, dy, 1, None, dx, Store::Add));
+        bench.run(&[dx], |t| backward(t, &norm, x, dy, 1, dx, Store::Add));
         assert_eq!(bench.get(dx), [[112.5; 3], [223.5; 3], [112.5; 3], [223.5; 3]].concat());
     }
 

@@ -104,13 +104,11 @@ impl Mask {
         }
     }
 
-    /// The factors of some positions of some lanes, `[position][lanes]`: the first lane's first is of unit `first`, from one position to
-    /// the next it is one unit, from one lane to the next `positions`. Lanes are a power of two.
+    /// The factors of units `first` and so many behind it each.
     #[inline(always)]
-    fn factors_of_lanes(&self, of_sample: u64, first: usize, positions: usize, lanes: usize, factors: &mut [f32]) {
-        let (mask, shift, positions) = (lanes as u64 - 1, lanes.trailing_zeros(), positions as u64);
-        for (index, factor) in (0u64..).zip(factors) {
-            *factor = self.factor(of_sample, first as u64 + (index & mask) * positions + (index >> shift));
+    fn factors_of(&self, of_sample: u64, first: usize, offsets: &[u64], factors: &mut [f32]) {
+        for (offset, factor) in offsets.iter().zip(factors) {
+            *factor = self.factor(of_sample, first as u64 + offset);
         }
     }
 }
@@ -199,6 +197,11 @@ impl Work for Planes<'_> {
         let first = part.channel * positions;
         let (lanes, block) = (part.lanes, DRAWS / V::COUNT);
         let mut factors = [0.0; DRAWS];
+        // The elements of a block of positions behind its first, `[position][lane]`, in PyTorch's order.
+        let mut offsets = [0; DRAWS];
+        for (index, offset) in offsets.iter_mut().enumerate() {
+            *offset = (index % V::COUNT * positions + index / V::COUNT) as u64;
+        }
         for sample in 0..self.samples {
             let of_sample = self.mask.of_sample(sample);
             // SAFETY: samples and a part of the maps, of which `Lines` gives the positions; no vector is longer than 16 floats. Where `x`
@@ -222,11 +225,11 @@ impl Work for Planes<'_> {
                         }
                         let factors = &mut factors[..len * V::COUNT];
                         if self.per_unit == 1 {
-                            self.mask.factors_of_lanes(of_sample, first, positions, V::COUNT, factors);
+                            self.mask.factors_of(of_sample, first, &offsets, factors);
                         } else {
-                            for (index, factor) in factors.iter_mut().enumerate() {
-                                let element = first + index % V::COUNT * positions + index / V::COUNT;
-                                *factor = self.mask.factor(of_sample, (element / self.per_unit) as u64);
+                            for (offset, factor) in offsets.iter().zip(&mut *factors) {
+                                let unit = (first as u64 + offset) / self.per_unit as u64;
+                                *factor = self.mask.factor(of_sample, unit);
                             }
                         }
                         for at in 0..len {

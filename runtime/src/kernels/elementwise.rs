@@ -2,13 +2,43 @@
 
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::Store;
+use crate::layout::Layout;
 
 /// `y = x`, or `y = y + x`.
 pub fn copy(t: &mut Tile<'_>, x: View, y: View, store: Store) {
+    if x.layout != y.layout {
+        return convert(t, x, y, store);
+    }
     assert_eq!(x.len, y.len, "a copy keeps the size");
     let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
     for sample in 0..y.samples() {
         store.put(y.row(sample), x.row(sample).iter().copied());
+    }
+}
+
+/// `y = x`, or `y = y + x`, between layouts.
+fn convert(t: &mut Tile<'_>, x: View, y: View, store: Store) {
+    let Parts { reads: [from], writes: [mut to], .. } = t.parts([x], [y]);
+    let places = |view: View| -> Vec<usize> {
+        match view.layout {
+            Layout::Plain => (0..view.len).collect(),
+            Layout::Blocked(map) => {
+                let [d, h, w] = map.size;
+                (0..map.channels() * d * h * w)
+                    .map(|at| map.at(at / (d * h * w), at / (h * w) % d, at / w % h, at % w))
+                    .collect()
+            }
+        }
+    };
+    let (x_at, y_at) = (places(x), places(y));
+    for sample in 0..to.samples() {
+        let (from, to) = (from.row(sample), to.row(sample));
+        if let (Layout::Blocked(map), Store::Write) = (y.layout, store) {
+            map.clear_halo(to);
+        }
+        for (&x, &y) in x_at.iter().zip(&y_at) {
+            to[y] = if store == Store::Add { to[y] } else { 0.0 } + from[x];
+        }
     }
 }
 

@@ -262,11 +262,10 @@ impl Places {
     ///
     /// The rows are of [`places_len`] floats for the map of outputs; the sample is one of them, the part one of the map's.
     #[inline(always)]
-    unsafe fn of(self, sample: usize, pool: &Pool, map: &Blocked, part: Part) -> (*mut u8, usize) {
+    unsafe fn of(self, sample: usize, pool: &Pool, part: Part) -> (*mut u8, usize) {
         let each = if pool.has_bytes() { 1 } else { 4 };
-        let lanes = map.planes[..part.plane].iter().map(|plane| plane.lanes).sum::<usize>();
         // SAFETY: inside the sample's row.
-        (unsafe { self.first.add(sample * self.stride + (lanes * pool.out_plane() + part.lane) * each) }, each)
+        (unsafe { self.first.add(sample * self.stride + (part.before * pool.out_plane() + part.lane) * each) }, each)
     }
 }
 
@@ -307,20 +306,20 @@ impl Work for Maxima<'_> {
             // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
             unsafe {
                 let (x, y) = (self.x.of(sample, part), self.y.of(sample, part));
-                let (kernel, map) = (self.pool.kernel, self.y.map);
-                match self.places.map(|places| places.of(sample, self.pool, map, part)) {
+                let (kernel, lanes, map) = (self.pool.kernel, part.lanes, self.y.map);
+                match self.places.map(|places| places.of(sample, self.pool, part)) {
                     None => {
                         let mut each =
-                            MaximaOfPart::<V, 0> { kernel, map, part, x, y, places: null_mut(), of: PhantomData };
-                        self.windows.each(self.x.map, part, &mut each);
+                            MaximaOfPart::<V, 0> { kernel, lanes, x, y, places: null_mut(), of: PhantomData };
+                        self.windows.each(self.x.map, map, part, &mut each);
                     }
                     Some((places, 1)) => {
-                        let mut each = MaximaOfPart::<V, 1> { kernel, map, part, x, y, places, of: PhantomData };
-                        self.windows.each(self.x.map, part, &mut each);
+                        let mut each = MaximaOfPart::<V, 1> { kernel, lanes, x, y, places, of: PhantomData };
+                        self.windows.each(self.x.map, map, part, &mut each);
                     }
                     Some((places, _)) => {
-                        let mut each = MaximaOfPart::<V, 4> { kernel, map, part, x, y, places, of: PhantomData };
-                        self.windows.each(self.x.map, part, &mut each);
+                        let mut each = MaximaOfPart::<V, 4> { kernel, lanes, x, y, places, of: PhantomData };
+                        self.windows.each(self.x.map, map, part, &mut each);
                     }
                 }
                 clear_halo::<V>(map, part, y);
@@ -332,8 +331,7 @@ impl Work for Maxima<'_> {
 /// The maxima of a part, with places of so many bytes.
 struct MaximaOfPart<V, const BYTES: usize> {
     kernel: [usize; 3],
-    map: &'static Blocked,
-    part: Part,
+    lanes: usize,
     x: *const f32,
     y: *mut f32,
     places: *mut u8,
@@ -359,8 +357,8 @@ impl<V: Numbers, const BYTES: usize> Each for MaximaOfPart<V, BYTES> {
                     }
                 }
             }
-            max.store(self.y.add(window.output(self.map, self.part)));
-            let at = window.position * self.part.lanes;
+            max.store(self.y.add(window.to));
+            let at = window.position * self.lanes;
             match BYTES {
                 0 => {}
                 1 => place.store_bytes(self.places.add(at)),
@@ -399,22 +397,22 @@ unsafe fn gradient_kernel<W: Numbers, H: Numbers>(
 impl Work for GradientOfPlanes<'_> {
     #[inline(always)]
     unsafe fn part<V: Numbers>(&mut self, part: Part) {
-        let (map, kernel) = (self.dy.map, self.pool.kernel);
+        let (kernel, lanes, map) = (self.pool.kernel, part.lanes, self.dy.map);
         for sample in 0..self.samples {
             // SAFETY: a sample and a part of the maps; compiled for the vector's instructions.
             unsafe {
                 let (dy, dx) = (self.dy.of(sample, part), self.dx.of(sample, part));
-                let (places, bytes) = self.places.of(sample, self.pool, map, part);
+                let (places, bytes) = self.places.of(sample, self.pool, part);
                 if self.store == Store::Write {
                     self.windows.clear::<V>(self.dx.map, part, dx);
                 }
                 let to = Gradient { dx, adds: self.store == Store::Add || !self.windows.are_side_by_side() };
                 if bytes == 1 {
-                    let mut each = GradientOfPart::<V, 1> { kernel, map, part, dy, places, to, of: PhantomData };
-                    self.windows.each(self.dx.map, part, &mut each);
+                    let mut each = GradientOfPart::<V, 1> { kernel, lanes, dy, places, to, of: PhantomData };
+                    self.windows.each(self.dx.map, map, part, &mut each);
                 } else {
-                    let mut each = GradientOfPart::<V, 4> { kernel, map, part, dy, places, to, of: PhantomData };
-                    self.windows.each(self.dx.map, part, &mut each);
+                    let mut each = GradientOfPart::<V, 4> { kernel, lanes, dy, places, to, of: PhantomData };
+                    self.windows.each(self.dx.map, map, part, &mut each);
                 }
             }
         }
@@ -424,8 +422,7 @@ impl Work for GradientOfPlanes<'_> {
 /// The gradient of a part, of places of so many bytes.
 struct GradientOfPart<V, const BYTES: usize> {
     kernel: [usize; 3],
-    map: &'static Blocked,
-    part: Part,
+    lanes: usize,
     dy: *const f32,
     places: *const u8,
     to: Gradient,
@@ -437,10 +434,10 @@ impl<V: Numbers, const BYTES: usize> Each for GradientOfPart<V, BYTES> {
     unsafe fn window(&mut self, window: Window) {
         let [_, lines, width] = self.kernel;
         let [depth_taps, line_taps, column_taps] = window.taps.clone();
-        let at = window.position * self.part.lanes;
+        let at = window.position * self.lanes;
         // SAFETY: taps and outputs are inside their maps, places are for each output; compiled for the vector's instructions.
         unsafe {
-            let dy = V::load(self.dy.add(window.output(self.map, self.part)));
+            let dy = V::load(self.dy.add(window.to));
             let place = match BYTES {
                 1 => V::load_bytes(self.places.add(at)),
                 _ => V::load(self.places.cast::<f32>().add(at)),

@@ -29,6 +29,54 @@ impl Lanes for One {
     }
 }
 
+/// Two vectors as one: 16 lanes where the widest vector has 8, so that a line of a full plane is gone through once.
+#[derive(Clone, Copy)]
+pub(crate) struct Two<L>(L, L);
+
+#[rustfmt::skip]
+impl<L: Lanes> Lanes for Two<L> {
+    const COUNT: usize = 2 * L::COUNT;
+    // SAFETY of all: as of these functions, whose vectors are two halves.
+    #[inline(always)] unsafe fn load(from: *const f32) -> Self { unsafe { Two(L::load(from), L::load(from.add(L::COUNT))) } }
+    #[inline(always)] unsafe fn store(self, to: *mut f32) { unsafe { self.0.store(to); self.1.store(to.add(L::COUNT)) } }
+    #[inline(always)] unsafe fn splat(value: f32) -> Self { unsafe { Two(L::splat(value), L::splat(value)) } }
+    #[inline(always)] unsafe fn add(self, other: Self) -> Self { unsafe { Two(self.0.add(other.0), self.1.add(other.1)) } }
+    #[inline(always)] unsafe fn sub(self, other: Self) -> Self { unsafe { Two(self.0.sub(other.0), self.1.sub(other.1)) } }
+    #[inline(always)] unsafe fn mul(self, other: Self) -> Self { unsafe { Two(self.0.mul(other.0), self.1.mul(other.1)) } }
+    #[inline(always)] unsafe fn div(self, other: Self) -> Self { unsafe { Two(self.0.div(other.0), self.1.div(other.1)) } }
+    #[inline(always)] unsafe fn mul_add(self, by: Self, to: Self) -> Self {
+        unsafe { Two(self.0.mul_add(by.0, to.0), self.1.mul_add(by.1, to.1)) }
+    }
+    #[inline(always)] unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self {
+        unsafe { Two(self.0.mul_sub_from(by.0, to.0), self.1.mul_sub_from(by.1, to.1)) }
+    }
+    #[inline(always)] unsafe fn max(self, other: Self) -> Self { unsafe { Two(self.0.max(other.0), self.1.max(other.1)) } }
+    #[inline(always)] unsafe fn min(self, other: Self) -> Self { unsafe { Two(self.0.min(other.0), self.1.min(other.1)) } }
+    #[inline(always)] unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
+        unsafe { Two(self.0.if_greater(than.0, yes.0, no.0), self.1.if_greater(than.1, yes.1, no.1)) }
+    }
+}
+
+#[rustfmt::skip]
+impl<L: Numbers> Numbers for Two<L> {
+    // SAFETY of all: as above.
+    #[inline(always)] unsafe fn larger(self, numbers: Self, value: Self, number: Self) -> (Self, Self) {
+        let (a, b) = unsafe {
+            (self.0.larger(numbers.0, value.0, number.0), self.1.larger(numbers.1, value.1, number.1))
+        };
+        (Two(a.0, b.0), Two(a.1, b.1))
+    }
+    #[inline(always)] unsafe fn if_same(self, other: Self, yes: Self, no: Self) -> Self {
+        unsafe { Two(self.0.if_same(other.0, yes.0, no.0), self.1.if_same(other.1, yes.1, no.1)) }
+    }
+    #[inline(always)] unsafe fn load_bytes(from: *const u8) -> Self {
+        unsafe { Two(L::load_bytes(from), L::load_bytes(from.add(L::COUNT))) }
+    }
+    #[inline(always)] unsafe fn store_bytes(self, to: *mut u8) {
+        unsafe { self.0.store_bytes(to); self.1.store_bytes(to.add(L::COUNT)) }
+    }
+}
+
 /// Lanes that are whole numbers in the bits of floats: which element of its window a maximum is.
 ///
 /// # Safety
@@ -203,9 +251,9 @@ mod x86 {
 /// The lanes of a plane that one vector holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// The plane.
-    pub(crate) plane: usize,
-    /// The first of the lanes.
+    /// Lanes of all planes before it.
+    pub(crate) before: usize,
+    /// The first of the lanes in its plane.
     pub(crate) lane: usize,
     /// Lanes of the whole plane: floats from one position to the next.
     pub(crate) lanes: usize,
@@ -232,26 +280,28 @@ pub(crate) trait Work {
 /// The vectors' instructions are there; the planes are those of the maps of the work.
 #[inline(always)]
 pub(crate) unsafe fn each_part<W: Numbers, H: Numbers>(planes: &[Plane], work: &mut impl Work) {
-    let mut first = 0;
-    for (plane, &Plane { lanes, channels }) in planes.iter().enumerate() {
+    let (mut first, mut before) = (0, 0);
+    for &Plane { lanes, channels } in planes {
         let count = match lanes {
-            16 => W::COUNT,
+            16 => 16,
             8 => H::COUNT,
             _ => 1,
         };
         for lane in (0..lanes).step_by(count) {
             let part =
-                Part { plane, lane, lanes, channel: first + lane, channels: channels.saturating_sub(lane).min(count) };
+                Part { before, lane, lanes, channel: first + lane, channels: channels.saturating_sub(lane).min(count) };
             // SAFETY: the caller's argument; each branch's vector is of the lanes counted above.
             unsafe {
                 match lanes {
-                    16 => work.part::<W>(part),
+                    16 if W::COUNT == 16 => work.part::<W>(part),
+                    16 => work.part::<Two<H>>(part),
                     8 => work.part::<H>(part),
                     _ => work.part::<One>(part),
                 }
             }
         }
         first += channels;
+        before += lanes;
     }
 }
 
@@ -287,7 +337,7 @@ impl Source {
     #[inline(always)]
     pub(crate) unsafe fn of(self, sample: usize, part: Part) -> *const f32 {
         // SAFETY: inside the sample's row, which is as long as the map.
-        unsafe { self.first.add(sample * self.stride + self.map.plane(part.plane) + part.lane) }
+        unsafe { self.first.add(sample * self.stride + part.before * self.map.positions() + part.lane) }
     }
 }
 
@@ -312,7 +362,7 @@ impl Target {
     #[inline(always)]
     pub(crate) unsafe fn of(self, sample: usize, part: Part) -> *mut f32 {
         // SAFETY: inside the sample's row, which is as long as the map.
-        unsafe { self.first.add(sample * self.stride + self.map.plane(part.plane) + part.lane) }
+        unsafe { self.first.add(sample * self.stride + part.before * self.map.positions() + part.lane) }
     }
 }
 

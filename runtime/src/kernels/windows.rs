@@ -24,6 +24,8 @@ pub(crate) struct Window {
     pub(crate) out: [usize; 3],
     /// Its position in the output, without halo.
     pub(crate) position: usize,
+    /// Its float, counted from `Target::of` the output.
+    pub(crate) to: usize,
     /// The taps that are inputs, of each axis.
     pub(crate) taps: [Range<usize>; 3],
     /// The float of the first tap of the window, be it an input or not, counted from `Source::of` the input.
@@ -48,12 +50,6 @@ impl Window {
     pub(crate) fn at(&self, tap: [usize; 3]) -> usize {
         let from_first = tap[0] * self.steps[0] + tap[1] * self.steps[1] + tap[2] * self.steps[2];
         (self.origin + from_first as isize) as usize
-    }
-
-    /// The float of its output, counted from `Target::of` it.
-    #[inline(always)]
-    pub(crate) fn output(&self, map: &Blocked, part: Part) -> usize {
-        map.position(self.out[0], self.out[1], self.out[2]) * part.lanes
     }
 }
 
@@ -83,43 +79,55 @@ impl Windows {
         self.padding[axis].div_ceil(self.stride[axis]).min(end)..end
     }
 
-    /// Gives `each` all windows of a part of an input.
+    /// Gives `each` all windows of a part of inputs `x`, of outputs `y`.
     ///
     /// # Safety
     ///
     /// As of `each`.
     #[inline(always)]
-    pub(crate) unsafe fn each(&self, x: &Blocked, part: Part, each: &mut impl Each) {
+    pub(crate) unsafe fn each(&self, x: &Blocked, y: &Blocked, part: Part, each: &mut impl Each) {
+        let lanes = part.lanes;
         let [_, lines, width] = x.whole();
         let steps = [self.dilation[0] * lines * width, self.dilation[1] * width, self.dilation[2]];
-        let steps = steps.map(|step| step * part.lanes);
+        let steps = steps.map(|step| step * lanes);
         let first =
             |axis: usize, out: usize| (out * self.stride[axis] + x.before[axis]) as isize - self.padding[axis] as isize;
-        let whole = [0, 1, 2].map(|axis| self.whole(axis));
+        let [whole_depths, whole_lines, whole] = [0, 1, 2].map(|axis| self.whole(axis));
         let is_two_by_two = self.kernel == [1, 2, 2] && self.dilation == [1; 3];
+        let columns = self.out_size[2];
         let mut position = 0;
         for depth in 0..self.out_size[0] {
             let depth_taps = self.taps(0, depth);
             for line in 0..self.out_size[1] {
                 let line_taps = self.taps(1, line);
-                let line_at = (first(0, depth) * lines as isize + first(1, line)) * width as isize;
-                let are_inside = is_two_by_two && whole[0].contains(&depth) && whole[1].contains(&line);
-                for column in 0..self.out_size[2] {
-                    let (out, origin) = ([depth, line, column], (line_at + first(2, column)) * part.lanes as isize);
-                    let is_whole = whole[2].contains(&column);
-                    // SAFETY: the caller's argument. Numbers of taps that are literals make loops plain code.
-                    unsafe {
-                        if are_inside && is_whole {
-                            let steps = [0, width * part.lanes, part.lanes];
-                            each.window(Window { out, position, taps: [0..1, 0..2, 0..2], origin, steps });
-                        } else {
-                            let column_taps = if is_whole { 0..self.kernel[2] } else { self.taps(2, column) };
-                            let taps = [depth_taps.clone(), line_taps.clone(), column_taps];
-                            each.window(Window { out, position, taps, origin, steps });
+                let origin = (first(0, depth) * lines as isize + first(1, line)) * width as isize + first(2, 0);
+                let (origin, to) = (origin * lanes as isize, y.position(depth, line, 0) * lanes);
+                let window = |column: usize, taps: [Range<usize>; 3], steps: [usize; 3]| Window {
+                    out: [depth, line, column],
+                    position: position + column,
+                    to: to + column * lanes,
+                    taps,
+                    origin: origin + (column * self.stride[2] * lanes) as isize,
+                    steps,
+                };
+                let mut edge = 0..whole.start;
+                // SAFETY: the caller's argument.
+                unsafe {
+                    if is_two_by_two && whole_depths.contains(&depth) && whole_lines.contains(&line) {
+                        // Numbers of taps that are literals make their loops plain code.
+                        for column in whole.clone() {
+                            each.window(window(column, [0..1, 0..2, 0..2], [0, width * lanes, lanes]));
                         }
+                    } else {
+                        edge.end = whole.end;
                     }
-                    position += 1;
+                    for column in edge.chain(whole.end..columns) {
+                        let column_taps =
+                            if whole.contains(&column) { 0..self.kernel[2] } else { self.taps(2, column) };
+                        each.window(window(column, [depth_taps.clone(), line_taps.clone(), column_taps], steps));
+                    }
                 }
+                position += columns;
             }
         }
     }

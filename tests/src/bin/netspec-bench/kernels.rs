@@ -35,7 +35,7 @@ impl Kernel {
     pub(crate) fn rate(&self, isa: Isa, seconds: f64) -> f64 {
         let (params, rate) = (numbers(self.params), Mutex::new(0.0_f64));
         let tile = self.values.iter().map(|view| view.offset + view.len).max().unwrap_or(0);
-        let plan = Plan { tile, batch: 0, state: 0, scratch: self.scratch, gradients: self.params };
+        let plan = Plan { tile, batch: 0, state: 0, scratch: self.scratch, packed: 0, gradients: self.params };
         let feed = |_: usize, _: usize, to: &mut [f32]| to.copy_from_slice(&numbers(to.len()));
         let mut workspace = Workspace::with_threads(1).with_isa(isa);
         workspace.bare(&plan, TILE, &feed, &params, (0, &|_| {}), &mut |run| {

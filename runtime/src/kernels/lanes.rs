@@ -296,7 +296,7 @@ mod tests {
             let mut result = vec![0.0; x.len()];
             for at in (0..x.len()).step_by(L::COUNT) {
                 // SAFETY: whole vectors of slices of one length.
-                unsafe { of(L::load(&x[at]), L::load(&y[at])).store(&mut result[at]) };
+                unsafe { of(L::load(x[at..].as_ptr()), L::load(y[at..].as_ptr())).store(result[at..].as_mut_ptr()) };
             }
             results.push(result);
         };

@@ -447,44 +447,73 @@ unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usiz
     unsafe {
         let mut acc = [[[L::splat(0.0); V]; COLUMNS]; LINES];
         for plane in walk.planes {
-            let (line, column) = (walk.line * plane.lanes, walk.column * plane.lanes);
-            let channel_row = plane.channels * walk.row;
-            // Neighbouring taps of whole positions are one run of floats, of weights too.
-            let is_run = plane.channels == plane.lanes && walk.apart[2] == 1 && walk.tap_apart[2] == 1;
-            let (taps, run) = if is_run { (1, walk.taps[2] * plane.lanes) } else { (walk.taps[2], plane.channels) };
-            for a in 0..walk.taps[0] {
-                for b in 0..walk.taps[1] {
-                    for c in 0..taps {
-                        let position = at + a * walk.apart[0] + b * walk.apart[1] + c * walk.apart[2];
-                        let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1] + c * walk.tap_apart[2];
-                        let mut from = x.add(position * plane.lanes);
-                        let mut weight = weights.add(tap * channel_row);
-                        for _ in 0..run {
-                            let mut by = [L::splat(0.0); V];
-                            for v in 0..V {
-                                by[v] = L::load(weight.add(v * walk.vector));
-                            }
-                            for q in 0..LINES {
-                                for p in 0..COLUMNS {
-                                    let value = L::splat(*from.add(q * line + p * column));
-                                    for v in 0..V {
-                                        acc[q][p][v] = value.mul_add(by[v], acc[q][p][v]);
-                                    }
-                                }
-                            }
-                            from = from.add(1);
-                            weight = weight.add(walk.row);
-                        }
-                    }
-                }
+            let from = x.add(at * plane.lanes);
+            // A block's addresses are more than there are registers for, unless most of their distances are constants.
+            let many = LINES * COLUMNS >= 6;
+            match walk.column * plane.lanes {
+                1 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 1>(walk, plane, from, weights, &mut acc),
+                3 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 3>(walk, plane, from, weights, &mut acc),
+                8 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 8>(walk, plane, from, weights, &mut acc),
+                16 if many => add_plane::<L, V, LINES, COLUMNS, 16>(walk, plane, from, weights, &mut acc),
+                _ => add_plane::<L, V, LINES, COLUMNS, 0>(walk, plane, from, weights, &mut acc),
             }
             x = x.add(walk.positions * plane.lanes);
-            weights = weights.add(walk.kernel * channel_row);
+            weights = weights.add(walk.kernel * plane.channels * walk.row);
         }
         for q in 0..LINES {
             for p in 0..COLUMNS {
                 for v in 0..V {
                     acc[q][p][v].store(to.add(((q * COLUMNS + p) * V + v) * L::COUNT));
+                }
+            }
+        }
+    }
+}
+
+/// Adds what a plane gives; `STEP` is the floats from one of the block's columns to the next, or 0 when they are no constant.
+///
+/// # Safety
+///
+/// As of [`sums`]; `x` is the plane's position of the block, and `weights` are the plane's.
+#[inline(always)]
+unsafe fn add_plane<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize, const STEP: usize>(
+    walk: &Walk,
+    plane: &Plane,
+    x: *const f32,
+    weights: *const f32,
+    acc: &mut [[[L; V]; COLUMNS]; LINES],
+) {
+    let line = walk.line * plane.lanes;
+    let column = if STEP == 0 { walk.column * plane.lanes } else { STEP };
+    let channel_row = plane.channels * walk.row;
+    // Neighbouring taps of whole positions are one run of floats, of weights too.
+    let is_run = plane.channels == plane.lanes && walk.apart[2] == 1 && walk.tap_apart[2] == 1;
+    let (taps, run) = if is_run { (1, walk.taps[2] * plane.lanes) } else { (walk.taps[2], plane.channels) };
+    for a in 0..walk.taps[0] {
+        for b in 0..walk.taps[1] {
+            for c in 0..taps {
+                let position = a * walk.apart[0] + b * walk.apart[1] + c * walk.apart[2];
+                let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1] + c * walk.tap_apart[2];
+                // SAFETY: this function's contract.
+                unsafe {
+                    let mut from = x.add(position * plane.lanes);
+                    let mut weight = weights.add(tap * channel_row);
+                    for _ in 0..run {
+                        let mut by = [L::splat(0.0); V];
+                        for v in 0..V {
+                            by[v] = L::load(weight.add(v * walk.vector));
+                        }
+                        for q in 0..LINES {
+                            for p in 0..COLUMNS {
+                                let value = L::splat(*from.add(q * line + p * column));
+                                for v in 0..V {
+                                    acc[q][p][v] = value.mul_add(by[v], acc[q][p][v]);
+                                }
+                            }
+                        }
+                        from = from.add(1);
+                        weight = weight.add(walk.row);
+                    }
                 }
             }
         }

@@ -429,6 +429,8 @@ unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
     let origin = (from.before[1] - conv.padding[1]) * line_floats + (from.before[2] - conv.padding[2]) * conv.channels;
     let run = conv.kernel[2] * conv.channels;
     let most = if W::COUNT == WIDEST { 8 } else { 4 };
+    // A float or two behind whole vectors are copied one by one.
+    let single = if run % H::COUNT <= 2 { run % H::COUNT } else { 0 };
     for sample in 0..x.samples() {
         let image = &x.row(sample)[origin..];
         for line in 0..lines {
@@ -440,9 +442,13 @@ unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
                         let at = (2 * line + place / 2) * line_floats + (2 * column + place % 2) * conv.channels;
                         let to = patches.as_mut_ptr().add((4 * column + place) * patch);
                         for tap_line in 0..conv.kernel[1] {
-                            for float in (0..run).step_by(W::COUNT) {
-                                let from = image.as_ptr().add(at + tap_line * line_floats + float);
-                                W::load(from).store(to.add(tap_line * run + float));
+                            let from = image.as_ptr().add(at + tap_line * line_floats);
+                            let to = to.add(tap_line * run);
+                            for float in (0..run - single).step_by(H::COUNT) {
+                                H::load(from.add(float)).store(to.add(float));
+                            }
+                            for float in run - single..run {
+                                *to.add(float) = *from.add(float);
                             }
                         }
                     }

@@ -22,18 +22,28 @@ const fn patch_len(conv: &Conv) -> usize {
     (conv.kernel[1] * conv.kernel[2] * conv.channels).next_multiple_of(WIDEST)
 }
 
+/// Floats of a line of the cache.
+const ALIGNMENT: usize = 16;
+
 /// Floats of scratch that [`grad_input`] needs: a plane of `dx` with the padding.
 pub const fn grad_input_scratch(conv: &Conv) -> usize {
-    (conv.size[1] + 2 * conv.padding[1]) * (conv.size[2] + 2 * conv.padding[2]) * WIDEST
+    (conv.size[1] + 2 * conv.padding[1]) * (conv.size[2] + 2 * conv.padding[2]) * WIDEST + ALIGNMENT
 }
 
 /// Floats of scratch that [`grad_weight`] needs: the sums of one plane of `x`; for an image, the patches of two lines, too.
 pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
     if is_image(x) {
-        (conv.out_channels + 4 * (conv.out_size[2] / 2)) * patch_len(conv) + WIDEST
+        (conv.out_channels + 4 * (conv.out_size[2] / 2)) * patch_len(conv) + WIDEST + ALIGNMENT
     } else {
-        conv.out_channels * conv.kernel[1] * conv.kernel[2] * WIDEST
+        conv.out_channels * conv.kernel[1] * conv.kernel[2] * WIDEST + ALIGNMENT
     }
+}
+
+/// The part of scratch that begins with a whole line of the cache: vectors that lie across two are half as fast.
+fn aligned(scratch: &mut [f32]) -> &mut [f32] {
+    let first = scratch.as_ptr().align_offset(size_of::<f32>() * ALIGNMENT).min(ALIGNMENT);
+    let len = scratch.len() - ALIGNMENT;
+    &mut scratch[first..][..len]
 }
 
 fn check(conv: &Conv, x: View, dy: View, places: View) {
@@ -53,7 +63,7 @@ pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, places: View, packed:
     assert!(!is_image(to.planes), "an image has no gradient");
     let Parts { reads: [dy, places], writes: [dx], packed: weights, scratch, isa, .. } = t.parts([dy, places], [dx]);
     let weights = &weights[packed..][..direct::packed_len(conv, from.planes, to.planes)];
-    let staged = &mut scratch[..grad_input_scratch(conv)];
+    let staged = aligned(&mut scratch[..grad_input_scratch(conv)]);
     scatter(isa, &mut Scatter { conv, from, to, dy, places, weights, staged, dx, store });
 }
 
@@ -71,7 +81,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, places: Vie
         direct::add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
     }
     let weights = &mut gradients[weight..][..conv.out_channels * conv.channels * conv.kernel[1] * conv.kernel[2]];
-    let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
+    let scratch = aligned(&mut scratch[..grad_weight_scratch(conv, from.planes)]);
     let mut gather = Gather { conv, from, to, x, dy, places, weights, scratch };
     if is_image(from.planes) {
         assert_eq!(from.planes[0].lanes, conv.channels, "an image has no padding between positions");
@@ -419,6 +429,8 @@ unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
     let origin = (from.before[1] - conv.padding[1]) * line_floats + (from.before[2] - conv.padding[2]) * conv.channels;
     let run = conv.kernel[2] * conv.channels;
     let most = if W::COUNT == WIDEST { 8 } else { 4 };
+    // A float or two behind whole vectors are copied one by one.
+    let single = if run % H::COUNT <= 2 { run % H::COUNT } else { 0 };
     for sample in 0..x.samples() {
         let image = &x.row(sample)[origin..];
         for line in 0..lines {
@@ -430,9 +442,13 @@ unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
                         let at = (2 * line + place / 2) * line_floats + (2 * column + place % 2) * conv.channels;
                         let to = patches.as_mut_ptr().add((4 * column + place) * patch);
                         for tap_line in 0..conv.kernel[1] {
-                            for float in (0..run).step_by(W::COUNT) {
-                                let from = image.as_ptr().add(at + tap_line * line_floats + float);
-                                W::load(from).store(to.add(tap_line * run + float));
+                            let from = image.as_ptr().add(at + tap_line * line_floats);
+                            let to = to.add(tap_line * run);
+                            for float in (0..run - single).step_by(H::COUNT) {
+                                H::load(from.add(float)).store(to.add(float));
+                            }
+                            for float in run - single..run {
+                                *to.add(float) = *from.add(float);
                             }
                         }
                     }

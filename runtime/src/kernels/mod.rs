@@ -9,8 +9,8 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+pub(crate) mod convert;
 pub mod direct;
-mod convert;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
@@ -27,9 +27,9 @@ pub mod sparse;
 #[cfg(test)]
 mod testing;
 mod transpose;
+pub(crate) mod update;
 mod windows;
 pub mod winograd;
-pub(crate) mod update;
 
 pub use activation::Act;
 pub use epilogue::Epilogue;

@@ -198,6 +198,9 @@ fn agrees<N: Network>(model: &Model) {
         true => numbers.into_iter().map(|number| if number.is_finite() { number } else { f64::NAN }).collect(),
         false => numbers,
     };
+    // Behind a max-pool a convolution's gradients may be of the maxima alone: where the interpreter multiplies an infinity with the zero of
+    // another place and has NaN, they need not.
+    let may_skip_zeros = model.layer == "conv" && model.text.contains("max_pool");
     let data = |x: Samples, derivatives: Samples| Data { inputs: vec![vec![vec![1.0]; 2], x], derivatives };
     let compare = |what: &str, spoil: &[(usize, f64)], data: &Data| {
         let (found, wanted) = (by_generated::<N>(&weights, data), by_interpreter(&checked, &weights, data));
@@ -208,6 +211,10 @@ fn agrees<N: Network>(model: &Model) {
             ("running statistics", of_norms(found.statistics), of_norms(wanted.statistics)),
             ("outputs of inference", found.inferred, wanted.inferred),
         ] {
+            let (found, wanted) = match (part, may_skip_zeros) {
+                ("gradient", true) => found.into_iter().zip(wanted).filter(|(_, wanted)| !wanted.is_nan()).unzip(),
+                _ => (found, wanted),
+            };
             let apart = relative_l2(&found, &wanted, 1.0);
             let name = model.name;
             assert!(apart <= TOLERANCE, "{name} with {spoil:?} in {what}: the {part} are {found:?}, not {wanted:?}");

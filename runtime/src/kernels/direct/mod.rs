@@ -7,7 +7,8 @@
 //!
 //! Both directions are this one loop. The gradient by the input is the sum over the output's gradient with the taps from last to first;
 //! with strides, inputs that see the same taps make a class, and each class is a convolution of its own.
-#![allow(unsafe_code)]
+// Arrays of registers are indexed by plain loop variables, and nothing else.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 mod axis;
 mod finish;
@@ -135,8 +136,8 @@ pub(super) fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
 }
 
 /// `y = act(sum + bias + before) + after`, where `sum[o][p] = sum over c, tap of weight[o][c][tap] x[c][p stride + tap dilation -
-/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. Of `x`'s halo, whatever is there is read instead of
-/// checked for.
+/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. It is fastest where `x`'s halo is at least the padding;
+/// else the taps beside the map are left out, edge by edge.
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
     let (from, to) = (x.map(), y.map());
     check_conv(conv, from.planes, to.planes);
@@ -308,7 +309,7 @@ const fn most<W: Lanes>(vectors: usize) -> (usize, usize) {
     match (W::COUNT == WIDEST, vectors) {
         (true, 1) => (8, 8),
         (true, _) => (8, 4),
-        (false, 1) => (8, 6),
+        (false, 1) => (8, 5),
         (false, _) => (6, 3),
     }
 }

@@ -211,6 +211,8 @@ pub struct Call {
 pub enum Kernel {
     /// An op that is one kernel.
     Op(Kind),
+    /// A linear layer over the whole batch, whose weights are then read once.
+    LinearBatch(crate::ir::Linear, TensorId, Option<TensorId>, Act),
     /// A linear layer's weight gradient over the whole batch.
     LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>),
     /// `x -> sums`: mean and squared deviations of each sample's channels.
@@ -229,6 +231,10 @@ pub enum Kernel {
 
 /// A linear weight's floats above which its gradient is made for the whole batch at once: below, one for each tile stays in cache.
 const TILE_GRADIENT_FLOATS: u64 = 16 << 10;
+
+/// A linear weight's floats above which the whole batch goes through it at once: more than a core's second cache holds, so that each
+/// tile would read them from further away; and enough work to share out for a single sample.
+const BATCH_FLOATS: u64 = 256 << 10;
 
 /// Schedules a program whose values have these layouts.
 pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: Target) -> Schedule {
@@ -325,6 +331,11 @@ impl Scheduler<'_> {
                 steps.call(call(Kernel::NormSums(norm, tensors, act), reads.clone(), written));
                 steps.whole(call(Kernel::NormMergeBackward(norm, tensors), vec![sums], Vec::new()));
                 steps.call(call(Kernel::NormBackward(norm, tensors, act), reads, writes));
+            }
+            Kind::Linear(linear, weight, bias, act)
+                if linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
+            {
+                steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias) if linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS => {
                 steps.later.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));

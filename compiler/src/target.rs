@@ -103,13 +103,13 @@ impl Target {
             (Class::Direct, Kind::ConvGradWeight(..)) => taps * most(x) * 2 * WIDEST,
             (Class::Sparse, Kind::ConvPoolGradInput(..)) => {
                 let padded = |axis: usize| conv.window.size[axis] + 2 * conv.window.padding[axis];
-                padded(1) * padded(2) * WIDEST
+                padded(1) * padded(2) * WIDEST + WIDEST
             }
             (Class::Sparse, _) if x.len() == 1 && x[0].lanes < 8 => {
                 let patch = (taps * conv.channels).next_multiple_of(WIDEST);
-                (conv.out_channels + 4 * (conv.window.out_size[2] / 2)) * patch + WIDEST
+                (conv.out_channels + 4 * (conv.window.out_size[2] / 2)) * patch + 2 * WIDEST
             }
-            (Class::Sparse, _) => conv.out_channels * taps * WIDEST,
+            (Class::Sparse, _) => conv.out_channels * taps * WIDEST + WIDEST,
             _ => 0,
         }
     }
@@ -142,6 +142,8 @@ mod winograd {
     const SAMPLES: u64 = 8;
     /// Floats of a gradient that is kept from block to block.
     const KEPT: u64 = 1 << 20;
+    /// Floats of windows that are staged.
+    const WINDOWS: u64 = 9 * WIDEST * 2 * WIDEST;
     const ALIGNMENT: u64 = 15;
 
     pub(super) fn packed_len(from: &[Plane], to: &[Plane]) -> u64 {
@@ -153,14 +155,15 @@ mod winograd {
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
-            let block = tiles(size).min(if planes(from) + planes(to) <= 8 { MOST } else { 16 });
+            let block = tiles(size).min(MOST / 2);
             POINTS * (point(planes(from), block) + point(planes(to), block))
         };
         let block = tiles(conv.window.out_size).min(MOST);
         let whole = planes(x) * lanes(y);
         let is_kept = block < tiles(conv.window.out_size) && POINTS * whole * WIDEST <= KEPT;
         let kept = POINTS * WIDEST * if is_kept { whole } else { 2 * WIDEST };
-        let weights = POINTS * (point(planes(x), block) + point(planes(y), block)) + kept + planes(y) * WIDEST;
+        let weights =
+            POINTS * (point(planes(x), block) + point(planes(y), block)) + kept + planes(y) * WIDEST + WINDOWS;
         let back = forward(y, x, conv.window.size);
         forward(x, y, conv.window.out_size).max(back).max(weights) + ALIGNMENT
     }

@@ -253,6 +253,11 @@ impl Calls<'_> {
                     function("elementwise::copy", &["t", &read(0), &write(0), &store])
                 }
             },
+            Kernel::LinearBatch(linear, weight, bias, act) => {
+                let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                let g = self.linear(layer, linear);
+                function("linear::forward_batch", &["run", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
+            }
             Kernel::LinearGradWeightBatch(linear, weight, bias) => {
                 let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
                 let g = self.linear(layer, linear);

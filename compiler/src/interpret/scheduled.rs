@@ -192,6 +192,9 @@ impl Machine<'_> {
         let values = |values: Samples| Made { values: vec![values], ..Made::default() };
         Ok(match kernel {
             Kernel::Op(kind) => self.scope.made(kind, len, reads),
+            Kernel::LinearBatch(linear, weight, bias, act) => {
+                self.scope.made(&Kind::Linear(*linear, *weight, *bias, *act), len, reads)
+            }
             Kernel::LinearGradWeightBatch(linear, weight, bias) => {
                 self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
             }

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::isa::Isa;
+use crate::kernels::{Store, convert};
 use crate::layout::{Blocked, Layout};
 use crate::network::{Feed, SampleLoss};
 use crate::random::Draw;
@@ -309,7 +310,7 @@ impl Tile<'_> {
     pub fn load(&mut self, input: usize, to: View) {
         let (first, feed) = (self.samples.start, self.job.feed);
         let layout = to.layout;
-        let Parts { writes: [mut to], scratch, .. } = self.parts([], [to]);
+        let Parts { writes: [mut to], scratch, isa, .. } = self.parts([], [to]);
         for sample in 0..to.samples() {
             match layout {
                 Layout::Plain => feed(first + sample, input, to.row(sample)),
@@ -317,12 +318,7 @@ impl Tile<'_> {
                     let elements = map.channels() * map.size[0] * map.size[1] * map.size[2];
                     let plain = &mut scratch[..elements];
                     feed(first + sample, input, plain);
-                    let row = to.row(sample);
-                    map.clear_halo(row);
-                    let [d, h, w] = map.size;
-                    for (at, &x) in plain.iter().enumerate() {
-                        row[map.at(at / (d * h * w), at / (h * w) % d, at / w % h, at % w)] = x;
-                    }
+                    convert::to_blocked(isa, plain, map, to.row(sample), Store::Write);
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! How far outputs are from what was wanted.
 
+use crate::isa::Isa;
+use crate::kernels::log_softmax::exponentials;
 use crate::{Error, Sample};
 
 /// How far the output of one sample is from what was wanted. The loss of a batch is the mean over its samples.
@@ -56,16 +58,13 @@ pub struct CrossEntropy;
 impl CrossEntropy {
     /// The loss of one sample, as [`Loss::loss`]; `label` is below the length of `output`.
     pub fn of(self, output: &[f32], label: usize, derivative: &mut [f32]) -> f32 {
-        // Less the largest, so that no exponential overflows and one is 1.
-        let largest = output.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0.0;
-        for (derivative, value) in derivative.iter_mut().zip(output) {
-            *derivative = (value - largest).exp();
-            sum += *derivative;
-        }
-        derivative.iter_mut().for_each(|value| *value /= sum);
+        let derivative = &mut derivative[..output.len()];
+        // In loops of any machine: a loss knows no workspace, and is the same bits whatever instructions that has.
+        let (largest, sum) = exponentials(Isa::PORTABLE, output, derivative);
+        let scale = (1.0 / sum) as f32;
+        derivative.iter_mut().for_each(|value| *value *= scale);
         derivative[label] -= 1.0;
-        sum.ln() - (output[label] - largest)
+        sum.ln() as f32 - (output[label] - largest)
     }
 }
 

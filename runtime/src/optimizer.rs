@@ -1,5 +1,8 @@
 //! How parameters follow from gradients. Numbers that are set are f64, as in PyTorch; parameters and state are f32.
 
+use crate::isa::Isa;
+use crate::kernels::update::{self, Moments, Momentum};
+
 /// How parameters follow from gradients.
 pub trait Optimizer {
     /// Changes the parameters, given the gradient of the loss by each. It is always called with the same parameters, so
@@ -71,20 +74,16 @@ impl Optimizer for Sgd {
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
         let [lr, momentum, weight_decay] = [self.lr, self.momentum, self.weight_decay].map(|number| number as f32);
         let taken = (1.0 - self.dampening) as f32;
-        let pairs = params.iter_mut().zip(gradients);
+        let isa = Isa::best();
         if self.momentum == 0.0 {
-            for (param, gradient) in pairs {
-                *param -= lr * (gradient + weight_decay * *param);
-            }
+            update::descend(isa, params, gradients, lr, weight_decay);
             return;
         }
-        let first = self.velocity.is_empty();
+        // The first velocity is the gradient: all of it, and nothing of the zeros before.
+        let taken = if self.velocity.is_empty() { 1.0 } else { taken };
         begin(&mut self.velocity, gradients.len());
-        for ((param, gradient), velocity) in pairs.zip(&mut self.velocity) {
-            let gradient = gradient + weight_decay * *param;
-            *velocity = if first { gradient } else { momentum * *velocity + taken * gradient };
-            *param -= lr * if self.nesterov { gradient + momentum * *velocity } else { *velocity };
-        }
+        let momentum = Momentum { lr, weight_decay, kept: momentum, taken, nesterov: self.nesterov };
+        update::descend_with_momentum(isa, params, gradients, &mut self.velocity, &momentum);
     }
 }
 
@@ -152,13 +151,8 @@ impl Optimizer for Adam {
         let scale = left(self.beta2).sqrt() as f32;
         let [beta2, eps, weight_decay] = [self.beta2, self.eps, self.weight_decay].map(|number| number as f32);
         let [new1, new2] = [self.beta1, self.beta2].map(|beta| (1.0 - beta) as f32);
-        let state = self.means.iter_mut().zip(&mut self.squares);
-        for ((param, gradient), (mean, square)) in params.iter_mut().zip(gradients).zip(state) {
-            let gradient = gradient + weight_decay * *param;
-            *mean += new1 * (gradient - *mean);
-            *square = beta2 * *square + new2 * gradient * gradient;
-            *param -= step * (*mean / (square.sqrt() / scale + eps));
-        }
+        let moments = Moments { step, scale, eps, weight_decay, beta2, new: [new1, new2] };
+        update::adapt(Isa::best(), params, gradients, &mut self.means, &mut self.squares, &moments);
     }
 }
 

@@ -476,7 +476,7 @@ pub(crate) struct Whole<'a> {
     pub(crate) samples: usize,
     pub(crate) threads: usize,
     /// The batch's memory: `samples` rows of `batch_stride` floats.
-    pub(crate) batch: &'a [f32],
+    pub(crate) batch: &'a mut [f32],
     pub(crate) batch_stride: usize,
     pub(crate) params: &'a [f32],
     pub(crate) isa: Isa,

@@ -1,10 +1,10 @@
 //! Activations: maps of elements whose derivative is a function of the result.
 #![allow(unsafe_code)]
 
-use crate::arena::{Parts, Tile, View};
+use crate::arena::{Tile, View};
 use crate::isa::Isa;
-use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::math::maps;
+use crate::kernels::elementwise::{self, Formula};
+use crate::kernels::lanes::Lanes;
 use crate::kernels::{Store, math};
 
 /// A map of elements.
@@ -66,80 +66,19 @@ impl Act {
     /// Maps a row in place.
     pub(crate) fn apply(self, isa: Isa, row: &mut [f32]) {
         if self != Act::None {
-            apply(isa, self, row);
+            elementwise::apply_row(isa, Formula::Act(self), row);
         }
     }
 }
 
 /// `y = act(x)`; `x` and `y` may be the same value.
 pub fn forward(t: &mut Tile<'_>, act: Act, x: View, y: View) {
-    assert_eq!(x.len, y.len, "an activation keeps the size");
-    if x == y {
-        let Parts { writes: [mut y], isa, .. } = t.parts([], [y]);
-        for sample in 0..y.samples() {
-            act.apply(isa, y.row(sample));
-        }
-    } else {
-        let Parts { reads: [x], writes: [mut y], isa, .. } = t.parts([x], [y]);
-        for sample in 0..y.samples() {
-            let y = y.row(sample);
-            y.copy_from_slice(x.row(sample));
-            act.apply(isa, y);
-        }
-    }
+    elementwise::apply(t, Formula::Act(act), [x], y, Store::Write);
 }
 
 /// `dx = dy act'(y)`; `dy` and `dx` may be the same value when `store` writes.
 pub fn backward(t: &mut Tile<'_>, act: Act, y: View, dy: View, dx: View, store: Store) {
-    match act {
-        Act::None => chain(t, y, dy, dx, store, |_, dy| dy),
-        Act::Relu => chain(t, y, dy, dx, store, |y, dy| if y <= 0.0 { 0.0 } else { dy }),
-        Act::Tanh => chain(t, y, dy, dx, store, |y, dy| dy * (1.0 - y * y)),
-        Act::Sigmoid => chain(t, y, dy, dx, store, |y, dy| dy * (y * (1.0 - y))),
-    }
-}
-
-/// `dx = gradient(y, dy)`.
-fn chain(t: &mut Tile<'_>, y: View, dy: View, dx: View, store: Store, gradient: impl Fn(f32, f32) -> f32) {
-    assert!(y.len == dy.len && y.len == dx.len, "an activation keeps the size");
-    if dy == dx {
-        assert_eq!(store, Store::Write, "a value is not added to itself");
-        let Parts { reads: [y], writes: [mut dx], .. } = t.parts([y], [dx]);
-        for sample in 0..dx.samples() {
-            dx.row(sample).iter_mut().zip(y.row(sample)).for_each(|(dx, &y)| *dx = gradient(y, *dx));
-        }
-    } else {
-        let Parts { reads: [y, dy], writes: [mut dx], .. } = t.parts([y, dy], [dx]);
-        for sample in 0..dx.samples() {
-            let pairs = y.row(sample).iter().zip(dy.row(sample));
-            store.put(dx.row(sample), pairs.map(|(&y, &dy)| gradient(y, dy)));
-        }
-    }
-}
-
-dispatch! {
-    /// Maps a row in place.
-    fn apply(act: Act, row: &mut [f32]) = apply_row;
-}
-
-#[inline(always)]
-unsafe fn apply_row<W: Lanes, H: Lanes>(act: Act, row: &mut [f32]) {
-    let (x, len) = (row.as_mut_ptr(), row.len());
-    // SAFETY: in place, of one slice.
-    unsafe {
-        match act {
-            Act::None => {}
-            Act::Relu => math::map::<W, H, _, 1>(Relu, [x], x, len, Store::Write),
-            Act::Tanh => math::map::<W, H, _, 1>(Tanh, [x], x, len, Store::Write),
-            Act::Sigmoid => math::map::<W, H, _, 1>(Sigmoid, [x], x, len, Store::Write),
-        }
-    }
-}
-
-maps! {
-    Relu(1) = |x| math::relu(x);
-    Tanh(1) = |x| math::tanh(x);
-    Sigmoid(1) = |x| math::sigmoid(x);
+    elementwise::apply(t, Formula::Gradient(act), [y, dy], dx, store);
 }
 
 #[cfg(test)]
@@ -153,8 +92,9 @@ mod tests {
     #[test]
     fn activations_are_their_twins() {
         for (seed, act) in ALL.into_iter().enumerate() {
-            for in_place in [false, true] {
+            for (in_place, isa) in [false, true].into_iter().flat_map(|p| Isa::available().map(move |isa| (p, isa))) {
                 let mut bench = Bench::new(seed as u64, 3);
+                bench.isa = isa;
                 let numbers: Vec<f32> = bench.random.numbers(3 * 37).iter().map(|x| 4.0 * x).collect();
                 let twins: Vec<f64> = numbers.iter().map(|&x| naive::act(act, f64::from(x))).collect();
                 let x = bench.value(numbers);

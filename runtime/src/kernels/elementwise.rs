@@ -1,66 +1,54 @@
-//! Copies, sums, zeros.
+//! Copies, sums, zeros, and whatever else is computed element by element.
+//!
+//! Values of one call are all plain, or all in the same planes and of one size; their halos may differ. A copy also goes from any
+//! layout to any other.
+#![allow(unsafe_code)]
 
 use crate::arena::{Parts, Tile, View};
-use crate::kernels::Store;
-use crate::layout::Layout;
+use crate::isa::Isa;
+use crate::kernels::convert;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::math::{self, map, maps};
+use crate::kernels::{Act, Store};
+use crate::layout::{Blocked, Layout};
 
-/// `y = x`, or `y = y + x`.
-pub fn copy(t: &mut Tile<'_>, x: View, y: View, store: Store) {
-    if x.layout != y.layout {
-        return convert(t, x, y, store);
-    }
-    assert_eq!(x.len, y.len, "a copy keeps the size");
-    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
-    for sample in 0..y.samples() {
-        store.put(y.row(sample), x.row(sample).iter().copied());
-    }
+/// What is computed of the elements a, and b, at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Formula {
+    /// `a`.
+    Copy,
+    /// `a + b`.
+    Sum,
+    /// `act(a)`.
+    Act(Act),
+    /// `b act'(x)`, where a is `act(x)`.
+    Gradient(Act),
 }
 
-/// `y = x`, or `y = y + x`, between layouts.
-fn convert(t: &mut Tile<'_>, x: View, y: View, store: Store) {
-    let Parts { reads: [from], writes: [mut to], .. } = t.parts([x], [y]);
-    let places = |view: View| -> Vec<usize> {
-        match view.layout {
-            Layout::Plain => (0..view.len).collect(),
-            Layout::Blocked(map) => {
-                let [d, h, w] = map.size;
-                (0..map.channels() * d * h * w)
-                    .map(|at| map.at(at / (d * h * w), at / (h * w) % d, at / w % h, at % w))
-                    .collect()
+/// `y = x`, or `y = y + x`. The layouts may be any two.
+pub fn copy(t: &mut Tile<'_>, x: View, y: View, store: Store) {
+    match (x.layout, y.layout) {
+        (Layout::Plain, Layout::Plain) => apply(t, Formula::Copy, [x], y, store),
+        (Layout::Blocked(from), Layout::Blocked(to)) if from.planes == to.planes => {
+            apply(t, Formula::Copy, [x], y, store);
+        }
+        _ => {
+            let Parts { reads: [from], writes: [mut to], isa, .. } = t.parts([x], [y]);
+            for sample in 0..to.samples() {
+                let (from, to) = (from.row(sample), to.row(sample));
+                match (x.layout, y.layout) {
+                    (Layout::Plain, Layout::Blocked(map)) => convert::to_blocked(isa, from, map, to, store),
+                    (Layout::Blocked(map), Layout::Plain) => convert::from_blocked(isa, from, map, to, store),
+                    _ => convert::between(from, x.map(), to, y.map(), store),
+                }
             }
-        }
-    };
-    let (x_at, y_at) = (places(x), places(y));
-    for sample in 0..to.samples() {
-        let (from, to) = (from.row(sample), to.row(sample));
-        if let (Layout::Blocked(map), Store::Write) = (y.layout, store) {
-            map.clear_halo(to);
-        }
-        for (&x, &y) in x_at.iter().zip(&y_at) {
-            to[y] = if store == Store::Add { to[y] } else { 0.0 } + from[x];
         }
     }
 }
 
 /// `y = a + b`; `y` may be the same value as `a`, as `b`, or as both.
 pub fn add(t: &mut Tile<'_>, a: View, b: View, y: View) {
-    assert!(a.len == y.len && b.len == y.len, "a sum keeps the size");
-    if a == y && b == y {
-        let Parts { writes: [mut y], .. } = t.parts([], [y]);
-        for sample in 0..y.samples() {
-            y.row(sample).iter_mut().for_each(|y| *y += *y);
-        }
-    } else if a == y {
-        copy(t, b, y, Store::Add);
-    } else if b == y {
-        copy(t, a, y, Store::Add);
-    } else {
-        let Parts { reads: [a, b], writes: [mut y], .. } = t.parts([a, b], [y]);
-        for sample in 0..y.samples() {
-            let pairs = a.row(sample).iter().zip(b.row(sample));
-            Store::Write.put(y.row(sample), pairs.map(|(a, b)| a + b));
-        }
-    }
+    apply(t, Formula::Sum, [a, b], y, Store::Write);
 }
 
 /// `y = 0`.
@@ -71,10 +59,141 @@ pub fn zero(t: &mut Tile<'_>, y: View) {
     }
 }
 
+/// `y = formula(reads)`, or adds it. When it writes, `y` may be one of the values that are read.
+pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [View; N], y: View, store: Store) {
+    assert!(reads.iter().all(|read| agree(*read, y)), "values of one size and in the same planes");
+    assert!(N == if matches!(formula, Formula::Copy | Formula::Act(_)) { 1 } else { 2 }, "what the formula is of");
+    let in_place = reads.map(|read| read == y);
+    assert!(store == Store::Write || !in_place.contains(&true), "a value is not added to itself");
+    // What is also written is borrowed once.
+    let others = reads.map(|read| if read == y { View { offset: 0, len: 0, ..y } } else { read });
+    let Parts { reads: rows, writes: [mut to], isa, .. } = t.parts(others, [y]);
+    let whole = reads.iter().all(|read| read.layout == y.layout);
+    for sample in 0..to.samples() {
+        let row = to.row(sample);
+        let first = row.as_mut_ptr();
+        let mut from = [first.cast_const(); 2];
+        for (of, from) in from.iter_mut().enumerate() {
+            // A formula of one value has it twice.
+            let of = of.min(N - 1);
+            if !in_place[of] {
+                *from = rows[of].row(sample).as_ptr();
+            }
+        }
+        match y.layout {
+            // The halos are zero, and zero is what becomes of them but by a sigmoid.
+            _ if whole => line(isa, formula, from, first, y.len, store),
+            Layout::Blocked(map) => {
+                let maps = [reads[0].map(), reads[N - 1].map()];
+                lines(isa, formula, from, maps, first, map, store);
+            }
+            Layout::Plain => unreachable!("plain values have one layout"),
+        }
+        if let (Layout::Blocked(map), Store::Write) = (y.layout, store)
+            && (!whole || formula == Formula::Act(Act::Sigmoid))
+        {
+            map.clear_halo(to.row(sample));
+        }
+    }
+}
+
+/// `row = formula(row)`.
+pub(crate) fn apply_row(isa: Isa, formula: Formula, row: &mut [f32]) {
+    let first = row.as_mut_ptr();
+    line(isa, formula, [first; 2].map(<*mut f32>::cast_const), first, row.len(), Store::Write);
+}
+
+/// Whether a call may have both values.
+fn agree(x: View, y: View) -> bool {
+    match (x.layout, y.layout) {
+        (Layout::Plain, Layout::Plain) => x.len == y.len,
+        (Layout::Blocked(a), Layout::Blocked(b)) => {
+            a.planes == b.planes && a.size == b.size && x.len == a.len() && y.len == b.len()
+        }
+        _ => false,
+    }
+}
+
+dispatch! {
+    /// `to[i] = formula(from[0][i], from[1][i])` for `len` elements, or adds it.
+    fn line(formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) = line_kernel;
+    /// The same for values in the same planes, line by line: the halos stay as they are.
+    fn lines(
+        formula: Formula,
+        from: [*const f32; 2],
+        maps: [&Blocked; 2],
+        to: *mut f32,
+        to_map: &Blocked,
+        store: Store,
+    ) = lines_kernel;
+}
+
+maps! {
+    Same(1) = |a| a;
+    Sum(2) = |a, b| a.add(b);
+    Relu(1) = |a| math::relu(a);
+    Tanh(1) = |a| math::tanh(a);
+    Sigmoid(1) = |a| math::sigmoid(a);
+    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
+    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
+    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
+    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
+}
+
+#[inline(always)]
+unsafe fn line_kernel<W: Lanes, H: Lanes>(
+    formula: Formula,
+    from: [*const f32; 2],
+    to: *mut f32,
+    len: usize,
+    store: Store,
+) {
+    let [a, b] = from;
+    // SAFETY: `apply` gives rows of so many floats, each the written one or apart from it.
+    unsafe {
+        match formula {
+            Formula::Copy | Formula::Act(Act::None) => map::<W, H, _, 1>(Same, [a], to, len, store),
+            Formula::Gradient(Act::None) => map::<W, H, _, 1>(Same, [b], to, len, store),
+            Formula::Sum => map::<W, H, _, 2>(Sum, [a, b], to, len, store),
+            Formula::Act(Act::Relu) => map::<W, H, _, 1>(Relu, [a], to, len, store),
+            Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
+            Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
+            Formula::Gradient(Act::Relu) => map::<W, H, _, 2>(ReluGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Tanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Sigmoid) => map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn lines_kernel<W: Lanes, H: Lanes>(
+    formula: Formula,
+    from: [*const f32; 2],
+    maps: [&Blocked; 2],
+    to: *mut f32,
+    to_map: &Blocked,
+    store: Store,
+) {
+    let [depths, lines, columns] = to_map.size;
+    for (plane, lanes) in to_map.planes.iter().map(|plane| plane.lanes).enumerate() {
+        let firsts = [maps[0], maps[1], to_map].map(|map| map.plane(plane));
+        for depth in 0..depths {
+            for line in 0..lines {
+                let at = |of: usize, map: &Blocked| firsts[of] + map.position(depth, line, 0) * lanes;
+                // SAFETY: lines of each value's map, and the values have all of their maps (`agree`).
+                unsafe {
+                    let from = [from[0].add(at(0, maps[0])), from[1].add(at(1, maps[1]))];
+                    line_kernel::<W, H>(formula, from, to.add(at(2, to_map)), columns * lanes, store);
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::Bench;
+    use crate::kernels::testing::{Bench, bits, image, map};
 
     #[test]
     fn copies_sums_and_zeros() {
@@ -95,5 +214,67 @@ mod tests {
         assert_eq!(bench.get(y), [44.0, 88.0, 132.0, 176.0]);
         bench.run(&[y], |t| zero(t, y));
         assert_eq!(bench.get(y), [0.0; 4]);
+    }
+
+    const FORMULAS: [Formula; 9] = [
+        Formula::Copy,
+        Formula::Sum,
+        Formula::Act(Act::Relu),
+        Formula::Act(Act::Tanh),
+        Formula::Act(Act::Sigmoid),
+        Formula::Gradient(Act::None),
+        Formula::Gradient(Act::Relu),
+        Formula::Gradient(Act::Tanh),
+        Formula::Gradient(Act::Sigmoid),
+    ];
+
+    fn run<const N: usize>(bench: &mut Bench, formula: Formula, reads: [View; N], y: View, store: Store) {
+        bench.run(&[y], |t| apply(t, formula, reads, y, store));
+    }
+
+    fn of(bench: &mut Bench, formula: Formula, a: View, b: View, y: View, store: Store) {
+        match formula {
+            Formula::Copy | Formula::Act(_) => run(bench, formula, [a], y, store),
+            Formula::Sum | Formula::Gradient(_) => run(bench, formula, [a, b], y, store),
+        }
+    }
+
+    #[test]
+    fn values_in_planes_are_as_plain_ones_whatever_their_halos() {
+        for (index, channels) in [1, 3, 5, 12, 16, 24].into_iter().enumerate() {
+            for isa in Isa::available() {
+                let mut bench = Bench::new(index as u64, 2);
+                bench.isa = isa;
+                let size = [1, bench.random.between(1, 5), bench.random.between(1, 9)];
+                let make = if channels == 3 { image } else { map };
+                let maps = [1, 2, 2].map(|halo| make(channels, size, [0, halo, 1], [0, 1, halo]));
+                let len = channels * size[1] * size[2];
+                let [a_of, b_of, y_of] = [(); 3].map(|()| bench.random.numbers(2 * len));
+                let [a, b] = [&a_of, &b_of].map(|floats| bench.value(floats.clone()));
+                for (formula, store) in FORMULAS.into_iter().flat_map(|f| [(f, Store::Write), (f, Store::Add)]) {
+                    // An activation never adds.
+                    if store == Store::Add && matches!(formula, Formula::Act(_)) {
+                        continue;
+                    }
+                    let y = bench.value(y_of.clone());
+                    of(&mut bench, formula, a, b, y, store);
+                    let wanted = bits(bench.get(y));
+                    // The first map differs, then none does.
+                    for first in 0..2 {
+                        let a = bench.planes(maps[first], &a_of, f32::NAN);
+                        let b = bench.planes(maps[1], &b_of, 1e30);
+                        let y = bench.target_planes(maps[2], &y_of, store);
+                        of(&mut bench, formula, a, b, y, store);
+                        assert_eq!(bits(&bench.elements(y)), wanted, "{isa}: {formula:?}, {store:?}");
+                    }
+                    if store == Store::Write {
+                        let (a, b) = (bench.planes(maps[1], &a_of, 1e30), bench.planes(maps[1], &b_of, f32::NAN));
+                        let in_place = if matches!(formula, Formula::Copy | Formula::Act(_)) { a } else { b };
+                        of(&mut bench, formula, a, b, in_place, store);
+                        assert_eq!(bits(&bench.elements(in_place)), wanted, "{isa}: {formula:?} in place");
+                    }
+                }
+            }
+        }
     }
 }

@@ -6,13 +6,11 @@
 //! # Safety
 //!
 //! A [`Matrix`] is made only of memory that is borrowed for as long as it lives and that has all its elements: [`Matrix::new`] checks
-//! it, [`Rows`] and [`RowsMut`] have it by construction. Elements of a [`MatrixMut`] are distinct, since its rows are contiguous and
-//! do not overlap, and it borrows them alone.
+//! it. Elements of a [`MatrixMut`] are distinct, since its rows are contiguous and do not overlap, and it borrows them alone.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 
-use crate::arena::{Rows, RowsMut};
 use crate::kernels::Store;
 
 /// A matrix to be read.
@@ -48,18 +46,6 @@ impl<'a> Matrix<'a> {
         Matrix { first: data.as_ptr(), rows, cols, row_stride, col_stride: 1, of: PhantomData }
     }
 
-    /// The matrix whose rows are the samples' values.
-    pub(crate) fn of_rows(rows: &Rows<'a>) -> Matrix<'a> {
-        Matrix {
-            first: rows.as_ptr(),
-            rows: rows.samples(),
-            cols: rows.row_len(),
-            row_stride: rows.stride(),
-            col_stride: 1,
-            of: PhantomData,
-        }
-    }
-
     /// The same elements, rows as columns.
     pub(crate) fn transposed(self) -> Matrix<'a> {
         Matrix { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
@@ -72,13 +58,6 @@ impl<'a> MatrixMut<'a> {
         assert!(fits(data.len(), rows, cols, row_stride), "a matrix lies inside its memory");
         assert!(row_stride >= cols || rows <= 1, "rows do not overlap");
         MatrixMut { first: data.as_mut_ptr(), rows, cols, row_stride, of: PhantomData }
-    }
-
-    /// The matrix whose rows are the samples' values.
-    pub(crate) fn of_rows(rows: &'a mut RowsMut<'_>) -> MatrixMut<'a> {
-        let (samples, cols, row_stride) = (rows.samples(), rows.row_len(), rows.stride());
-        assert!(row_stride >= cols || samples <= 1, "rows do not overlap");
-        MatrixMut { first: rows.as_mut_ptr(), rows: samples, cols, row_stride, of: PhantomData }
     }
 }
 

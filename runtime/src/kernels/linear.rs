@@ -15,9 +15,10 @@ use crate::isa::Isa;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::transpose::Transpose;
 use crate::kernels::{Act, Store};
+use crate::pool;
 use crate::run::{self, Run};
 
-/// Output rows of the weight that one task of [`grad_weight_batch`] has.
+/// Output rows of the weight that one task of [`forward_batch`] and [`grad_weight_batch`] has.
 const BLOCK: usize = 64;
 
 /// A linear layer's geometry. The weight is `[outputs][inputs]`, a sample's value `[rows][inputs]`.
@@ -52,6 +53,69 @@ pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: 
             let x = Matrix::new(x.row(sample), rows, inputs, inputs);
             forward_rows(isa, x, weight, bias, act, MatrixMut::new(y.row(sample), rows, outputs, outputs));
         }
+    }
+}
+
+/// [`forward`] of the whole batch, whose memory has `x` and takes `y`, in parallel over blocks of outputs: the same bits. It reads the
+/// weights once for all samples, where tiles read them for each eight of them.
+#[allow(clippy::too_many_arguments)]
+pub fn forward_batch(
+    run: &mut Run<'_>,
+    linear: &Linear,
+    x: View,
+    weight: usize,
+    bias: Option<usize>,
+    act: Act,
+    y: View,
+) {
+    linear.check(x, y);
+    assert!(x.region == Region::Batch && y.region == Region::Batch, "values of the whole batch");
+    let Linear { rows, inputs, outputs } = *linear;
+    let whole = run.whole();
+    let (samples, stride, isa, params) = (whole.samples, whole.batch_stride, whole.isa, whole.params);
+    let apart = x.offset + x.len <= y.offset || y.offset + y.len <= x.offset;
+    assert!(apart && x.offset + x.len <= stride && y.offset + y.len <= stride, "values apart in their region");
+    assert!(samples * stride <= whole.batch.len(), "a row for each sample");
+    let batch = Shared(whole.batch.as_mut_ptr());
+    // Rows that are one behind the other in memory are one matrix.
+    let (products, count, x_stride, y_stride) =
+        if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };
+    pool::run(whole.threads, outputs.div_ceil(BLOCK), &|_, block| {
+        let first = block * BLOCK;
+        let some = BLOCK.min(outputs - first);
+        let weight = Matrix::new(&params[weight + first * inputs..], some, inputs, inputs);
+        let bias = bias.map(|bias| &params[bias + first..][..some]);
+        for product in 0..products {
+            // SAFETY: rows of x and y in rows of the batch's memory (checked above), which is borrowed until the region ends. Nobody writes
+            // x, and these columns of y are this task's.
+            let (x, y) = unsafe {
+                let batch = batch.first().add(product * stride);
+                let x = batch.add(x.offset).cast_const();
+                (
+                    Matrix { first: x, rows: count, cols: inputs, stride: x_stride, step: 1, of: PhantomData },
+                    MatrixMut {
+                        first: batch.add(y.offset + first),
+                        rows: count,
+                        cols: some,
+                        stride: y_stride,
+                        of: PhantomData,
+                    },
+                )
+            };
+            forward_rows(isa, x, weight, bias, act, y);
+        }
+    });
+}
+
+/// Memory of which each task writes floats of its own.
+struct Shared(*mut f32);
+
+// SAFETY: a pointer; whoever uses it sees to it that no two threads use one float.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn first(&self) -> *mut f32 {
+        self.0
     }
 }
 
@@ -419,6 +483,17 @@ unsafe fn scatter<H: Transpose>(
     }
 }
 
+/// Asks for a float that will be used soon; any address will do.
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every such machine has SSE, and a prefetch touches nothing that a program could see.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    let _ = at;
+}
+
 /// Terms of a product's chains that are added before the next columns: their rows of b stay in the cache for all rows of a.
 const TERMS: usize = 64;
 
@@ -530,7 +605,10 @@ impl Product<'_> {
             if adds {
                 for r in 0..R {
                     for v in 0..V {
-                        chains[r][v] = L::load(c.add(r * self.c.stride + v * L::COUNT));
+                        let at = r * self.c.stride + v * L::COUNT;
+                        chains[r][v] = L::load(c.add(at));
+                        // What the next columns begin with: a large gradient comes from far, and the loop below is long.
+                        prefetch(c.wrapping_add(at + V * L::COUNT));
                     }
                 }
             }
@@ -593,7 +671,7 @@ impl Product<'_> {
 mod tests {
     use super::*;
     use crate::kernels::naive::{self, Sums};
-    use crate::kernels::testing::{Bench, assert_close, bits, pass, product_tolerance, wide};
+    use crate::kernels::testing::{Bench, assert_close, bits, of_batch, pass, product_tolerance, wide};
     use crate::run::Plan;
 
     #[test]
@@ -664,21 +742,68 @@ mod tests {
         }
     }
 
+    /// Forward, grad-input and grad-weight of a layer, with these instructions.
+    fn all(isa: Isa, linear: &Linear, samples: usize) -> [Vec<u32>; 3] {
+        let Linear { rows, inputs, outputs } = *linear;
+        let mut bench = Bench::new(5, samples);
+        bench.isa = isa;
+        let (weight, bias) = (bench.weights(outputs * inputs), bench.weights(outputs));
+        let (x, dy) = (bench.numbers(rows * inputs), bench.numbers(rows * outputs));
+        let y = bench.target(rows * outputs, Store::Write);
+        bench.run(&[y], |t| forward(t, linear, x, weight, Some(bias), Act::Tanh, y));
+        let dx = bench.target(rows * inputs, Store::Write);
+        bench.run(&[dx], |t| grad_input(t, linear, dy, weight, dx, Store::Write));
+        let to = bench.gradient(outputs * inputs);
+        bench.run(&[], |t| grad_weight(t, linear, x, dy, to, None));
+        [bench.get(y), bench.get(dx), &bench.gradients[to..][..outputs * inputs]].map(bits)
+    }
+
+    #[test]
+    fn vectors_of_any_width_give_the_same_bits() {
+        let fused: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::PORTABLE).collect();
+        for (rows, inputs, outputs) in [(1, 600, 29), (13, 70, 18), (40, 5, 3), (1, 43, 530)] {
+            let linear = Linear { rows, inputs, outputs };
+            let results: Vec<_> = fused.iter().map(|&isa| all(isa, &linear, 9)).collect();
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{linear:?}");
+        }
+    }
+
     #[test]
     fn a_sample_has_the_same_bits_alone() {
-        let linear = Linear { rows: 1, inputs: 700, outputs: 33 };
-        let mut together = Bench::new(1, 8);
-        let (x, weight, bias) = (together.numbers(700), together.weights(700 * 33), together.weights(33));
-        let y = together.target(33, Store::Write);
-        together.run(&[y], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y));
-        for sample in 0..8 {
-            let mut alone = Bench::new(1, 1);
-            alone.params = together.params.clone();
-            let x = alone.value(together.get(x)[sample * 700..][..700].to_vec());
-            let y_alone = alone.target(33, Store::Write);
-            alone.run(&[y_alone], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y_alone));
-            assert_eq!(bits(alone.get(y_alone)), bits(&together.get(y)[sample * 33..][..33]));
+        let (inputs, outputs) = (700, 33);
+        let linear = Linear { rows: 1, inputs, outputs };
+        for isa in Isa::available() {
+            let mut together = Bench::new(1, 11);
+            together.isa = isa;
+            let (weight, bias) = (together.weights(inputs * outputs), together.weights(outputs));
+            let (x, dy) = (together.numbers(inputs), together.numbers(outputs));
+            let (y, dx) = (together.target(outputs, Store::Write), together.target(inputs, Store::Write));
+            together.run(&[y], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y));
+            together.run(&[dx], |t| grad_input(t, &linear, dy, weight, dx, Store::Write));
+            for sample in 0..11 {
+                let mut alone = Bench::new(1, 1);
+                alone.isa = isa;
+                alone.params = together.params.clone();
+                let x = alone.value(together.get(x)[sample * inputs..][..inputs].to_vec());
+                let dy = alone.value(together.get(dy)[sample * outputs..][..outputs].to_vec());
+                let (y_of, dx_of) = (alone.target(outputs, Store::Write), alone.target(inputs, Store::Write));
+                alone.run(&[y_of], |t| forward(t, &linear, x, weight, Some(bias), Act::Sigmoid, y_of));
+                alone.run(&[dx_of], |t| grad_input(t, &linear, dy, weight, dx_of, Store::Write));
+                assert_eq!(bits(alone.get(y_of)), bits(&together.get(y)[sample * outputs..][..outputs]));
+                assert_eq!(bits(alone.get(dx_of)), bits(&together.get(dx)[sample * inputs..][..inputs]));
+            }
         }
+    }
+
+    #[test]
+    fn not_a_number_stays_in_its_sample() {
+        let linear = Linear { rows: 1, inputs: 21, outputs: 10 };
+        let mut bench = Bench::new(1, 3);
+        let (weight, mut x) = (bench.weights(210), bench.random.numbers(63));
+        x[30] = f32::NAN;
+        let (x, y) = (bench.value(x), bench.target(10, Store::Write));
+        bench.run(&[y], |t| forward(t, &linear, x, weight, None, Act::Relu, y));
+        assert!(bench.get(y).iter().enumerate().all(|(at, y)| y.is_nan() == (at / 10 == 1)));
     }
 
     #[test]
@@ -722,6 +847,40 @@ mod tests {
                 assert_eq!(bits(&gradient(threads, Some(bias))), bits(&results));
             }
             assert!(gradient(1, None)[bias..].iter().all(|&value| value == 0.0));
+        }
+    }
+
+    #[test]
+    fn a_whole_batch_has_the_bits_of_its_tiles_on_any_threads() {
+        for (rows, samples) in [(1, 21), (3, 10)] {
+            let linear = Linear { rows, inputs: 11, outputs: 150 };
+            let (inputs, outputs) = (rows * 11, rows * 150);
+            let mut random = crate::kernels::testing::Random::new(rows as u64);
+            let (x_of, params) = (random.numbers(samples * inputs), random.numbers(12 * 150 + 2));
+            let (x, y) = (crate::arena::batch(2, inputs), crate::arena::batch(3 + inputs, outputs));
+            let plan = Plan { batch: 5 + inputs + outputs, ..Plan::default() };
+            for bias in [None, Some(1)] {
+                let result = |threads: Option<usize>| {
+                    let mut result = Vec::new();
+                    pass(threads.unwrap_or(1), plan, &params, None, samples, &[&x_of], |run| {
+                        run.stage(&[], |t| {
+                            t.load(0, x);
+                            if threads.is_none() {
+                                forward(t, &linear, x, 151, bias, Act::Tanh, y);
+                            }
+                        });
+                        if threads.is_some() {
+                            forward_batch(run, &linear, x, 151, bias, Act::Tanh, y);
+                        }
+                        result = bits(&of_batch(run, y));
+                    });
+                    result
+                };
+                let of_tiles = result(None);
+                for threads in [1, 2, 5] {
+                    assert!(result(Some(threads)) == of_tiles, "{threads} threads");
+                }
+            }
         }
     }
 }

@@ -1,7 +1,15 @@
 //! The logarithm of softmax.
+#![allow(unsafe_code)]
+// Arrays of vectors stay in registers when plain loop variables index them.
+#![allow(clippy::needless_range_loop)]
 
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::Store;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::math::{self, Map};
+
+/// Elements that are looked at side by side.
+const LANES: usize = 16;
 
 /// A log-softmax's geometry. A sample's value is `[outer][size][inner]`, and softmax is along the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,55 +28,17 @@ impl LogSoftmax {
     }
 }
 
-/// Folds `[size][inner]` along `size`, for `count` inner indices from `first` on.
-#[inline(always)]
-fn fold<const LANES: usize, T: Copy>(
-    x: &[f32],
-    inner: usize,
-    first: usize,
-    count: usize,
-    from: T,
-    with: impl Fn(T, f32, usize) -> T,
-) -> [T; LANES] {
-    let mut folded = [from; LANES];
-    for line in x.chunks_exact(inner) {
-        for (lane, (folded, &x)) in folded[..count].iter_mut().zip(&line[first..]).enumerate() {
-            *folded = with(*folded, x, lane);
-        }
-    }
-    folded
-}
-
 /// `y[i] = (x[i] - m) - log(sum over j of e^(x[j] - m))` with m the maximum.
 pub fn forward(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
-    match softmax.inner {
-        1 => forward_lanes::<1>(t, softmax, x, y),
-        _ => forward_lanes::<16>(t, softmax, x, y),
-    }
-}
-
-/// [`forward`] with this many inner indices side by side.
-fn forward_lanes<const LANES: usize>(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
     softmax.check(x, y);
     let LogSoftmax { size, inner, .. } = *softmax;
-    let Parts { reads: [x], writes: [mut y], .. } = t.parts([x], [y]);
+    let Parts { reads: [x], writes: [mut y], isa, .. } = t.parts([x], [y]);
     for sample in 0..x.samples() {
         let outer = x.row(sample).chunks_exact(size * inner).zip(y.row(sample).chunks_exact_mut(size * inner));
         for (x, y) in outer {
-            for first in (0..inner).step_by(LANES) {
-                let count = LANES.min(inner - first);
-                let max: [f32; LANES] =
-                    fold(x, inner, first, count, f32::NEG_INFINITY, |max, x, _| if x > max { x } else { max });
-                // A NaN is not in the maximum, but comes into the sum.
-                let sum: [f64; LANES] =
-                    fold(x, inner, first, count, 0.0, |sum, x, lane| sum + f64::from((x - max[lane]).exp()));
-                let mut log = [0.0; LANES];
-                log[..count].iter_mut().zip(sum).for_each(|(log, sum)| *log = sum.ln() as f32);
-                for (x, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
-                    for (lane, (x, y)) in x[first..][..count].iter().zip(&mut y[first..]).enumerate() {
-                        *y = (x - max[lane]) - log[lane];
-                    }
-                }
+            match inner {
+                1 => forward_row(isa, x, y),
+                _ => forward_lines(isa, x, inner, y),
             }
         }
     }
@@ -76,37 +46,175 @@ fn forward_lanes<const LANES: usize>(t: &mut Tile<'_>, softmax: &LogSoftmax, x: 
 
 /// `dx[i] = dy[i] - e^y[i] (sum over j of dy[j])`.
 pub fn backward(t: &mut Tile<'_>, softmax: &LogSoftmax, y: View, dy: View, dx: View, store: Store) {
-    match softmax.inner {
-        1 => backward_lanes::<1>(t, softmax, y, dy, dx, store),
-        _ => backward_lanes::<16>(t, softmax, y, dy, dx, store),
-    }
-}
-
-/// [`backward`] with this many inner indices side by side.
-fn backward_lanes<const LANES: usize>(
-    t: &mut Tile<'_>,
-    softmax: &LogSoftmax,
-    y: View,
-    dy: View,
-    dx: View,
-    store: Store,
-) {
     softmax.check(dx, y);
     softmax.check(dx, dy);
     let LogSoftmax { size, inner, .. } = *softmax;
-    let Parts { reads: [y, dy], writes: [mut dx], .. } = t.parts([y, dy], [dx]);
+    let Parts { reads: [y, dy], writes: [mut dx], isa, .. } = t.parts([y, dy], [dx]);
     for sample in 0..y.samples() {
         let outer = y.row(sample).chunks_exact(size * inner).zip(dy.row(sample).chunks_exact(size * inner));
         for ((y, dy), dx) in outer.zip(dx.row(sample).chunks_exact_mut(size * inner)) {
-            for first in (0..inner).step_by(LANES) {
-                let count = LANES.min(inner - first);
-                let sum: [f64; LANES] = fold(dy, inner, first, count, 0.0, |sum, dy, _| sum + f64::from(dy));
-                let sum = sum.map(|sum| sum as f32);
-                for ((y, dy), dx) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner)) {
-                    let pairs = y[first..][..count].iter().zip(&dy[first..]).zip(&sum);
-                    store.put(&mut dx[first..][..count], pairs.map(|((&y, dy), sum)| dy - y.exp() * sum));
-                }
+            match inner {
+                1 => backward_row(isa, y, dy, dx, store),
+                _ => backward_lines(isa, y, dy, inner, dx, store),
             }
+        }
+    }
+}
+
+dispatch! {
+    /// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes.
+    pub(crate) fn exponentials(x: &[f32], to: &mut [f32]) -> (f32, f64) = exponentials_kernel;
+    /// [`forward`] of one softmax whose elements are next to each other.
+    fn forward_row(x: &[f32], y: &mut [f32]) = forward_row_kernel;
+    /// [`backward`] of such a one.
+    fn backward_row(y: &[f32], dy: &[f32], dx: &mut [f32], store: Store) = backward_row_kernel;
+    /// [`forward`] of `inner` of them side by side.
+    fn forward_lines(x: &[f32], inner: usize, y: &mut [f32]) = forward_lines_kernel;
+    /// [`backward`] of `inner` of them side by side.
+    fn backward_lines(y: &[f32], dy: &[f32], inner: usize, dx: &mut [f32], store: Store) = backward_lines_kernel;
+}
+
+/// `e^(x - m)`.
+#[derive(Clone, Copy)]
+struct ExpLess(f32);
+
+impl Map<1> for ExpLess {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, [x]: [L; 1]) -> L {
+        // SAFETY: the caller's.
+        unsafe { math::exp(x.sub(L::splat(self.0))) }
+    }
+}
+
+/// `(x - m) - log`.
+#[derive(Clone, Copy)]
+struct Less(f32, f32);
+
+impl Map<1> for Less {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, [x]: [L; 1]) -> L {
+        // SAFETY: the caller's.
+        unsafe { x.sub(L::splat(self.0)).sub(L::splat(self.1)) }
+    }
+}
+
+/// `dy - e^y sum`.
+#[derive(Clone, Copy)]
+struct Gradient(f32);
+
+impl Map<2> for Gradient {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, [y, dy]: [L; 2]) -> L {
+        // SAFETY: the caller's.
+        unsafe { math::exp(y).mul_sub_from(L::splat(self.0), dy) }
+    }
+}
+
+/// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes. Less the maximum no exponential overflows, and one is 1.
+#[inline(always)]
+unsafe fn exponentials_kernel<W: Lanes, H: Lanes>(x: &[f32], to: &mut [f32]) -> (f32, f64) {
+    assert_eq!(x.len(), to.len(), "a softmax keeps the size");
+    let (lines, rest) = x.as_chunks::<LANES>();
+    // A NaN is not in the maximum, but comes into the sum.
+    let larger = |most: f32, x: f32| if x > most { x } else { most };
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for line in lines {
+        for lane in 0..LANES {
+            most[lane] = larger(most[lane], line[lane]);
+        }
+    }
+    let most = most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &x| larger(most, x));
+    // SAFETY: slices of one length, the written one apart.
+    unsafe { math::map::<W, H, _, 1>(ExpLess(most), [x.as_ptr()], to.as_mut_ptr(), x.len(), Store::Write) };
+    (most, math::sum(to))
+}
+
+#[inline(always)]
+unsafe fn forward_row_kernel<W: Lanes, H: Lanes>(x: &[f32], y: &mut [f32]) {
+    // SAFETY: the caller's; then slices of one length, the written one apart.
+    unsafe {
+        let (most, sum) = exponentials_kernel::<W, H>(x, y);
+        math::map::<W, H, _, 1>(Less(most, sum.ln() as f32), [x.as_ptr()], y.as_mut_ptr(), x.len(), Store::Write);
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_row_kernel<W: Lanes, H: Lanes>(y: &[f32], dy: &[f32], dx: &mut [f32], store: Store) {
+    assert!(y.len() == dx.len() && dy.len() == dx.len(), "a softmax keeps the size");
+    let sum = math::sum(dy) as f32;
+    // SAFETY: slices of one length, the written one apart.
+    unsafe {
+        math::map::<W, H, _, 2>(Gradient(sum), [y.as_ptr(), dy.as_ptr()], dx.as_mut_ptr(), dx.len(), store);
+    }
+}
+
+/// Some inner indices of a line.
+#[inline(always)]
+fn part(line: &[f32], first: usize) -> [f32; LANES] {
+    let mut part = [0.0; LANES];
+    part.iter_mut().zip(&line[first..]).for_each(|(part, x)| *part = *x);
+    part
+}
+
+/// `e^x` of each lane.
+#[inline(always)]
+unsafe fn exp_of<W: Lanes, H: Lanes>(x: [f32; LANES]) -> [f32; LANES] {
+    let mut to = [0.0; LANES];
+    // SAFETY: arrays of one length; the rest is the caller's.
+    unsafe { math::map::<W, H, _, 1>(ExpLess(0.0), [x.as_ptr()], to.as_mut_ptr(), LANES, Store::Write) };
+    to
+}
+
+#[inline(always)]
+unsafe fn forward_lines_kernel<W: Lanes, H: Lanes>(x: &[f32], inner: usize, y: &mut [f32]) {
+    for first in (0..inner).step_by(LANES) {
+        let mut most = [f32::NEG_INFINITY; LANES];
+        for line in x.chunks_exact(inner) {
+            let x = part(line, first);
+            for lane in 0..LANES {
+                most[lane] = if x[lane] > most[lane] { x[lane] } else { most[lane] };
+            }
+        }
+        let less = |line: &[f32]| {
+            let mut x = part(line, first);
+            for lane in 0..LANES {
+                x[lane] -= most[lane];
+            }
+            x
+        };
+        let mut sums = [0.0_f64; LANES];
+        for line in x.chunks_exact(inner) {
+            // SAFETY: the caller's.
+            let exponentials = unsafe { exp_of::<W, H>(less(line)) };
+            for lane in 0..LANES {
+                sums[lane] += f64::from(exponentials[lane]);
+            }
+        }
+        let logs = sums.map(|sum| sum.ln() as f32);
+        for (line, y) in x.chunks_exact(inner).zip(y.chunks_exact_mut(inner)) {
+            for ((y, x), log) in y[first..].iter_mut().zip(less(line)).zip(logs) {
+                *y = x - log;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_lines_kernel<W: Lanes, H: Lanes>(y: &[f32], dy: &[f32], inner: usize, dx: &mut [f32], store: Store) {
+    for first in (0..inner).step_by(LANES) {
+        let mut sums = [0.0_f64; LANES];
+        for line in dy.chunks_exact(inner) {
+            for (sum, dy) in sums.iter_mut().zip(part(line, first)) {
+                *sum += f64::from(dy);
+            }
+        }
+        let sums = sums.map(|sum| sum as f32);
+        for ((y, dy), dx) in y.chunks_exact(inner).zip(dy.chunks_exact(inner)).zip(dx.chunks_exact_mut(inner)) {
+            // SAFETY: the caller's.
+            let exponentials = unsafe { exp_of::<W, H>(part(y, first)) };
+            let count = LANES.min(inner - first);
+            let lanes = dy[first..].iter().zip(exponentials).zip(sums);
+            store.put(&mut dx[first..][..count], lanes.map(|((dy, exponential), sum)| dy - exponential * sum));
         }
     }
 }
@@ -114,6 +222,7 @@ fn backward_lanes<const LANES: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
     use crate::kernels::naive;
     use crate::kernels::testing::{Bench, assert_close};
 
@@ -128,9 +237,11 @@ mod tests {
 
     #[test]
     fn random_softmaxes_are_their_twins() {
+        let isas: Vec<Isa> = Isa::available().collect();
         for seed in 0..60 {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
+            bench.isa = isas[seed as usize % isas.len()];
             let inner = if bench.random.coin() { 1 } else { bench.random.between(2, 40) };
             let softmax = LogSoftmax { outer: bench.random.between(1, 4), size: bench.random.between(1, 50), inner };
             let len = softmax.outer * softmax.size * inner;

@@ -134,7 +134,10 @@ macro_rules! maps {
             #[inline(always)]
             unsafe fn of<L: crate::kernels::lanes::Lanes>(self, [$($x),*]: [L; $count]) -> L {
                 // SAFETY: the caller's, that of `Lanes`.
-                unsafe { $value }
+                #[allow(unused_unsafe)]
+                unsafe {
+                    $value
+                }
             }
         }
     )*};

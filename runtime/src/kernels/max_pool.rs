@@ -16,7 +16,7 @@ use crate::kernels::Store;
 use crate::kernels::lanes::dispatch;
 use crate::kernels::planes::{Numbers, Part, Source, Target, Work, clear_halo, each_part};
 use crate::kernels::windows::{Each, Gradient, Window, Windows};
-use crate::layout::{Blocked, Layout};
+use crate::layout::Layout;
 
 /// A max-pool's geometry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,7 +344,7 @@ impl<V: Numbers, const BYTES: usize> Each for MaximaOfPart<V, BYTES> {
         let [_, lines, width] = self.kernel;
         let [depth_taps, line_taps, column_taps] = window.taps.clone();
         let number = |d: usize, h: usize, w: usize| (d * lines + h) * width + w;
-        // The element when there is none: one of the padding, which has no input.
+        // The element when there is no input: one that no input has, so that backward finds none.
         let first = number(depth_taps.start, line_taps.start, column_taps.start);
         // SAFETY: taps and outputs are inside their maps, places are for each output; compiled for the vector's instructions.
         unsafe {
@@ -459,7 +459,8 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes};
+    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map, map_of, random_planes};
+    use crate::layout::Blocked;
 
     fn random(random: &mut Random) -> Pool {
         let count = random.between(1, 3);
@@ -525,7 +526,7 @@ mod tests {
     }
 
     /// The places in the channels' planes, from the elements of the windows.
-    fn in_planes(pool: &Pool, map: &Blocked, places: &[f32]) -> Vec<f32> {
+    fn in_planes(pool: &Pool, of: &Blocked, places: &[f32]) -> Vec<f32> {
         let bytes: Vec<u32> = match pool.has_bytes() {
             true => places.iter().flat_map(|places| places.to_bits().to_le_bytes()).map(u32::from).collect(),
             false => bits(places),
@@ -533,7 +534,7 @@ mod tests {
         let [_, lines, width] = pool.kernel;
         let [_, out_lines, out_width] = pool.out_size;
         let (mut first, mut all) = (0, Vec::new());
-        for plane in map.planes {
+        for plane in of.planes {
             for channel in 0..plane.channels {
                 for out in 0..pool.out_plane() {
                     let number = bytes[first + out * plane.lanes + channel] as usize;
@@ -625,14 +626,30 @@ mod tests {
             padding: [0, 0, 1],
             dilation: [1, 1, 3],
         };
-        let mut bench = Bench::new(1, 1);
-        let (x, y, places) =
-            (bench.value(vec![1.0, 2.0]), bench.target(1, Store::Write), bench.target(1, Store::Write));
-        bench.run(&[y, places], |t| forward(t, &pool, x, y, places));
-        assert_eq!((bench.get(y), bench.get(places)), (&[f32::NEG_INFINITY][..], &[2.0][..]));
-        let (dy, dx) = (bench.value(vec![1.0]), bench.target(2, Store::Write));
-        bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, Store::Write));
-        assert_eq!(bench.get(dx), [0.0, 0.0]);
+        for isa in Isa::available() {
+            let mut bench = Bench::new(1, 1);
+            bench.isa = isa;
+            let (of_x, of_y) = (map(1, pool.size, [0; 3], [0; 3]), map(1, pool.out_size, [0; 3], [0; 3]));
+            for is_plain in [true, false] {
+                let value = |bench: &mut Bench, of: &'static Blocked, floats: &[f32]| match is_plain {
+                    true => bench.value(floats.to_vec()),
+                    false => bench.planes(of, floats, 1e30),
+                };
+                let elements = |bench: &Bench, view: View| match is_plain {
+                    true => bench.get(view).to_vec(),
+                    false => bench.elements(view),
+                };
+                let (x, y) = (value(&mut bench, of_x, &[1.0, 2.0]), value(&mut bench, of_y, &[3.0]));
+                let places = bench.target(places_len(&pool, y.layout), Store::Write);
+                bench.run(&[y, places], |t| forward(t, &pool, x, y, places));
+                assert_eq!(elements(&bench, y), [f32::NEG_INFINITY]);
+                let (dy, dx) = (value(&mut bench, of_y, &[1.0]), value(&mut bench, of_x, &[5.0, 6.0]));
+                bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, Store::Add));
+                assert_eq!(elements(&bench, dx), [5.0, 6.0]);
+                bench.run(&[dx], |t| backward(t, &pool, dy, places, dx, Store::Write));
+                assert_eq!(elements(&bench, dx), [0.0, 0.0]);
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod activation;
 pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
+pub(crate) mod convert;
 pub mod direct;
 pub mod dropout;
 pub mod elementwise;
@@ -26,6 +27,7 @@ pub mod sparse;
 #[cfg(test)]
 mod testing;
 mod transpose;
+pub(crate) mod update;
 mod windows;
 pub mod winograd;
 

@@ -1,5 +1,7 @@
 //! Eight vectors of eight floats as a square whose rows become columns.
 #![allow(unsafe_code)]
+// Arrays of vectors stay in registers when plain loop variables index them.
+#![allow(clippy::needless_range_loop)]
 
 use crate::kernels::lanes::{Lanes, Portable};
 
@@ -90,13 +92,13 @@ impl Transpose for crate::kernels::lanes::F32x8 {
     }
 }
 
-/// Writes the transpose of `[rows][columns]`, whose rows begin `from_stride` apart, as `[columns][rows]`.
+/// Writes the transpose of `[rows][columns]`, whose rows begin `from_stride` apart, as `[columns][rows]`, or adds it.
 ///
 /// # Safety
 ///
 /// That of [`Lanes`]; both are inside memory that may be read and written, and do not overlap.
 #[inline(always)]
-pub(crate) unsafe fn transpose<H: Transpose>(
+pub(crate) unsafe fn transpose<H: Transpose, const ADDS: bool>(
     from: *const f32,
     from_stride: usize,
     rows: usize,
@@ -115,13 +117,16 @@ pub(crate) unsafe fn transpose<H: Transpose>(
                 }
                 let square = H::transpose(square);
                 for line in 0..8 {
-                    square[line].store(to.add((column + line) * to_stride + row));
+                    let to = to.add((column + line) * to_stride + row);
+                    let line = if ADDS { H::load(to).add(square[line]) } else { square[line] };
+                    line.store(to);
                 }
             }
         }
         for row in 0..rows {
             for column in if row < whole_rows { whole_columns } else { 0 }..columns {
-                *to.add(column * to_stride + row) = *from.add(row * from_stride + column);
+                let (to, from) = (to.add(column * to_stride + row), *from.add(row * from_stride + column));
+                *to = if ADDS { *to + from } else { from };
             }
         }
     }
@@ -140,7 +145,7 @@ mod tests {
     #[inline(always)]
     unsafe fn kernel<W: Lanes, H: Transpose>(from: &[f32], rows: usize, columns: usize, to: &mut [f32]) {
         // SAFETY: both have rows times columns floats, and a stride more in each row.
-        unsafe { transpose::<H>(from.as_ptr(), columns + 1, rows, columns, to.as_mut_ptr(), rows + 2) }
+        unsafe { transpose::<H, false>(from.as_ptr(), columns + 1, rows, columns, to.as_mut_ptr(), rows + 2) }
     }
 
     #[test]

@@ -134,7 +134,8 @@ impl Windows {
 
     /// Whether each input is in at most one window, and those in none lie behind all windows.
     pub(crate) fn are_side_by_side(&self) -> bool {
-        self.kernel == self.stride && self.dilation == [1; 3]
+        let side_by_side = |axis: usize| self.kernel[axis] == self.stride[axis] || self.out_size[axis] == 1;
+        (0..3).all(side_by_side) && self.dilation == [1; 3]
     }
 
     /// Writes zeros into a part's halo, and into the map: where no window is when they are side by side, else everywhere.

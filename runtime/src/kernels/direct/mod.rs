@@ -7,11 +7,14 @@
 //!
 //! Both directions are this one loop. The gradient by the input is the sum over the output's gradient with the taps from last to first;
 //! with strides, inputs that see the same taps make a class, and each class is a convolution of its own.
-#![allow(unsafe_code)]
+// Arrays of registers are indexed by plain loop variables, and nothing else.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 mod axis;
 mod finish;
 mod weight;
+
+use std::ops::Range;
 
 use axis::{Axis, Segment};
 use finish::{Block, Finish};
@@ -26,6 +29,9 @@ use crate::layout::{Blocked, Plane};
 
 /// Vectors of a block at most.
 const BLOCK: usize = 16;
+
+/// Weights that the second cache holds beside a sample.
+const CACHED: usize = 1 << 17;
 
 /// Floats of a plane's position at most.
 pub(super) const WIDEST: usize = 16;
@@ -130,8 +136,8 @@ pub(super) fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
 }
 
 /// `y = act(sum + bias + before) + after`, where `sum[o][p] = sum over c, tap of weight[o][c][tap] x[c][p stride + tap dilation -
-/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. Of `x`'s halo, whatever is there is read instead of
-/// checked for.
+/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. It is fastest where `x`'s halo is at least the padding;
+/// else the taps beside the map are left out, edge by edge.
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
     let (from, to) = (x.map(), y.map());
     check_conv(conv, from.planes, to.planes);
@@ -264,28 +270,33 @@ unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
         }
     }
     let [depths, lines, columns] = job.axes;
-    let planes = job.to.planes;
+    let (planes, samples) = (job.to.planes, job.x.samples());
+    // Weights that the cache holds are read again for each sample, else samples for each plane.
+    let together = if job.weights.len() <= CACHED { 1 } else { samples.max(1) };
     for depth in depths.segments() {
         for line in lines.segments() {
             for column in columns.segments() {
                 let part = [depth, line, column];
-                let mut plane = 0;
-                while plane < planes.len() {
-                    let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
-                    // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
-                    unsafe {
-                        if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
-                            of_planes::<W, W, 2>(job, &part, plane);
-                            plane += 1;
-                        } else if wide(plane) && W::COUNT == WIDEST {
-                            of_planes::<W, W, 1>(job, &part, plane);
-                        } else if wide(plane) {
-                            of_planes::<W, H, 2>(job, &part, plane);
-                        } else {
-                            of_planes::<W, H, 1>(job, &part, plane);
+                for first in (0..samples).step_by(together) {
+                    let samples = first..samples.min(first + together);
+                    let mut plane = 0;
+                    while plane < planes.len() {
+                        let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
+                        // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
+                        unsafe {
+                            if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
+                                of_planes::<W, W, 2>(job, &part, samples.clone(), plane);
+                                plane += 1;
+                            } else if wide(plane) && W::COUNT == WIDEST {
+                                of_planes::<W, W, 1>(job, &part, samples.clone(), plane);
+                            } else if wide(plane) {
+                                of_planes::<W, H, 2>(job, &part, samples.clone(), plane);
+                            } else {
+                                of_planes::<W, H, 1>(job, &part, samples.clone(), plane);
+                            }
                         }
+                        plane += 1;
                     }
-                    plane += 1;
                 }
             }
         }
@@ -298,7 +309,7 @@ const fn most<W: Lanes>(vectors: usize) -> (usize, usize) {
     match (W::COUNT == WIDEST, vectors) {
         (true, 1) => (8, 8),
         (true, _) => (8, 4),
-        (false, 1) => (8, 6),
+        (false, 1) => (8, 5),
         (false, _) => (6, 3),
     }
 }
@@ -331,7 +342,12 @@ struct Walk {
 ///
 /// As of [`kernel`]; `V` vectors `L` are the lanes of `plane`, or of it and the next one, of the same lanes.
 #[inline(always)]
-unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, part: &[Segment; 3], plane: usize) {
+unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
+    job: &mut Job<'_>,
+    part: &[Segment; 3],
+    samples: Range<usize>,
+    plane: usize,
+) {
     let [depths, lines, columns] = part;
     let (from, to) = (job.from, job.to);
     let width = to.planes[plane].lanes;
@@ -359,7 +375,7 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, part:
     let window = if job.pools { 2 } else { 1 };
     let (one_line, two_lines) = most::<W>(V);
     let mut block = Block::new(plane, [0, 1, 2].map(|axis| job.axes[axis].step()), window);
-    for sample in 0..job.x.samples() {
+    for sample in samples {
         let x = job.x.row(sample).as_ptr();
         let y = job.y.row(sample).as_mut_ptr();
         let places = job.places.as_mut().map(|places| places.row(sample).as_mut_ptr().cast::<u8>());
@@ -447,44 +463,101 @@ unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usiz
     unsafe {
         let mut acc = [[[L::splat(0.0); V]; COLUMNS]; LINES];
         for plane in walk.planes {
-            let (line, column) = (walk.line * plane.lanes, walk.column * plane.lanes);
-            let channel_row = plane.channels * walk.row;
-            // Neighbouring taps of whole positions are one run of floats, of weights too.
-            let is_run = plane.channels == plane.lanes && walk.apart[2] == 1 && walk.tap_apart[2] == 1;
-            let (taps, run) = if is_run { (1, walk.taps[2] * plane.lanes) } else { (walk.taps[2], plane.channels) };
-            for a in 0..walk.taps[0] {
-                for b in 0..walk.taps[1] {
-                    for c in 0..taps {
-                        let position = at + a * walk.apart[0] + b * walk.apart[1] + c * walk.apart[2];
-                        let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1] + c * walk.tap_apart[2];
-                        let mut from = x.add(position * plane.lanes);
-                        let mut weight = weights.add(tap * channel_row);
-                        for _ in 0..run {
-                            let mut by = [L::splat(0.0); V];
-                            for v in 0..V {
-                                by[v] = L::load(weight.add(v * walk.vector));
-                            }
-                            for q in 0..LINES {
-                                for p in 0..COLUMNS {
-                                    let value = L::splat(*from.add(q * line + p * column));
-                                    for v in 0..V {
-                                        acc[q][p][v] = value.mul_add(by[v], acc[q][p][v]);
-                                    }
-                                }
-                            }
-                            from = from.add(1);
-                            weight = weight.add(walk.row);
-                        }
-                    }
-                }
+            let from = x.add(at * plane.lanes);
+            // Two lines have more addresses than there are registers for, unless most of their distances are constants.
+            let many = LINES == 2 && COLUMNS >= 3;
+            match walk.column * plane.lanes {
+                1 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 1>(walk, plane, from, weights, &mut acc),
+                3 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 3>(walk, plane, from, weights, &mut acc),
+                16 if many => add_plane::<L, V, LINES, COLUMNS, 16>(walk, plane, from, weights, &mut acc),
+                _ => add_plane::<L, V, LINES, COLUMNS, 0>(walk, plane, from, weights, &mut acc),
             }
             x = x.add(walk.positions * plane.lanes);
-            weights = weights.add(walk.kernel * channel_row);
+            weights = weights.add(walk.kernel * plane.channels * walk.row);
         }
         for q in 0..LINES {
             for p in 0..COLUMNS {
                 for v in 0..V {
                     acc[q][p][v].store(to.add(((q * COLUMNS + p) * V + v) * L::COUNT));
+                }
+            }
+        }
+    }
+}
+
+/// Adds what a plane gives; `STEP` is the floats from one of the block's columns to the next, or 0 when they are no constant.
+///
+/// # Safety
+///
+/// As of [`sums`]; `x` is the plane's position of the block, and `weights` are the plane's.
+#[inline(always)]
+unsafe fn add_plane<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize, const STEP: usize>(
+    walk: &Walk,
+    plane: &Plane,
+    x: *const f32,
+    weights: *const f32,
+    acc: &mut [[[L; V]; COLUMNS]; LINES],
+) {
+    let line = walk.line * plane.lanes;
+    let column = if STEP == 0 { walk.column * plane.lanes } else { STEP };
+    let channel_row = plane.channels * walk.row;
+    // Neighbouring taps of whole positions are one run of floats, of weights too.
+    let is_run = plane.channels == plane.lanes && walk.apart[2] == 1 && walk.tap_apart[2] == 1;
+    let (taps, run) = if is_run { (1, walk.taps[2] * plane.lanes) } else { (walk.taps[2], plane.channels) };
+    // The runs of an image are short: most have a length that is a multiple of three.
+    let unroll = if STEP == 1 || STEP == 3 { 3 } else { 1 };
+    for a in 0..walk.taps[0] {
+        for b in 0..walk.taps[1] {
+            for c in 0..taps {
+                let position = a * walk.apart[0] + b * walk.apart[1] + c * walk.apart[2];
+                let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1] + c * walk.tap_apart[2];
+                // SAFETY: this function's contract.
+                unsafe {
+                    let mut from = x.add(position * plane.lanes);
+                    let mut weight = weights.add(tap * channel_row);
+                    for _ in 0..run / unroll {
+                        for _ in 0..unroll {
+                            add_term::<L, V, LINES, COLUMNS>(from, line, column, weight, walk.vector, acc);
+                            from = from.add(1);
+                            weight = weight.add(walk.row);
+                        }
+                    }
+                    for _ in 0..run % unroll {
+                        add_term::<L, V, LINES, COLUMNS>(from, line, column, weight, walk.vector, acc);
+                        from = from.add(1);
+                        weight = weight.add(walk.row);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of a float for each position and a weight for each lane.
+///
+/// # Safety
+///
+/// As of [`add_plane`]; `from` and `weight` are those of the first position and vector.
+#[inline(always)]
+unsafe fn add_term<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
+    from: *const f32,
+    line: usize,
+    column: usize,
+    weight: *const f32,
+    vector: usize,
+    acc: &mut [[[L; V]; COLUMNS]; LINES],
+) {
+    // SAFETY: this function's contract.
+    unsafe {
+        let mut by = [L::splat(0.0); V];
+        for v in 0..V {
+            by[v] = L::load(weight.add(v * vector));
+        }
+        for q in 0..LINES {
+            for p in 0..COLUMNS {
+                let value = L::splat(*from.add(q * line + p * column));
+                for v in 0..V {
+                    acc[q][p][v] = value.mul_add(by[v], acc[q][p][v]);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The gradient by the weight: a block is a few neighbouring floats of the source, in one line or two, by one or two vectors of the
 //! output's gradient; its sums run over positions, and stay in registers for a strip of lines that the first cache holds.
-#![allow(unsafe_code)]
+// Arrays of registers are indexed by plain loop variables, and nothing else.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 use super::{WIDEST, check_conv, check_map, most, taps};
 use crate::arena::{Parts, Rows, Tile, View};

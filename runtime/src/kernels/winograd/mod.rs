@@ -5,16 +5,16 @@
 //! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
 //! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
 //!
-//! In sums over channels each rounding error is one of the transformed values: the result is within
-//! [`product_tolerance`](super::testing) of the largest inputs *of the tile* times the weights, not of the terms themselves. A NaN or an
-//! infinity in the input makes NaN of all outputs whose tile's window has it.
+//! Errors are those of the transformed values: a result of C channels is within `(8 + C / 8) 2^-24` of the sum over channels of the
+//! largest input *of the tile's window* times the weights' magnitudes. A NaN or an infinity in the input makes NaN of all outputs whose
+//! tile's window has it.
 #![allow(unsafe_code)]
 // Arrays of registers are indexed by plain loop variables, or they are none.
 #![allow(clippy::needless_range_loop)]
 
 mod transform;
 
-use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View, tile};
+use crate::arena::{Pack, Parts, Rows, Tile, View, tile};
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Act, Epilogue, Store};
@@ -38,8 +38,14 @@ const SAMPLES: usize = 8;
 /// to the gradient block by block.
 const KEPT: usize = 1 << 20;
 
+/// Floats of packed weights that no cache holds until they are read.
+const LONG: usize = 1 << 22;
+
 /// Floats from a pointer in scratch to the next line of the cache.
 const ALIGNMENT: usize = 15;
+
+/// Floats of the gradient of the windows of a plane of inputs and two of outputs.
+const WINDOWS: usize = 9 * LANES * 2 * LANES;
 
 const fn lanes(planes: &[Plane]) -> usize {
     let (mut sum, mut plane) = (0, 0);
@@ -79,10 +85,9 @@ const fn tiles(size: [usize; 3]) -> usize {
     size[1].div_ceil(TILE) * size[2].div_ceil(TILE)
 }
 
-/// Tiles of a block: as many as keep the points of their inputs and outputs near.
-const fn block(planes: usize, tiles: usize) -> usize {
-    let most = if planes <= 8 { MOST } else { 16 };
-    least(most, SAMPLES * tiles)
+/// Tiles of a block.
+const fn block(tiles: usize) -> usize {
+    least(MOST / 2, SAMPLES * tiles)
 }
 
 /// Tiles of a block where a gradient of weights is made.
@@ -106,7 +111,7 @@ const fn gradient_len(x: &[Plane], y: &[Plane], is_kept: bool) -> usize {
 }
 
 const fn forward_scratch(from: &[Plane], to: &[Plane], out_size: [usize; 3]) -> usize {
-    let block = block(from.len() + to.len(), tiles(out_size));
+    let block = block(tiles(out_size));
     POINTS * (point(from.len(), block) + point(to.len(), block))
 }
 
@@ -117,7 +122,7 @@ pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
     let tiles = tiles(conv.out_size);
     let block = gradient_block(tiles);
     let kept = gradient_len(x, y, is_kept(x, y, block, tiles));
-    let weights = POINTS * (point(x.len(), block) + point(y.len(), block)) + kept + y.len() * LANES;
+    let weights = POINTS * (point(x.len(), block) + point(y.len(), block)) + y.len() * LANES + WINDOWS + kept;
     let mut most = forward;
     if back > most {
         most = back;
@@ -194,13 +199,14 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     let (dy_points, scratch) = scratch.split_at_mut(POINTS * dy_point);
     let (sums, scratch) = scratch.split_at_mut(dy_map.planes.len() * LANES);
     sums.fill(0.0);
+    let (windows, scratch) = scratch.split_at_mut(WINDOWS);
     let points = &mut scratch[..gradient_len(x_map.planes, dy_map.planes, is_kept)];
     let samples = x.samples();
     let job = WeightGradient {
         grid: Grid::new(conv.out_size),
         padding: [conv.padding[1], conv.padding[2]],
-        x: Source::new(x, x_map),
-        dy: Source::new(dy, dy_map),
+        x: Source::of(x, x_map),
+        dy: Source::of(dy, dy_map),
         samples,
         block,
         x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
@@ -208,6 +214,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
         sums: bias.map(|_| sums.as_mut_ptr()),
         points: points.as_mut_ptr(),
         is_kept,
+        windows: windows.as_mut_ptr(),
     };
     add_weight_gradient(isa, &job, &mut gradients[weight..][..len]);
     if let Some(bias) = bias {
@@ -297,12 +304,13 @@ fn convolve(
     if store == Store::Write {
         (0..samples).for_each(|sample| y_map.clear_halo(y.row(sample)));
     }
-    let to = Target::new(&mut y, y_map);
+    assert_eq!(y.row_len(), y_map.len(), "maps have their floats");
+    let to = Source::new(y.as_mut_ptr().cast_const(), y.stride(), y_map);
     let after = match store {
-        Store::Write => after.map(|view| Source::new(after_rows, view.map())),
-        Store::Add => Some(Source { first: to.first.cast_const(), stride: to.stride, map: y_map }),
+        Store::Write => after.map(|view| Source::of(after_rows, view.map())),
+        Store::Add => Some(to),
     };
-    let block = block(x_map.planes.len() + y_map.planes.len(), tiles(conv.out_size));
+    let block = block(tiles(conv.out_size));
     let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
     let (x_points, scratch) = aligned(scratch).split_at_mut(POINTS * x_point);
     let y_points = &mut scratch[..POINTS * y_point];
@@ -311,13 +319,14 @@ fn convolve(
     let job = Convolution {
         grid: Grid::new(made),
         padding: [conv.padding[1], conv.padding[2]],
-        x: Source::new(x, x_map),
+        x: Source::of(x, x_map),
         y: to,
+        size: [y_size[1], y_size[2]],
         samples,
         block,
         weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
         bias: bias.map(|bias| &params[bias..][..conv.out_channels]),
-        before: before.map(|view| Source::new(before_rows, view.map())),
+        before: before.map(|view| Source::of(before_rows, view.map())),
         act,
         after,
         is_pooled,
@@ -331,20 +340,21 @@ fn convolve(
     run_convolution(isa, &job);
 }
 
-/// A value that is read: samples of `map`, `stride` floats apart.
+/// A value: samples of `map`, `stride` floats apart. What inner loops need of the map is here: they cannot know that their own writes
+/// leave the map as it is.
 #[derive(Clone, Copy)]
 struct Source {
     first: *const f32,
     stride: usize,
     map: &'static Blocked,
-}
-
-/// A value that is written.
-#[derive(Clone, Copy)]
-struct Target {
-    first: *mut f32,
-    stride: usize,
-    map: &'static Blocked,
+    /// Positions of a plane, lines of it, and columns of these.
+    positions: usize,
+    lines: usize,
+    columns: usize,
+    /// Lines and columns before the map.
+    before: [usize; 2],
+    /// The first position of the map.
+    origin: usize,
 }
 
 /// Points of a block of tiles in scratch: `[point][plane][tile][LANES]`.
@@ -377,7 +387,9 @@ struct Convolution<'a> {
     grid: Grid,
     padding: [usize; 2],
     x: Source,
-    y: Target,
+    y: Source,
+    /// Lines and columns of y.
+    size: [usize; 2],
     samples: usize,
     block: usize,
     weights: &'a [f32],
@@ -408,12 +420,20 @@ struct WeightGradient {
     points: *mut f32,
     /// Whether all of it is there, or one group and plane.
     is_kept: bool,
+    /// Room for [`WINDOWS`] floats.
+    windows: *mut f32,
 }
 
 impl Source {
-    fn new(rows: Rows<'_>, map: &'static Blocked) -> Source {
+    fn new(first: *const f32, stride: usize, map: &'static Blocked) -> Source {
+        let ([_, lines, columns], [_, down, right]) = (map.whole(), map.before);
+        let (positions, origin) = (map.positions(), map.position(0, 0, 0));
+        Source { first, stride, map, positions, lines, columns, before: [down, right], origin }
+    }
+
+    fn of(rows: Rows<'_>, map: &'static Blocked) -> Source {
         assert_eq!(rows.row_len(), map.len(), "maps have their floats");
-        Source { first: rows.as_ptr(), stride: rows.stride(), map }
+        Source::new(rows.as_ptr(), rows.stride(), map)
     }
 
     /// A square of positions, of which the first is `shift` before the tile's: its first float, and floats from line to line. Where it
@@ -427,13 +447,12 @@ impl Source {
         shift: [usize; 2],
         staged: &mut [f32; POINTS * LANES],
     ) -> (*const f32, usize) {
-        let [_, lines, columns] = self.map.whole();
+        let Source { lines, columns, before, origin, .. } = *self;
         // The first position with halo and padding before it.
-        let (line, column) = (place.line + self.map.before[1], place.column + self.map.before[2]);
+        let (line, column) = (place.line + before[0], place.column + before[1]);
+        let depth = origin - before[0] * columns - before[1];
         // SAFETY: the depth of the map, and a tile of a sample of the value.
-        let first = unsafe {
-            self.first.add(place.sample * self.stride + plane + self.map.before[0] * lines * columns * lanes)
-        };
+        let first = unsafe { self.first.add(place.sample * self.stride + plane + depth * lanes) };
         let is_inside = line >= shift[0]
             && line - shift[0] + SIDE <= lines
             && column >= shift[1]
@@ -456,13 +475,6 @@ impl Source {
             }
         }
         (staged.as_ptr(), SIDE * lanes)
-    }
-}
-
-impl Target {
-    fn new(rows: &mut RowsMut<'_>, map: &'static Blocked) -> Target {
-        assert_eq!(rows.row_len(), map.len(), "maps have their floats");
-        Target { first: rows.as_mut_ptr(), stride: rows.stride(), map }
     }
 }
 
@@ -722,7 +734,6 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
 
 /// The outputs of a vector of a plane: transformed, pooled, and what the epilogue makes of them.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
 unsafe fn outputs<L: Lanes>(
     lane: usize,
     job: &Convolution<'_>,
@@ -732,73 +743,131 @@ unsafe fn outputs<L: Lanes>(
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
-    let point = job.y_points.point;
-    let [_, lines, columns] = job.y.map.size;
-    let side = if job.is_pooled { TILE / 2 } else { TILE };
-    let mut sums = [0.0; TILE * TILE * LANES];
-    let mut which = [0.0; LANES];
+    let [lines, columns] = job.size;
     // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
+        let points = points.add(lane);
         for (tile, place) in places.iter().enumerate() {
-            let points = points.add(tile * LANES + lane);
-            let to = sums.as_mut_ptr();
-            transform::points_to_outputs::<L>(points, [WINDOW * point, point], to, [TILE * L::COUNT, L::COUNT]);
-            let (first_line, first_column) = (place.line / TILE * side, place.column / TILE * side);
-            let height = side.min(lines - first_line);
-            let width = side.min(columns - first_column);
-            for line in 0..height {
-                let at = |map: &'static Blocked| {
-                    map.positions() * lanes_before + map.position(0, first_line + line, first_column) * lanes + lane
-                };
-                let y = job.y.first.add(place.sample * job.y.stride + at(job.y.map));
-                let before = job.before.map(|before| before.first.add(place.sample * before.stride + at(before.map)));
-                let after = job.after.map(|after| after.first.add(place.sample * after.stride + at(after.map)));
-                for column in 0..width {
-                    let mut value = if job.is_pooled {
-                        let from = sums.as_ptr().add((2 * line * TILE + 2 * column) * L::COUNT);
-                        let (value, at) = largest::<L>(from);
-                        if let Some((first, stride)) = job.places {
-                            at.store(which.as_mut_ptr());
-                            let element = lines * columns * lanes_before
-                                + ((first_line + line) * columns + first_column + column) * lanes
-                                + lane;
-                            let to = first.add(place.sample * stride + element);
-                            for lane in 0..L::COUNT {
-                                to.add(lane).write(which[lane].to_bits() as u8);
+            let sums = transform::points_to_lines::<L>(points.add(tile * LANES), job.y_points.point);
+            let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
+            let (height, width) = (lines - first[0], columns - first[1]);
+            let at = |of: &Source| {
+                let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
+                (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
+            };
+            let ends = Ends {
+                lanes,
+                width,
+                bias,
+                before: job.before.as_ref().map(at),
+                act: job.act,
+                after: job.after.as_ref().map(at),
+                y: at(&job.y),
+            };
+            if job.is_pooled {
+                for line in 0..TILE / 2 {
+                    if line < height {
+                        let upper = transform::to_outputs(sums[2 * line]);
+                        let lower = transform::to_outputs(sums[2 * line + 1]);
+                        let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
+                        let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
+                        if let Some((start, stride)) = job.places {
+                            let position = lanes_before * lines * columns;
+                            let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
+                            let to = start.add(place.sample * stride + position);
+                            store_bytes(left_place, to);
+                            if width > 1 {
+                                store_bytes(right_place, to.add(lanes));
                             }
                         }
-                        value
-                    } else {
-                        L::load(sums.as_ptr().add((line * TILE + column) * L::COUNT))
-                    };
-                    value = value.add(bias);
-                    if let Some(before) = before {
-                        value = value.add(L::load(before.add(column * lanes)));
+                        ends.put(line, [left, right]);
                     }
-                    value = job.act.apply_lanes(value);
-                    if let Some(after) = after {
-                        value = value.add(L::load(after.add(column * lanes)));
+                }
+            } else {
+                for line in 0..TILE {
+                    if line < height {
+                        ends.put(line, transform::to_outputs(sums[line]));
                     }
-                    value.store(y.add(column * lanes));
                 }
             }
         }
     }
 }
 
+/// What the epilogue has for a vector of a tile's outputs: where they lie in each value, and floats from line to line there.
+struct Ends<L> {
+    /// Floats from column to column.
+    lanes: usize,
+    /// Columns from the tile's first one on.
+    width: usize,
+    bias: L,
+    before: Option<(*const f32, usize)>,
+    act: Act,
+    after: Option<(*const f32, usize)>,
+    /// Nobody else has these floats while the kernel runs.
+    y: (*const f32, usize),
+}
+
+impl<L: Lanes> Ends<L> {
+    /// The epilogue of a line of the tile.
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&self, line: usize, mut values: [L; N]) {
+        // SAFETY: the caller's: the line, and `width` columns, lie in the maps.
+        unsafe {
+            for column in 0..N {
+                values[column] = values[column].add(self.bias);
+            }
+            if let Some((before, step)) = self.before {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(before.add(line * step + column * self.lanes)));
+                    }
+                }
+            }
+            let mut values = self.act.apply_all(values);
+            if let Some((after, step)) = self.after {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(after.add(line * step + column * self.lanes)));
+                    }
+                }
+            }
+            let (y, step) = self.y;
+            for column in 0..N {
+                if column < self.width {
+                    values[column].store(y.cast_mut().add(line * step + column * self.lanes));
+                }
+            }
+        }
+    }
+}
+
+/// The low bytes of a vector's floats.
+#[inline(always)]
+unsafe fn store_bytes<L: Lanes>(values: L, to: *mut u8) {
+    let mut floats = [0.0; LANES];
+    // SAFETY: no vector has more lanes; the rest is the caller's.
+    unsafe {
+        values.store(floats.as_mut_ptr());
+        for lane in 0..L::COUNT {
+            to.add(lane).write(floats[lane].to_bits() as u8);
+        }
+    }
+}
+
 /// The largest of 2x2 outputs of a tile, and the bits of its number: the first of several, and NaN before any number.
 #[inline(always)]
-unsafe fn largest<L: Lanes>(outputs: *const f32) -> (L, L) {
-    // SAFETY: the caller's four vectors.
+unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
+    // SAFETY: the caller is compiled for the vector's instructions.
     unsafe {
         let top = L::splat(f32::INFINITY);
-        let mut value = L::load(outputs);
+        let mut value = values[0];
         // What is compared: infinity for NaN.
         let mut key = value.min(top);
         let mut place = L::splat(0.0);
         for number in 1..4 {
-            let other = L::load(outputs.add((number / 2 * TILE + number % 2) * L::COUNT));
+            let other = values[number];
             let other_key = other.min(top);
             value = other_key.if_greater(key, other, value);
             place = other_key.if_greater(key, L::splat(f32::from_bits(number as u32)), place);
@@ -811,6 +880,7 @@ unsafe fn largest<L: Lanes>(outputs: *const f32) -> (L, L) {
 #[inline(always)]
 unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &mut [f32]) {
     let (x_planes, dy_planes) = (job.x.map.planes, job.dy.map.planes);
+    let inputs = channels(x_planes);
     let mut places = [Place::default(); MOST];
     let tiles = job.samples * job.grid.tiles();
     for first in (0..tiles).step_by(job.block) {
@@ -838,25 +908,27 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
                     }
                     if !job.is_kept || is_last {
                         for input in 0..plane.channels {
-                            let points = points.add(input * group.lanes);
-                            each_vector!(group.lanes.min(LANES), weights_of_points::<W, H>(points, step));
-                            if group.planes == 2 {
-                                each_vector!(LANES, weights_of_points::<W, H>(points.add(LANES), step));
+                            let from = points.add(input * group.lanes);
+                            let to = job.windows.add(9 * input * group.lanes);
+                            for first in (0..group.lanes).step_by(LANES) {
+                                let (from, to) = (from.add(first), to.add(first));
+                                each_vector!(
+                                    group.lanes.min(LANES),
+                                    weights_of_points::<W, H>(from, step, to, group.lanes)
+                                );
                             }
                         }
                         let mut output = outputs_before;
                         for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
-                            for lane in 0..outputs.channels {
-                                let inputs = channels(x_planes);
-                                let to = &mut gradient[9 * (output * inputs + inputs_before)..][..9 * plane.channels];
-                                for (input, to) in to.chunks_exact_mut(9).enumerate() {
-                                    let from = points.add(input * group.lanes + number * LANES + lane);
-                                    for (tap, to) in to.iter_mut().enumerate() {
-                                        *to += *from.add(tap * step);
-                                    }
-                                }
-                                output += 1;
-                            }
+                            let first = 9 * (output * inputs + inputs_before);
+                            let size = [outputs.channels, 9 * plane.channels];
+                            assert!(
+                                first + (size[0] - 1) * 9 * inputs + size[1] <= gradient.len(),
+                                "weights of the layer"
+                            );
+                            let to = gradient.as_mut_ptr().add(first);
+                            add_transposed(job.windows.add(number * LANES), group.lanes, to, 9 * inputs, size);
+                            output += outputs.channels;
                         }
                     }
                     if job.is_kept {
@@ -996,13 +1068,54 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
     }
 }
 
-/// The gradient of the weights of one input channel and a vector of output channels, written over its first nine points.
+/// The gradient of the windows of one input channel and a vector of output channels, from the points' one.
 #[inline(always)]
-unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *mut f32, step: usize) {
-    // SAFETY: the caller's: 36 vectors, all read before the first is written.
+unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *const f32, step: usize, to: *mut f32, to_step: usize) {
+    // SAFETY: the caller's: 36 vectors, and nine.
     unsafe {
-        let points = points.add(lane);
-        transform::points_to_weights::<L>(points, [WINDOW * step, step], points, [3 * step, step]);
+        transform::points_to_weights::<L>(
+            points.add(lane),
+            [WINDOW * step, step],
+            to.add(lane),
+            [3 * to_step, to_step],
+        );
+    }
+}
+
+/// `to[line][column] += from[column][line]`, four by four, of lines `to_step` and `from_step` floats apart.
+#[inline(always)]
+unsafe fn add_transposed(
+    from: *const f32,
+    from_step: usize,
+    to: *mut f32,
+    to_step: usize,
+    [lines, columns]: [usize; 2],
+) {
+    let (whole_lines, whole_columns) = (lines / 4 * 4, columns / 4 * 4);
+    // SAFETY: the caller's: all those floats are there, and they are not the same.
+    unsafe {
+        for line in (0..whole_lines).step_by(4) {
+            for column in (0..whole_columns).step_by(4) {
+                let read =
+                    |number: usize| from.add((column + number) * from_step + line).cast::<[f32; 4]>().read_unaligned();
+                let values = [read(0), read(1), read(2), read(3)];
+                for number in 0..4 {
+                    let to = to.add((line + number) * to_step + column).cast::<[f32; 4]>();
+                    let old = to.read_unaligned();
+                    to.write_unaligned([
+                        old[0] + values[0][number],
+                        old[1] + values[1][number],
+                        old[2] + values[2][number],
+                        old[3] + values[3][number],
+                    ]);
+                }
+            }
+        }
+        for line in 0..lines {
+            for column in if line < whole_lines { whole_columns } else { 0 }..columns {
+                *to.add(line * to_step + column) += *from.add(column * from_step + line);
+            }
+        }
     }
 }
 
@@ -1018,26 +1131,62 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
 ) {
     let (inputs, point) = (channels(from), weight_point(from, to));
     assert!(packed.len() == POINTS * point, "room for the packed weights");
+    let (is_long, mut staged) = (packed.len() >= LONG, [0.0; POINTS * 2 * LANES]);
     let mut channel = 0;
     for group in groups(to) {
-        for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
-            for input in 0..inputs {
+        for input in 0..inputs {
+            let room = &mut packed[group.before * inputs + input * group.lanes..];
+            let (first, step) = if is_long { (staged.as_mut_ptr(), group.lanes) } else { (room.as_mut_ptr(), point) };
+            let mut first_channel = channel;
+            for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
                 let mut taps = [[0.0; LANES]; 9];
                 for lane in 0..plane.channels {
-                    let weights = &weights[(channel + lane) * to_stride + input * from_stride..][..9];
+                    let weights = &weights[(first_channel + lane) * to_stride + input * from_stride..][..9];
                     for (tap, &weight) in weights.iter().enumerate() {
                         taps[if is_reversed { 8 - tap } else { tap }][lane] = weight;
                     }
                 }
-                let at = group.before * inputs + input * group.lanes + number * LANES;
-                // SAFETY: compiled for these vectors; nine vectors of taps, and each point has a vector for each channel.
+                // SAFETY: compiled for these vectors; nine vectors of taps, and room for those of each point.
                 unsafe {
-                    let to = packed.as_mut_ptr().add(at);
-                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, to, point));
+                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, first.add(number * LANES), step));
+                }
+                first_channel += plane.channels;
+            }
+            if is_long {
+                for (point, from) in room.chunks_mut(point).zip(staged.chunks_exact(group.lanes)) {
+                    stream(from, &mut point[..group.lanes]);
                 }
             }
-            channel += plane.channels;
         }
+        channel += to[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum::<usize>();
+    }
+    if is_long {
+        end_stream();
+    }
+}
+
+/// Copies past the caches where that is possible: what is not read again before they have lost it.
+#[inline(always)]
+fn stream(from: &[f32], to: &mut [f32]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if to.as_ptr().addr().is_multiple_of(16) && from.len().is_multiple_of(4) && from.len() == to.len() {
+        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+        for at in (0..from.len()).step_by(4) {
+            // SAFETY: four floats of both slices, aligned as they have to be; every such machine has the instructions, and
+            // `end_stream` comes before anybody else reads.
+            unsafe { _mm_stream_ps(to.as_mut_ptr().add(at), _mm_loadu_ps(from.as_ptr().add(at))) };
+        }
+        return;
+    }
+    to.copy_from_slice(from);
+}
+
+/// What [`stream`] wrote is there for all to read.
+fn end_stream() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every such machine has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 
@@ -1425,7 +1574,7 @@ mod tests {
         let conv = of_size(32, 32, [1, 16, 16], 1);
         let planes = [Plane::FULL; 2];
         let points = 36 * (2 * 32 * 16 + 16);
-        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 32 + 15);
+        assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
         assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
     }
 }

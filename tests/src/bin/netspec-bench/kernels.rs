@@ -1,6 +1,6 @@
 //! Kernels, each alone on a tile of eight samples, with the geometry of a layer of some model.
 //!
-//! A new kernel is a line in [`all`], or a function like [`conv`] when it is of a new kind.
+//! A new kernel is a line in [`all`], or a function like [`conv()`] when it is of a new kind.
 
 use std::sync::Mutex;
 

@@ -1,0 +1,94 @@
+//! What the compiler plans for a kernel is what the kernel asks for: the numbers stand in both, since neither crate knows the other.
+
+use netspec::kernels::{conv::Conv, direct, sparse, winograd};
+use netspec::layout::Plane;
+use netspec_compiler::ir::{self, Kind, TensorId, Window};
+use netspec_compiler::layout;
+use netspec_compiler::target::{Class, Target};
+use netspec_tests::reference::Numbers;
+
+/// Planes of so many channels, now and then with padding in the middle, as `concat` makes them.
+fn planes(channels: usize, is_parted: bool) -> Vec<Plane> {
+    let parts = if is_parted && channels > 3 { vec![channels / 2, channels - channels / 2] } else { vec![channels] };
+    let mut planes = Vec::new();
+    for channels in parts {
+        planes.extend(vec![Plane::FULL; channels / 16]);
+        match channels % 16 {
+            0 => {}
+            rest => planes.push(Plane { lanes: if rest <= 8 { 8 } else { 16 }, channels: rest }),
+        }
+    }
+    planes
+}
+
+fn wide(planes: &[Plane]) -> Vec<layout::Plane> {
+    let plane = |plane: &Plane| layout::Plane { lanes: plane.lanes as u64, channels: plane.channels as u64 };
+    planes.iter().map(plane).collect()
+}
+
+/// Twice the same convolution: the kernels' and the compiler's.
+fn convolution(channels: usize, out_channels: usize, size: usize, kernel: usize) -> (Conv, ir::Conv) {
+    let padding = kernel / 2;
+    let conv = Conv {
+        channels,
+        out_channels,
+        groups: 1,
+        size: [1, size, size + 2],
+        out_size: [1, size, size + 2],
+        kernel: [1, kernel, kernel],
+        stride: [1; 3],
+        padding: [0, padding, padding],
+        dilation: [1; 3],
+    };
+    let window = Window {
+        size: conv.size.map(|size| size as u64),
+        out_size: conv.out_size.map(|size| size as u64),
+        kernel: conv.kernel.map(|size| size as u64),
+        stride: [1; 3],
+        padding: conv.padding.map(|size| size as u64),
+        dilation: [1; 3],
+    };
+    (conv, ir::Conv { channels: channels as u64, out_channels: out_channels as u64, groups: 1, window })
+}
+
+#[test]
+fn kernels_have_the_memory_that_they_ask_for() {
+    let mut numbers = Numbers(7);
+    let mut between = |least: usize, most: usize| least + (numbers.number().abs() * 1e6) as usize % (most + 1 - least);
+    let weight = TensorId(0);
+    for _ in 0..500 {
+        let (channels, out_channels) = (between(1, 600), between(1, 600));
+        let (conv, planned) = convolution(channels, out_channels, between(1, 40), 1 + 2 * between(0, 2));
+        let is_image = channels <= 4 && between(0, 1) == 0;
+        let x = if is_image { vec![Plane { lanes: channels, channels }] } else { planes(channels, between(0, 3) == 0) };
+        let y = planes(out_channels, between(0, 3) == 0);
+        let [wide_x, wide_y] = [wide(&x), wide(&y)];
+        let scratch = |class: Class, kind: Kind| Target::Cpu.scratch(class, &kind, &planned, &wide_x, &wide_y) as usize;
+        let packed = |class: Class, transposed: bool| {
+            Target::Cpu.packed_len(class, &planned, &wide_x, &wide_y, transposed) as usize
+        };
+        let grad_weight = Kind::ConvGradWeight(planned, weight, None);
+        let pool_grad_weight = Kind::ConvPoolGradWeight(planned, weight, None);
+        let found = [
+            packed(Class::Direct, false),
+            packed(Class::Direct, true),
+            packed(Class::Winograd, false),
+            packed(Class::Winograd, true),
+            scratch(Class::Direct, grad_weight.clone()),
+            scratch(Class::Winograd, grad_weight),
+            scratch(Class::Sparse, Kind::ConvPoolGradInput(planned, weight)),
+            scratch(Class::Sparse, pool_grad_weight),
+        ];
+        let asked = [
+            direct::packed_len(&conv, &x, &y),
+            direct::packed_len(&conv, &y, &x),
+            winograd::packed_len(&x, &y),
+            winograd::packed_len(&y, &x),
+            direct::grad_weight_scratch(&conv, &x),
+            winograd::scratch(&conv, &x, &y),
+            sparse::grad_input_scratch(&conv),
+            sparse::grad_weight_scratch(&conv, &x),
+        ];
+        assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
+    }
+}

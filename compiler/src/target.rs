@@ -80,7 +80,7 @@ impl Target {
     /// Whether the backward pass of a convolution with a pool goes by the maxima alone. Where Winograd's would be used for all of the
     /// gradient it is the faster one.
     pub fn is_sparse(self, conv: &Conv) -> bool {
-        self.conv(conv) == Class::Direct
+        self.conv(conv) == Class::Direct || conv.out_channels <= 8
     }
 
     /// Floats of a convolution's packed weights: for each lane of the planes that a kernel writes, each channel that it reads and each
@@ -106,14 +106,22 @@ impl Target {
                 padded(1) * padded(2) * WIDEST + WIDEST
             }
             (Class::Sparse, _) if x.len() == 1 && x[0].lanes < 8 => {
-                let patch = (taps * conv.channels).next_multiple_of(WIDEST);
-                (conv.out_channels + 4 * (conv.window.out_size[2] / 2)) * patch + 2 * WIDEST
+                let [_, down, across] = conv.window.kernel;
+                let [_, lines, columns] = conv.window.out_size.map(|size| size / 2);
+                let run = across * conv.channels;
+                let slot = if run <= 8 { 8 } else { run.next_multiple_of(WIDEST) };
+                let staged = (STAGED / (2 * columns * slot + 1)).saturating_sub(down - 1) / 2;
+                let staged = if staged == 0 { 1 } else { staged.min(lines) };
+                (conv.out_channels * down + (2 * staged + down - 1) * 2 * columns) * slot + WIDEST
             }
             (Class::Sparse, _) => conv.out_channels * taps * WIDEST + WIDEST,
             _ => 0,
         }
     }
 }
+
+/// Floats of lines of an image that the gradient by the weight stages, as the constant of `runtime/src/kernels/sparse.rs`.
+const STAGED: u64 = 5 << 10;
 
 /// Floats of the widest vector.
 const WIDEST: u64 = 16;

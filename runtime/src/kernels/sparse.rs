@@ -18,9 +18,26 @@ const fn is_image(x: &[Plane]) -> bool {
     x.len() == 1 && x[0].lanes < 8
 }
 
-/// Floats of a patch, which is what a position's window sees of an image: lines of `kernel[2] * channels` floats.
-const fn patch_len(conv: &Conv) -> usize {
-    (conv.kernel[1] * conv.kernel[2] * conv.channels).next_multiple_of(WIDEST)
+/// Floats that are kept of what a line of a window sees of an image, `kernel[2] * channels` of them: whole vectors.
+const fn slot(conv: &Conv) -> usize {
+    let run = conv.kernel[2] * conv.channels;
+    if run <= 8 { 8 } else { run.next_multiple_of(WIDEST) }
+}
+
+/// Floats of staged lines that the first cache holds beside all else.
+const STAGED: usize = 5 << 10;
+
+/// Lines of pooled windows whose slots are staged at once.
+const fn staged_lines(conv: &Conv) -> usize {
+    let line = 2 * (conv.out_size[2] / 2) * slot(conv);
+    let (most, all) = (((STAGED / (line + 1)).saturating_sub(conv.kernel[1] - 1)) / 2, conv.out_size[1] / 2);
+    if most == 0 {
+        1
+    } else if most < all {
+        most
+    } else {
+        all
+    }
 }
 
 /// Floats of a line of the cache.
@@ -31,10 +48,12 @@ pub const fn grad_input_scratch(conv: &Conv) -> usize {
     (conv.size[1] + 2 * conv.padding[1]) * (conv.size[2] + 2 * conv.padding[2]) * WIDEST + ALIGNMENT
 }
 
-/// Floats of scratch that [`grad_weight`] needs: the sums of one plane of `x`; for an image, the patches of two lines, too.
+/// Floats of scratch that [`grad_weight`] needs: the sums of one plane of `x`; for an image, what windows see of some
+/// lines, too.
 pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
     if is_image(x) {
-        (conv.out_channels + 4 * (conv.out_size[2] / 2)) * patch_len(conv) + WIDEST + ALIGNMENT
+        let lines = 2 * staged_lines(conv) + conv.kernel[1] - 1;
+        (conv.out_channels * conv.kernel[1] + lines * 2 * (conv.out_size[2] / 2)) * slot(conv) + ALIGNMENT
     } else {
         conv.out_channels * conv.kernel[1] * conv.kernel[2] * WIDEST + ALIGNMENT
     }
@@ -86,7 +105,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, places: Vie
     let mut gather = Gather { conv, from, to, x, dy, places, weights, scratch };
     if is_image(from.planes) {
         assert_eq!(from.planes[0].lanes, conv.channels, "an image has no padding between positions");
-        gather_patches(isa, &mut gather);
+        gather_slots(isa, &mut gather);
     } else {
         gather_lanes(isa, &mut gather);
     }
@@ -121,7 +140,7 @@ dispatch! {
     /// The gradient by the weight, of an input in planes of vectors.
     fn gather_lanes(call: &mut Gather<'_>) = gather_planes;
     /// The gradient by the weight, of an image.
-    fn gather_patches(call: &mut Gather<'_>) = gather_image;
+    fn gather_slots(call: &mut Gather<'_>) = gather_image;
 }
 
 /// One output's pooled gradient of a sample, and its places: those of a position's neighbour are `lanes` further on.
@@ -413,135 +432,161 @@ unsafe fn gather_block<L: Lanes, const LINES: usize, const COLUMNS: usize>(
     }
 }
 
-/// Lanes are the taps of an image: what a position's window sees is copied into a patch first, `[line][column][channel]`, so that it is
-/// read in whole vectors.
+/// Lanes are the taps of an image: what a line of a position's window sees is copied into a slot of whole vectors first, `[column][channel]`,
+/// so that no vector lies across two lines of the cache.
 ///
 /// # Safety
 ///
 /// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
 #[inline(always)]
 unsafe fn gather_image<W: Lanes, H: Lanes>(call: &mut Gather<'_>) {
+    // SAFETY: this function's contract.
+    unsafe { if slot(call.conv) < W::COUNT { gather_lines::<W, H>(call) } else { gather_lines::<W, W>(call) } }
+}
+
+/// # Safety
+///
+/// As of [`gather_image`]; slots are whole vectors `L`.
+#[inline(always)]
+unsafe fn gather_lines<W: Lanes, L: Lanes>(call: &mut Gather<'_>) {
     let Gather { conv, from, to, x, dy, places, weights, scratch } = call;
-    let patch = patch_len(conv);
-    let (sums, patches) = scratch.split_at_mut(conv.out_channels * patch);
+    let (slot, down) = (slot(conv), conv.kernel[1]);
+    let (sums, staged) = scratch.split_at_mut(conv.out_channels * down * slot);
     sums.fill(0.0);
     let [_, lines, columns] = to.size;
     let line_floats = from.whole()[2] * conv.channels;
     let origin = (from.before[1] - conv.padding[1]) * line_floats + (from.before[2] - conv.padding[2]) * conv.channels;
-    let run = conv.kernel[2] * conv.channels;
-    let most = if W::COUNT == WIDEST { 8 } else { 4 };
+    let most = if W::COUNT == WIDEST { 4 } else { 2 };
+    let together = staged_lines(conv);
     for sample in 0..x.samples() {
         let image = &x.row(sample)[origin..];
-        for line in 0..lines {
-            // SAFETY: this function's contract. A window lies inside the image, by its halo, and a vector that begins there inside its
-            // row, which has a vector more; patches are written in ascending order, and end a vector before the scratch does.
+        for first in (0..lines).step_by(together) {
+            let count = together.min(lines - first);
+            // SAFETY: this function's contract. A window's line lies inside the image, by its halo, and a slot that begins there inside
+            // its row, which has a vector more; there is room for the slots of as many lines.
             unsafe {
-                for column in 0..columns {
-                    for place in 0..4 {
-                        let at = (2 * line + place / 2) * line_floats + (2 * column + place % 2) * conv.channels;
-                        let to = patches.as_mut_ptr().add((4 * column + place) * patch);
-                        for tap_line in 0..conv.kernel[1] {
-                            let from = image.as_ptr().add(at + tap_line * line_floats);
-                            let to = to.add(tap_line * run);
-                            for float in (0..run).step_by(W::COUNT) {
-                                W::load(from.add(float)).store(to.add(float));
-                            }
+                for line in 0..2 * count + down - 1 {
+                    let from = image.as_ptr().add((2 * first + line) * line_floats);
+                    let to = staged.as_mut_ptr().add(line * 2 * columns * slot);
+                    for column in 0..2 * columns {
+                        for float in (0..slot).step_by(L::COUNT) {
+                            L::load(from.add(column * conv.channels + float)).store(to.add(column * slot + float));
                         }
                     }
                 }
-                let mut output = 0;
-                for (plane, of) in to.planes.iter().enumerate() {
-                    let blocks = of.channels.div_ceil(most);
+            }
+            let mut output = 0;
+            for (plane, of) in to.planes.iter().enumerate() {
+                let mut lane = 0;
+                while lane < of.channels {
+                    let all = Maxima::of(to, dy.row(sample), places.row(sample), plane, lane);
+                    // SAFETY: these lines are the map's.
+                    let maxima = unsafe {
+                        let (dy, places) = (all.dy.add(first * all.line), all.places.add(first * columns * all.lanes));
+                        Maxima { dy, places, lines: count, ..all }
+                    };
+                    let outputs = if of.channels - lane >= most { most } else { 1 };
+                    let blocks = down.div_ceil(5);
                     for block in 0..blocks {
-                        let first = of.channels * block / blocks;
-                        let count = of.channels * (block + 1) / blocks - first;
-                        let mut maxima = Maxima::of(to, dy.row(sample), places.row(sample), plane, first);
-                        maxima.dy = maxima.dy.add(line * maxima.line);
-                        maxima.places = maxima.places.add(line * columns * maxima.lanes);
-                        let mut vector = 0;
-                        while vector < patch {
-                            let sums = sums.as_mut_ptr().add((output + first) * patch + vector);
-                            let patches = patches.as_ptr().add(vector);
-                            let both = patch - vector >= 2 * W::COUNT;
-                            patch_block::<W>(&maxima, count, both, patches, patch, sums);
-                            vector += if both { 2 * W::COUNT } else { W::COUNT };
+                        let tap = down * block / blocks;
+                        let taps = down * (block + 1) / blocks - tap;
+                        for float in (0..slot).step_by(L::COUNT) {
+                            let sums = sums[((output + lane) * down + tap) * slot + float..].as_mut_ptr();
+                            let slots = Slots {
+                                first: staged[tap * 2 * columns * slot + float..].as_ptr(),
+                                line: 2 * columns * slot,
+                                column: slot,
+                                output: down * slot,
+                            };
+                            // SAFETY: this function's contract; the slots are those of the windows, from the block's first tap on.
+                            unsafe { slots_block::<L>(&maxima, outputs, taps, &slots, sums) };
                         }
                     }
-                    output += of.channels;
+                    lane += outputs;
                 }
+                output += of.channels;
             }
         }
     }
-    let taps = conv.kernel[1] * conv.kernel[2];
-    for (weights, sums) in weights.chunks_exact_mut(conv.channels * taps).zip(sums.chunks_exact(patch)) {
+    let run = conv.kernel[2] * conv.channels;
+    let taps = down * conv.kernel[2];
+    for (weights, sums) in weights.chunks_exact_mut(conv.channels * taps).zip(sums.chunks_exact(down * slot)) {
         for (channel, weights) in weights.chunks_exact_mut(taps).enumerate() {
-            Store::Add.put(weights, sums[channel..].iter().step_by(conv.channels).copied());
+            let of_lines = sums.chunks_exact(slot);
+            Store::Add
+                .put(weights, of_lines.flat_map(|sums| sums[channel..run].iter().step_by(conv.channels).copied()));
         }
     }
 }
 
-/// Adds a line's products of some outputs with one or two vectors of the patches.
+/// What the lines of windows see: the first one's, and the floats from line to line, from column to column; and those of the sums from
+/// output to output.
+struct Slots {
+    first: *const f32,
+    line: usize,
+    column: usize,
+    output: usize,
+}
+
+/// Adds the products of some outputs with a vector of the slots, for some lines of taps.
 ///
 /// # Safety
 ///
-/// As of [`patch_products`], of `outputs` outputs.
+/// As of [`slots_products`].
 #[inline(always)]
-unsafe fn patch_block<L: Lanes>(
-    maxima: &Maxima,
-    outputs: usize,
-    both: bool,
-    patches: *const f32,
-    patch: usize,
-    sums: *mut f32,
-) {
+unsafe fn slots_block<L: Lanes>(maxima: &Maxima, outputs: usize, taps: usize, slots: &Slots, sums: *mut f32) {
     macro_rules! blocks {
-        ($($outputs:literal)*) => {
-            match (outputs, both) {
-                $(
-                    // SAFETY: this function's contract.
-                    ($outputs, true) => unsafe { patch_products::<L, $outputs, 2>(maxima, patches, patch, sums) },
-                    // SAFETY: likewise.
-                    ($outputs, false) => unsafe { patch_products::<L, $outputs, 1>(maxima, patches, patch, sums) },
-                )*
-                _ => unreachable!("a block has some outputs"),
+        ($($outputs:literal $taps:literal,)*) => {
+            match (outputs, taps) {
+                // SAFETY: this function's contract.
+                $(($outputs, $taps) => unsafe { slots_products::<L, $outputs, $taps>(maxima, slots, sums) },)*
+                _ => unreachable!("a block has some outputs and taps"),
             }
         };
     }
-    blocks!(1 2 3 4 5 6 7 8);
+    blocks!(1 1, 1 2, 1 3, 1 4, 1 5, 2 1, 2 2, 2 3, 2 4, 2 5, 4 1, 4 2, 4 3, 4 4, 4 5,);
 }
 
 /// # Safety
 ///
-/// Compiled for the vectors' instructions. `maxima` are a line's, of the first output; the others follow it in their plane. `patches` are
-/// those of the line's positions, four for each window, and `sums` the outputs', `patch` floats from one to the next.
+/// Compiled for the vectors' instructions. `maxima` are some lines', of the first output; the others follow it in their plane. The slots
+/// are those of the first line of taps, and the sums those of it and the first output.
 #[inline(always)]
-unsafe fn patch_products<L: Lanes, const OUTPUTS: usize, const V: usize>(
+unsafe fn slots_products<L: Lanes, const OUTPUTS: usize, const TAPS: usize>(
     maxima: &Maxima,
-    patches: *const f32,
-    patch: usize,
+    slots: &Slots,
     sums: *mut f32,
 ) {
+    // A table, since the compiler would make vectors of what computes the places of several outputs.
+    let offsets = [0, slots.column, slots.line, slots.line + slots.column];
     // SAFETY: this function's contract.
     unsafe {
-        let mut acc = [[L::splat(0.0); V]; OUTPUTS];
+        let mut acc = [[L::splat(0.0); TAPS]; OUTPUTS];
         for o in 0..OUTPUTS {
-            for v in 0..V {
-                acc[o][v] = L::load(sums.add(o * patch + v * L::COUNT));
+            for q in 0..TAPS {
+                acc[o][q] = L::load(sums.add(o * slots.output + q * slots.column));
             }
         }
-        for column in 0..maxima.columns {
-            for o in 0..OUTPUTS {
-                let at = column * maxima.lanes + o;
-                let (dy, place) = (L::splat(*maxima.dy.add(at)), *maxima.places.add(at) as usize & 3);
-                let from = patches.add((4 * column + place) * patch);
-                for v in 0..V {
-                    acc[o][v] = dy.mul_add(L::load(from.add(v * L::COUNT)), acc[o][v]);
+        for line in 0..maxima.lines {
+            let mut dy = maxima.dy.add(line * maxima.line);
+            let mut places = maxima.places.add(line * maxima.columns * maxima.lanes);
+            let mut window = slots.first.add(2 * line * slots.line);
+            for _ in 0..maxima.columns {
+                for o in 0..OUTPUTS {
+                    let value = L::splat(*dy.add(o));
+                    let from = window.add(offsets[(*places.add(o) & 3) as usize]);
+                    for q in 0..TAPS {
+                        acc[o][q] = value.mul_add(L::load(from.add(q * slots.line)), acc[o][q]);
+                    }
                 }
+                dy = dy.add(maxima.lanes);
+                places = places.add(maxima.lanes);
+                window = window.add(2 * slots.column);
             }
         }
         for o in 0..OUTPUTS {
-            for v in 0..V {
-                acc[o][v].store(sums.add(o * patch + v * L::COUNT));
+            for q in 0..TAPS {
+                acc[o][q].store(sums.add(o * slots.output + q * slots.column));
             }
         }
     }

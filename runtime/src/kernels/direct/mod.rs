@@ -331,6 +331,8 @@ struct Walk {
     /// Positions from one of the block's lines to the next, and likewise columns.
     line: usize,
     column: usize,
+    /// Whether neighbouring taps of a line are neighbouring positions, as neighbouring columns are.
+    is_line: bool,
     /// Weights from one channel's to the next one's, and from one vector's to the next one's.
     row: usize,
     vector: usize,
@@ -366,6 +368,7 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
         kernel: taps(job.conv),
         line: job.axes[1].advance() * whole[2],
         column: job.axes[2].advance(),
+        is_line: [job.axes[2].advance(), job.axes[2].source_step(), job.axes[2].tap_step()] == [1; 3],
         row: width,
         vector: if is_plane { width * of_plane } else { L::COUNT },
     };
@@ -466,7 +469,17 @@ unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usiz
             let from = x.add(at * plane.lanes);
             // Two lines have more addresses than there are registers for, unless most of their distances are constants.
             let many = LINES == 2 && COLUMNS >= 3;
+            let is_image = V == 1 && COLUMNS >= 4 && walk.is_line && plane.channels == plane.lanes;
             match walk.column * plane.lanes {
+                1 if is_image && walk.taps[2] == 3 => {
+                    add_image::<L, V, LINES, COLUMNS, 1, 3>(walk, from, weights, &mut acc)
+                }
+                1 if is_image && walk.taps[2] == 5 => {
+                    add_image::<L, V, LINES, COLUMNS, 1, 5>(walk, from, weights, &mut acc)
+                }
+                3 if is_image && walk.taps[2] == 3 => {
+                    add_image::<L, V, LINES, COLUMNS, 3, 3>(walk, from, weights, &mut acc)
+                }
                 1 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 1>(walk, plane, from, weights, &mut acc),
                 3 if many && V == 1 => add_plane::<L, V, LINES, COLUMNS, 3>(walk, plane, from, weights, &mut acc),
                 16 if many => add_plane::<L, V, LINES, COLUMNS, 16>(walk, plane, from, weights, &mut acc),
@@ -528,6 +541,64 @@ unsafe fn add_plane<L: Lanes, const V: usize, const LINES: usize, const COLUMNS:
                         weight = weight.add(walk.row);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Adds what an image gives, of `STEP` channels, by `TAPS` taps a line: in the order of [`add_plane`], but a line's weights stay in
+/// registers, and each float of the image is read once for all columns that see it.
+///
+/// # Safety
+///
+/// As of [`add_plane`]; the walk's taps and columns are neighbouring positions.
+#[inline(always)]
+unsafe fn add_image<
+    L: Lanes,
+    const V: usize,
+    const LINES: usize,
+    const COLUMNS: usize,
+    const STEP: usize,
+    const TAPS: usize,
+>(
+    walk: &Walk,
+    x: *const f32,
+    weights: *const f32,
+    acc: &mut [[[L; V]; COLUMNS]; LINES],
+) {
+    let line = walk.line * STEP;
+    for a in 0..walk.taps[0] {
+        for b in 0..walk.taps[1] {
+            let tap = walk.tap + a * walk.tap_apart[0] + b * walk.tap_apart[1];
+            // SAFETY: this function's contract.
+            unsafe {
+                let from = x.add((a * walk.apart[0] + b * walk.apart[1]) * STEP);
+                let weights = weights.add(tap * STEP * walk.row);
+                let mut by = [[L::splat(0.0); STEP]; TAPS];
+                for k in 0..TAPS {
+                    for c in 0..STEP {
+                        by[k][c] = L::load(weights.add((k * STEP + c) * walk.row));
+                    }
+                }
+                // A loop over positions would be too long to be unrolled.
+                macro_rules! positions {
+                    ($($position:literal)*) => {$(
+                        if $position < COLUMNS + TAPS - 1 {
+                            for q in 0..LINES {
+                                for c in 0..STEP {
+                                    let value = L::splat(*from.add(q * line + $position * STEP + c));
+                                    for k in 0..TAPS {
+                                        if k <= $position && $position - k < COLUMNS {
+                                            let to = &mut acc[q][$position - k][0];
+                                            *to = value.mul_add(by[k][c], *to);
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    )*};
+                }
+                positions!(0 1 2 3 4 5 6 7 8 9 10 11);
             }
         }
     }

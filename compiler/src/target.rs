@@ -80,7 +80,7 @@ impl Target {
     /// Whether the backward pass of a convolution with a pool goes by the maxima alone. Where Winograd's would be used for all of the
     /// gradient it is the faster one.
     pub fn is_sparse(self, conv: &Conv) -> bool {
-        self.conv(conv) == Class::Direct || conv.out_channels <= 8
+        self.conv(conv) == Class::Direct
     }
 
     /// Floats of a convolution's packed weights: for each lane of the planes that a kernel writes, each channel that it reads and each

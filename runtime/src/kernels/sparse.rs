@@ -636,7 +636,7 @@ mod tests {
 
             if !images {
                 bench.packed = vec![f32::NAN; direct::packed_len(&conv, y_map.planes, x_map.planes)];
-                let mut pack = Pack { isa, params: &bench.params, packed: &mut bench.packed };
+                let mut pack = Pack::of(isa, &bench.params, &mut bench.packed);
                 direct::pack_transposed(&mut pack, &conv, x_map.planes, y_map.planes, weight, 0);
                 let (store, before) = (bench.random.store(), bench.random.numbers(samples * inputs));
                 let dx = bench.target_planes(x_map, &before, store);

@@ -459,12 +459,6 @@ impl<'a> Layer<'a> {
             if class == Class::Plain || !self.is_blocked(value) {
                 continue;
             }
-            // Winograd's tiles clip, so that a small map needs no halo.
-            let size = size_of(self.shape(value));
-            let whole: u64 = (0..3).map(|axis| reach[0][axis] + size[axis] + reach[1][axis]).product();
-            if class == Class::Winograd && whole > 2 * size.iter().product::<u64>() {
-                continue;
-            }
             let set = self.same.find(value);
             let halo = self.halos.entry(set).or_default();
             for side in 0..2 {

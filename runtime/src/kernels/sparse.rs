@@ -1,4 +1,4 @@
-//! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`](super::direct::forward_pool)):
+//! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`]):
 //! only the maxima have one, so there is a quarter of the products.
 //!
 //! Registers are lanes of the input here, since every channel of the output has its maxima elsewhere. For 2-D convolutions of stride and

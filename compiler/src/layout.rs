@@ -127,7 +127,7 @@ impl Layout {
 /// 16 channels to a plane; what is left over in one of 8 or 16 lanes.
 fn dense(channels: u64) -> Vec<Plane> {
     let mut planes = vec![Plane { lanes: 16, channels: 16 }; (channels / 16) as usize];
-    if channels % 16 > 0 {
+    if !channels.is_multiple_of(16) {
         planes.push(Plane { lanes: if channels % 16 <= 8 { 8 } else { 16 }, channels: channels % 16 });
     }
     planes
@@ -459,12 +459,6 @@ impl<'a> Layer<'a> {
             if class == Class::Plain || !self.is_blocked(value) {
                 continue;
             }
-            // Winograd's tiles clip, so that a small map needs no halo.
-            let size = size_of(self.shape(value));
-            let whole: u64 = (0..3).map(|axis| reach[0][axis] + size[axis] + reach[1][axis]).product();
-            if class == Class::Winograd && whole > 2 * size.iter().product::<u64>() {
-                continue;
-            }
             let set = self.same.find(value);
             let halo = self.halos.entry(set).or_default();
             for side in 0..2 {
@@ -584,9 +578,9 @@ fn convert(mut program: Program, layouts: Vec<Layout>) -> Laid {
     for at in 0..converter.program.outputs.len() {
         let output = converter.program.outputs[at];
         if converter.layouts[output.0 as usize] != Layout::Plain {
-            let layer = body.iter().rev().find_map(|item| match item {
-                Item::Op(op) => Some(op.layer),
-                Item::Loop(looped) => Some(looped.layer),
+            let layer = body.last().map(|item| match item {
+                Item::Op(op) => op.layer,
+                Item::Loop(looped) => looped.layer,
             });
             let copy = converter.plain(output, layer.unwrap_or(LayerId(0)), &mut plain, &mut body);
             converter.program.outputs[at] = copy;

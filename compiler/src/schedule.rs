@@ -150,6 +150,8 @@ pub enum At {
 
 /// A step of the whole batch.
 #[derive(Clone, Debug)]
+// A schedule is short, and calls are most of it.
+#[allow(clippy::large_enum_variant)]
 pub enum Step {
     /// Runs for each tile.
     Stage(Vec<Node>),
@@ -161,6 +163,7 @@ pub enum Step {
 
 /// A part of a stage.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)]
 pub enum Node {
     /// A call.
     Call(Call),

@@ -10,7 +10,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::isa::Isa;
+use crate::isa::{Isa, Numerics};
 use crate::kernels::{Store, convert};
 use crate::layout::{Blocked, Layout};
 use crate::network::{Feed, SampleLoss};
@@ -203,6 +203,8 @@ pub struct Tile<'a> {
     pub(crate) packed: &'a [f32],
     /// The instructions that kernels use.
     pub(crate) isa: Isa,
+    /// The kernels that may run.
+    pub(crate) numerics: Numerics,
     /// Numbers of the whole batch that an earlier stage left, such as means.
     pub(crate) state: &'a [f32],
     /// The gradient that this tile alone gives, zero at first.
@@ -342,8 +344,17 @@ impl Tile<'_> {
 /// What packs parameters: makes the copies that kernels read, whenever the parameters have changed.
 pub struct Pack<'a> {
     pub(crate) isa: Isa,
+    pub(crate) numerics: Numerics,
     /// The parameters.
     pub(crate) params: &'a [f32],
     /// The copies.
     pub(crate) packed: &'a mut [f32],
+}
+
+#[cfg(test)]
+impl<'a> Pack<'a> {
+    /// What packs a test's parameters.
+    pub(crate) fn of(isa: Isa, params: &'a [f32], packed: &'a mut [f32]) -> Pack<'a> {
+        Pack { isa, numerics: Numerics::Fast, params, packed }
+    }
 }

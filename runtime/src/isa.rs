@@ -1,10 +1,11 @@
-//! Which instructions kernels use: the machine's best, or the ones that were asked for.
+//! Which instructions kernels use: the machine's best, or the ones that were asked for. And which kernels may run.
 //!
 //! AVX2 and AVX-512 give the same bits: a kernel's every output element is one chain of fused multiply-adds, in an order that no
 //! vector's width changes. The portable loops round after each product, as every machine can, and give their own.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// A set of instructions that this machine has.
 ///
@@ -28,9 +29,13 @@ impl Isa {
     /// Plain loops.
     pub const PORTABLE: Isa = Isa(Kind::Portable);
 
-    /// The fastest of this machine.
+    /// The fastest of this machine; or the one that the environment variable `NETSPEC_ISA` names, where the machine has it.
     pub fn best() -> Isa {
-        Isa::available().last().unwrap_or(Isa::PORTABLE)
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let named = std::env::var("NETSPEC_ISA").ok().and_then(|name| name.parse().ok());
+            named.or_else(|| Isa::available().last()).unwrap_or(Isa::PORTABLE)
+        })
     }
 
     /// All of this machine, the fastest last.
@@ -103,6 +108,36 @@ impl FromStr for Isa {
 
     fn from_str(name: &str) -> Result<Isa, UnknownIsa> {
         Isa::available().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa(name.to_owned()))
+    }
+}
+
+/// Which kernels may run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// The fastest within the tolerance of every kernel: Winograd's convolutions, too.
+    #[default]
+    Fast,
+    /// Convolutions as sums of products of inputs and weights alone.
+    Exact,
+}
+
+impl fmt::Display for Numerics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Numerics::Fast => "fast",
+            Numerics::Exact => "exact",
+        })
+    }
+}
+
+impl FromStr for Numerics {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Numerics, String> {
+        [Numerics::Fast, Numerics::Exact]
+            .into_iter()
+            .find(|numerics| numerics.to_string() == name)
+            .ok_or_else(|| "`fast` or `exact` is expected".to_owned())
     }
 }
 

@@ -82,7 +82,7 @@ pub mod trainer;
 pub mod weights;
 
 pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
-pub use isa::{Isa, UnknownIsa};
+pub use isa::{Isa, Numerics, UnknownIsa};
 pub use loss::{CrossEntropy, Loss, Mse, Nll, accuracy, argmax, check_label};
 pub use model::{Model, Takes, joins};
 pub use optimizer::{Adam, Optimizer, Sgd};

@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::arena::{Job, Pack, Tile};
-use crate::isa::Isa;
+use crate::isa::{Isa, Numerics};
 use crate::memory::Memory;
 use crate::network::Feed;
 use crate::pool;
@@ -63,6 +63,7 @@ pub struct Fold {
 pub struct Workspace {
     threads: usize,
     isa: Isa,
+    numerics: Numerics,
     tile: Memory,
     batch: Memory,
     state: Memory,
@@ -105,6 +106,7 @@ impl Workspace {
         Workspace {
             threads: threads.max(1),
             isa: Isa::best(),
+            numerics: Numerics::Fast,
             tile: Memory::default(),
             batch: Memory::default(),
             state: Memory::default(),
@@ -121,6 +123,11 @@ impl Workspace {
     /// The same workspace with kernels that use these instructions.
     pub fn with_isa(self, isa: Isa) -> Workspace {
         Workspace { isa, ..self }
+    }
+
+    /// The same workspace with these kernels.
+    pub fn with_numerics(self, numerics: Numerics) -> Workspace {
+        Workspace { numerics, ..self }
     }
 
     /// Sets the seed of dropout, and begins its numbers anew: the first step after it draws what the first step ever would.
@@ -148,7 +155,8 @@ impl Workspace {
 
     /// Makes the copies of a pass those of a version of a model's weights, unless they are.
     fn refresh(&mut self, copies: &Copies, len: usize, version: u64, params: &[f32], statistics: &[f32]) {
-        let of = CopiesOf { model: copies.of, version, isa: self.isa };
+        let (isa, numerics) = (self.isa, self.numerics);
+        let of = CopiesOf { model: copies.of, version, isa, numerics };
         let (memory, made_of) = &mut self.copies[copies.pass as usize];
         if *made_of != Some(of) {
             // Until it is done they are nobody's.
@@ -160,7 +168,7 @@ impl Workspace {
                 (copies.fold)(params, statistics, &mut folded[..copies.folded]);
                 params = folded;
             }
-            (copies.pack)(&mut Pack { isa: self.isa, params, packed });
+            (copies.pack)(&mut Pack { isa, numerics, params, packed });
             *made_of = Some(of);
         }
     }
@@ -179,7 +187,7 @@ impl Workspace {
     ) {
         let mut copies = Memory::default();
         copies.reserve(packed);
-        pack(&mut Pack { isa: self.isa, params, packed: copies.floats_mut(packed) });
+        pack(&mut Pack { isa: self.isa, numerics: self.numerics, params, packed: copies.floats_mut(packed) });
         let job = Job { feed, loss: &|_, _, _| 0.0, samples };
         let params = Params::Trained(params, 0);
         let mut run = self.run(Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None });
@@ -227,6 +235,7 @@ impl Workspace {
             plan,
             threads: self.threads,
             isa: self.isa,
+            numerics: self.numerics,
             workers,
             wave,
             params,
@@ -302,6 +311,7 @@ struct CopiesOf {
     model: TypeId,
     version: u64,
     isa: Isa,
+    numerics: Numerics,
 }
 
 /// One pass over a batch.
@@ -309,6 +319,7 @@ pub struct Run<'a> {
     plan: &'a Plan,
     threads: usize,
     pub(crate) isa: Isa,
+    numerics: Numerics,
     /// Threads that have memory for a tile.
     workers: usize,
     /// Tiles that run at once when they make gradients.
@@ -423,6 +434,7 @@ impl Run<'_> {
     fn tiles(&mut self, first: usize, count: usize, gradient_len: usize, work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
         let (plan, job, samples) = (self.plan, self.job, self.job.samples);
         let (params, packed, isa, draw) = (self.params, self.packed, self.isa, self.draw);
+        let numerics = self.numerics;
         let state: &[f32] = self.state;
         let (tile, batch, scratch) = (Chunks::new(self.tile), Chunks::new(self.batch), Chunks::new(self.scratch));
         let (gradients, losses) = (Chunks::new(self.tile_gradients), Chunks::new(self.losses));
@@ -447,6 +459,7 @@ impl Run<'_> {
                     params,
                     packed,
                     isa,
+                    numerics,
                     state,
                     job,
                     draw,

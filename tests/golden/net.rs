@@ -76,8 +76,10 @@ impl Net {
 const _: () = {
     #[allow(unused_imports)]
     use ::netspec::{
-        arena::{Tile, View, batch, tile},
-        kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},
+        arena::{Pack, Tile, View, batch, tile},
+        kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},
+        kernels::{log_softmax, max_pool, sparse, winograd},
+        layout::{Blocked, Plane},
         network::{Fill, Network, Repeat, Tensor},
         run::{Fold, Plan, Run},
         weights::Weights,
@@ -121,10 +123,12 @@ const _: () = {
         const STATISTICS: usize = 0;
         const SPEC_HASH: u64 = 0x4d2e5f3d3b959501;
         const BATCH_NORM_POSITIONS: Option<usize> = None;
-        const TRAIN: Plan = Plan { tile: 44_032, batch: 0, state: 0, scratch: 36_864, gradients: 18_090 };
+        const TRAIN: Plan = Plan {
+            tile: 17_472, batch: 0, state: 0, scratch: 47_263, packed: 10_800, gradients: 18_090
+        };
         const FORWARD: Plan = Plan::NONE;
-        const INFER: Plan = Plan { tile: 20_480, batch: 16, state: 0, scratch: 36_864, gradients: 0 };
-        const PACKED: usize = 0;
+        const INFER: Plan = Plan { tile: 8_672, batch: 16, state: 0, scratch: 47_263, packed: 5_616, gradients: 0 };
+        const FOLDED: usize = 0;
         const FORWARD_OUTPUTS: &'static [View] = &[];
         const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
 
@@ -144,13 +148,21 @@ const _: () = {
         fn infer(run: &mut Run<'_>) {
             Passes::pass_infer(run);
         }
-        fn pack(_: &[f32], _: &[f32], _: &mut [f32]) {}
+        fn pack_train(p: &mut Pack<'_>) {
+            Passes::pack_train(p);
+        }
+        fn pack_infer(p: &mut Pack<'_>) {
+            Passes::pack_infer(p);
+        }
     }
 
     /// The passes: functions of their own, so that the model's names are its user's.
     struct Passes;
 
     impl Passes {
+        const CHANNELS_16: &'static [Plane] = &[Plane::FULL; 1];
+        const CHANNELS_3: &'static [Plane] = &[Plane { lanes: 3, channels: 3 }];
+        const CHANNELS_8: &'static [Plane] = &[Plane { lanes: 8, channels: 8 }];
         const CONV1: conv::Conv = conv::Conv {
             channels: 3, out_channels: 16, groups: 1, size: [1, 32, 32], out_size: [1, 32, 32], kernel: [1, 3, 3],
             stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
@@ -159,87 +171,120 @@ const _: () = {
             channels: 16, out_channels: 8, groups: 1, size: [1, 16, 16], out_size: [1, 16, 16], kernel: [1, 3, 3],
             stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
         };
-        const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 512, outputs: 32 };
-        const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
-        const MAX_POOL1: max_pool::Pool = max_pool::Pool {
-            channels: 16, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2],
-            padding: [0, 0, 0], dilation: [1, 1, 1]
-        };
-        const MAX_POOL2: max_pool::Pool = max_pool::Pool {
+        const CONV2_2: max_pool::Pool = max_pool::Pool {
             channels: 8, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2],
             padding: [0, 0, 0], dilation: [1, 1, 1]
+        };
+        const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 512, outputs: 32 };
+        const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
+        const MAP_16X16X16: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_16, size: [1, 16, 16], before: [0, 1, 1], after: [0, 1, 1]
+        };
+        const MAP_3X32X32: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_3, size: [1, 32, 32], before: [0, 1, 1], after: [0, 1, 1]
+        };
+        const MAP_8X16X16: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_8, size: [1, 16, 16], before: [0, 1, 1], after: [0, 1, 1]
+        };
+        const MAP_8X8X8: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_8, size: [1, 8, 8], before: [0, 0, 0], after: [0, 0, 0]
         };
 
         fn pass_train(run: &mut Run<'_>) {
             run.stage(&[Fold { from: 0, to: 0, len: 18_090 }], |t| {
                 Self::forward(t);
                 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-                t.loss(tile(23_072, 2), tile(23_104, 2));
+                t.loss(tile(6_240, 2), tile(6_256, 2));
                 Self::backward(t);
             });
         }
 
         fn forward(t: &mut Tile<'_>) {
             // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
-            t.load(0, tile(40_960, 3_072));
-            conv::forward(t, &Self::CONV1, tile(40_960, 3_072), 0, Some(432), Act::Tanh, tile(0, 16_384));
-            // specs/net.yaml:9 `max_pool: 2`
-            max_pool::forward(t, &Self::MAX_POOL1, tile(0, 16_384), tile(16_384, 4_096), tile(32_768, 4_096));
+            t.load(0, Self::MAP_3X32X32.tile(10_368));
+            direct::forward_pool(
+                t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), 0, Epilogue::bias(432).act(Act::Tanh),
+                Self::MAP_16X16X16.tile(0), tile(16_448, 1_024)
+            );
             // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
-            conv::forward(t, &Self::CONV2, tile(16_384, 4_096), 448, Some(1_600), Act::Tanh, tile(20_480, 2_048));
-            // specs/net.yaml:13 `max_pool: 2`
-            max_pool::forward(t, &Self::MAX_POOL2, tile(20_480, 2_048), tile(22_528, 512), tile(24_576, 512));
+            winograd::forward_pool(
+                t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 432, Epilogue::bias(1_600).act(Act::Tanh),
+                Self::MAP_8X8X8.tile(5_184), tile(6_720, 128)
+            );
+            // specs/net.yaml:15 `view: [-1, 8*8*8]`
+            elementwise::copy(t, Self::MAP_8X8X8.tile(5_184), tile(5_696, 512), Store::Write);
             // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-            linear::forward(t, &Self::FC1, tile(22_528, 512), 1_608, Some(17_992), Act::Tanh, tile(23_040, 32));
+            linear::forward(t, &Self::FC1, tile(5_696, 512), 1_608, Some(17_992), Act::Tanh, tile(6_208, 32));
             // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-            linear::forward(t, &Self::FC2, tile(23_040, 32), 18_024, Some(18_088), Act::None, tile(23_072, 2));
+            linear::forward(t, &Self::FC2, tile(6_208, 32), 18_024, Some(18_088), Act::None, tile(6_240, 2));
         }
 
         fn backward(t: &mut Tile<'_>) {
             // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-            linear::grad_input(t, &Self::FC2, tile(23_104, 2), 18_024, tile(23_072, 32), Store::Write);
-            linear::grad_weight(t, &Self::FC2, tile(23_040, 32), tile(23_104, 2), 18_024, Some(18_088));
+            linear::grad_input(t, &Self::FC2, tile(6_256, 2), 18_024, tile(6_848, 32), Store::Write);
+            linear::grad_weight(t, &Self::FC2, tile(6_208, 32), tile(6_256, 2), 18_024, Some(18_088));
             // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-            activation::backward(t, Act::Tanh, tile(23_040, 32), tile(23_072, 32), tile(23_072, 32), Store::Write);
-            linear::grad_input(t, &Self::FC1, tile(23_072, 32), 1_608, tile(25_088, 512), Store::Write);
-            linear::grad_weight(t, &Self::FC1, tile(22_528, 512), tile(23_072, 32), 1_608, Some(17_992));
-            // specs/net.yaml:13 `max_pool: 2`
-            max_pool::backward(
-                t, &Self::MAX_POOL2, tile(25_088, 512), tile(24_576, 512), tile(22_528, 2_048), Store::Write
-            );
+            activation::backward(t, Act::Tanh, tile(6_208, 32), tile(6_848, 32), tile(6_848, 32), Store::Write);
+            linear::grad_input(t, &Self::FC1, tile(6_848, 32), 1_608, tile(6_208, 512), Store::Write);
+            linear::grad_weight(t, &Self::FC1, tile(5_696, 512), tile(6_848, 32), 1_608, Some(17_992));
+            // specs/net.yaml:15 `view: [-1, 8*8*8]`
+            elementwise::copy(t, tile(6_208, 512), Self::MAP_8X8X8.tile(5_696), Store::Write);
             // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
             activation::backward(
-                t, Act::Tanh, tile(20_480, 2_048), tile(22_528, 2_048), tile(22_528, 2_048), Store::Write
+                t, Act::Tanh, Self::MAP_8X8X8.tile(5_184), Self::MAP_8X8X8.tile(5_696), Self::MAP_8X8X8.tile(5_696),
+                Store::Write
             );
-            conv::grad_input(t, &Self::CONV2, tile(22_528, 2_048), 448, tile(36_864, 4_096), Store::Write);
-            conv::grad_weight(t, &Self::CONV2, tile(16_384, 4_096), tile(22_528, 2_048), 448, Some(1_600));
-            // specs/net.yaml:9 `max_pool: 2`
             max_pool::backward(
-                t, &Self::MAX_POOL1, tile(36_864, 4_096), tile(32_768, 4_096), tile(16_384, 16_384), Store::Write
+                t, &Self::CONV2_2, Self::MAP_8X8X8.tile(5_696), tile(6_720, 128), Self::MAP_8X16X16.tile(13_856), Store::Write
+            );
+            winograd::grad_input(
+                t, &Self::CONV2, Self::MAP_8X16X16.tile(13_856), 5_616, Self::MAP_16X16X16.tile(5_184), Store::Write
+            );
+            winograd::grad_weight(
+                t, &Self::CONV2, Self::MAP_16X16X16.tile(0), Self::MAP_8X16X16.tile(13_856), 448, Some(1_600)
             );
             // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
             activation::backward(
-                t, Act::Tanh, tile(0, 16_384), tile(16_384, 16_384), tile(16_384, 16_384), Store::Write
+                t, Act::Tanh, Self::MAP_16X16X16.tile(0), Self::MAP_16X16X16.tile(5_184), Self::MAP_16X16X16.tile(5_184),
+                Store::Write
             );
-            conv::grad_weight(t, &Self::CONV1, tile(40_960, 3_072), tile(16_384, 16_384), 0, Some(432));
+            sparse::grad_weight(
+                t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), Self::MAP_16X16X16.tile(5_184), tile(16_448, 1_024), 0,
+                Some(432)
+            );
+        }
+
+        fn pack_train(p: &mut Pack<'_>) {
+            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
+            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 432);
+            winograd::pack_transposed(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 5_616);
         }
 
         fn pass_infer(run: &mut Run<'_>) {
             run.stage(&[], |t| {
                 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
-                t.load(0, tile(16_384, 3_072));
-                conv::forward(t, &Self::CONV1, tile(16_384, 3_072), 0, Some(432), Act::Tanh, tile(0, 16_384));
-                // specs/net.yaml:9 `max_pool: 2`
-                max_pool::infer(t, &Self::MAX_POOL1, tile(0, 16_384), tile(16_384, 4_096));
+                t.load(0, Self::MAP_3X32X32.tile(5_184));
+                direct::infer_pool(
+                    t, &Self::CONV1, Self::MAP_3X32X32.tile(5_184), 0, Epilogue::bias(432).act(Act::Tanh),
+                    Self::MAP_16X16X16.tile(0)
+                );
                 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
-                conv::forward(t, &Self::CONV2, tile(16_384, 4_096), 448, Some(1_600), Act::Tanh, tile(0, 2_048));
-                // specs/net.yaml:13 `max_pool: 2`
-                max_pool::infer(t, &Self::MAX_POOL2, tile(0, 2_048), tile(2_048, 512));
+                winograd::infer_pool(
+                    t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 432, Epilogue::bias(1_600).act(Act::Tanh),
+                    Self::MAP_8X8X8.tile(5_184)
+                );
+                // specs/net.yaml:15 `view: [-1, 8*8*8]`
+                elementwise::copy(t, Self::MAP_8X8X8.tile(5_184), tile(0, 512), Store::Write);
                 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-                linear::forward(t, &Self::FC1, tile(2_048, 512), 1_608, Some(17_992), Act::Tanh, tile(0, 32));
+                linear::forward(t, &Self::FC1, tile(0, 512), 1_608, Some(17_992), Act::Tanh, tile(512, 32));
                 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-                linear::forward(t, &Self::FC2, tile(0, 32), 18_024, Some(18_088), Act::None, batch(0, 2));
+                linear::forward(t, &Self::FC2, tile(512, 32), 18_024, Some(18_088), Act::None, batch(0, 2));
             });
+        }
+
+        fn pack_infer(p: &mut Pack<'_>) {
+            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
+            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 432);
         }
     }
 };

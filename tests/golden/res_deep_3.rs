@@ -76,8 +76,10 @@ impl ResDeep {
 const _: () = {
     #[allow(unused_imports)]
     use ::netspec::{
-        arena::{Tile, View, batch, tile},
-        kernels::{Act, Store, activation, avg_pool, batch_norm, conv, dropout, elementwise, linear, log_softmax, max_pool},
+        arena::{Pack, Tile, View, batch, tile},
+        kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},
+        kernels::{log_softmax, max_pool, sparse, winograd},
+        layout::{Blocked, Plane},
         network::{Fill, Network, Repeat, Tensor},
         run::{Fold, Plan, Run},
         weights::Weights,
@@ -134,10 +136,12 @@ const _: () = {
         const STATISTICS: usize = 192;
         const SPEC_HASH: u64 = 0xce1472cc77913c70;
         const BATCH_NORM_POSITIONS: Option<usize> = Some(256);
-        const TRAIN: Plan = Plan { tile: 32_768, batch: 144_480, state: 480, scratch: 73_728, gradients: 9_216 };
+        const TRAIN: Plan = Plan {
+            tile: 10_368, batch: 90_624, state: 480, scratch: 116_399, packed: 225_504, gradients: 9_216
+        };
         const FORWARD: Plan = Plan::NONE;
-        const INFER: Plan = Plan { tile: 40_960, batch: 16, state: 0, scratch: 73_728, gradients: 0 };
-        const PACKED: usize = 94_658;
+        const INFER: Plan = Plan { tile: 20_736, batch: 16, state: 0, scratch: 116_399, packed: 113_184, gradients: 0 };
+        const FOLDED: usize = 94_658;
         const FORWARD_OUTPUTS: &'static [View] = &[];
         const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
 
@@ -157,12 +161,18 @@ const _: () = {
         fn infer(run: &mut Run<'_>) {
             Passes::pass_infer(run);
         }
-        fn pack(params: &[f32], statistics: &[f32], packed: &mut [f32]) {
-            packed[..94_370].copy_from_slice(params);
-            packed[94_370..94_562].copy_from_slice(statistics);
+        fn pack_train(p: &mut Pack<'_>) {
+            Passes::pack_train(p);
+        }
+        fn pack_infer(p: &mut Pack<'_>) {
+            Passes::pack_infer(p);
+        }
+        fn fold(params: &[f32], statistics: &[f32], folded: &mut [f32]) {
+            folded[..94_370].copy_from_slice(params);
+            folded[94_370..94_562].copy_from_slice(statistics);
             for l in 0..3 {
                 batch_norm::fold(
-                    packed,
+                    folded,
                     32,
                     288,
                     896 + l * 9_280,
@@ -182,15 +192,22 @@ const _: () = {
     struct Passes;
 
     impl Passes {
+        const CHANNELS_3: &'static [Plane] = &[Plane { lanes: 3, channels: 3 }];
+        const CHANNELS_32: &'static [Plane] = &[Plane::FULL; 2];
         const CONV1: conv::Conv = conv::Conv {
             channels: 3, out_channels: 32, groups: 1, size: [1, 32, 32], out_size: [1, 32, 32], kernel: [1, 3, 3],
             stride: [1, 1, 1], padding: [0, 1, 1], dilation: [1, 1, 1]
         };
         const FC1: linear::Linear = linear::Linear { rows: 1, inputs: 2_048, outputs: 32 };
         const FC2: linear::Linear = linear::Linear { rows: 1, inputs: 32, outputs: 2 };
-        const MAX_POOL1: max_pool::Pool = max_pool::Pool {
-            channels: 32, size: [1, 32, 32], out_size: [1, 16, 16], kernel: [1, 2, 2], stride: [1, 2, 2],
-            padding: [0, 0, 0], dilation: [1, 1, 1]
+        const MAP_32X16X16: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_32, size: [1, 16, 16], before: [0, 1, 1], after: [0, 1, 1]
+        };
+        const MAP_32X8X8: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_32, size: [1, 8, 8], before: [0, 0, 0], after: [0, 0, 0]
+        };
+        const MAP_3X32X32: &'static Blocked = &Blocked {
+            planes: Self::CHANNELS_3, size: [1, 32, 32], before: [0, 1, 1], after: [0, 1, 1]
         };
         const MAX_POOL2: max_pool::Pool = max_pool::Pool {
             channels: 32, size: [1, 16, 16], out_size: [1, 8, 8], kernel: [1, 2, 2], stride: [1, 2, 2],
@@ -207,44 +224,52 @@ const _: () = {
         fn pass_train(run: &mut Run<'_>) {
             run.stage(&[], |t| {
                 // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
-                t.load(0, batch(139_264, 3_072));
-                conv::forward(t, &Self::CONV1, batch(139_264, 3_072), 0, Some(864), Act::Relu, batch(0, 32_768));
-                // specs/res_deep.yaml:20 `max_pool: 2`
-                max_pool::forward(t, &Self::MAX_POOL1, batch(0, 32_768), batch(32_768, 8_192), batch(114_688, 8_192));
+                t.load(0, Self::MAP_3X32X32.batch(82_944));
+                direct::forward_pool(
+                    t, &Self::CONV1, Self::MAP_3X32X32.batch(82_944), 0, Epilogue::bias(864).act(Act::Relu),
+                    Self::MAP_32X16X16.batch(0), batch(86_432, 2_048)
+                );
             });
             Self::resblocks_forward(run);
             run.stage(&[Fold { from: 0, to: 94_304, len: 66 }], |t| {
                 // specs/res_deep.yaml:25 `max_pool: 2`
-                max_pool::forward(t, &Self::MAX_POOL2, batch(57_344, 8_192), batch(142_336, 2_048), tile(0, 2_048));
-                // specs/res_deep.yaml:27 `linear: 32`
-                linear::forward(t, &Self::FC1, batch(142_336, 2_048), 28_736, Some(94_272), Act::Relu, tile(2_048, 32));
-                // specs/res_deep.yaml:30 `linear: 2`
-                linear::forward(t, &Self::FC2, tile(2_048, 32), 94_304, Some(94_368), Act::None, tile(2_080, 2));
-                t.loss(tile(2_080, 2), tile(2_096, 2));
-                linear::grad_input(t, &Self::FC2, tile(2_096, 2), 94_304, batch(144_448, 32), Store::Write);
-                linear::grad_weight(t, &Self::FC2, tile(2_048, 32), tile(2_096, 2), 0, Some(64));
-                // specs/res_deep.yaml:27 `linear: 32`
-                activation::backward(
-                    t, Act::Relu, tile(2_048, 32), batch(144_448, 32), batch(144_448, 32), Store::Write
+                max_pool::forward(
+                    t, &Self::MAX_POOL2, Self::MAP_32X16X16.batch(31_104), Self::MAP_32X8X8.tile(0), tile(4_096, 512)
                 );
-                linear::grad_input(t, &Self::FC1, batch(144_448, 32), 28_736, tile(2_048, 2_048), Store::Write);
+                // specs/res_deep.yaml:26 `view: [-1, 8*8*n_chans1]`
+                elementwise::copy(t, Self::MAP_32X8X8.tile(0), batch(88_480, 2_048), Store::Write);
+                // specs/res_deep.yaml:27 `linear: 32`
+                linear::forward(t, &Self::FC1, batch(88_480, 2_048), 28_736, Some(94_272), Act::Relu, tile(0, 32));
+                // specs/res_deep.yaml:30 `linear: 2`
+                linear::forward(t, &Self::FC2, tile(0, 32), 94_304, Some(94_368), Act::None, tile(32, 2));
+                t.loss(tile(32, 2), tile(48, 2));
+                linear::grad_input(t, &Self::FC2, tile(48, 2), 94_304, batch(90_592, 32), Store::Write);
+                linear::grad_weight(t, &Self::FC2, tile(0, 32), tile(48, 2), 0, Some(64));
+                // specs/res_deep.yaml:27 `linear: 32`
+                activation::backward(t, Act::Relu, tile(0, 32), batch(90_592, 32), batch(90_592, 32), Store::Write);
+                linear::grad_input(t, &Self::FC1, batch(90_592, 32), 28_736, tile(0, 2_048), Store::Write);
+                // specs/res_deep.yaml:26 `view: [-1, 8*8*n_chans1]`
+                elementwise::copy(t, tile(0, 2_048), Self::MAP_32X8X8.tile(2_048), Store::Write);
                 // specs/res_deep.yaml:25 `max_pool: 2`
                 max_pool::backward(
-                    t, &Self::MAX_POOL2, tile(2_048, 2_048), tile(0, 2_048), batch(122_880, 8_192), Store::Write
+                    t, &Self::MAX_POOL2, Self::MAP_32X8X8.tile(2_048), tile(4_096, 512), Self::MAP_32X16X16.batch(72_576),
+                    Store::Write
                 );
             });
             Self::resblocks_backward(run);
             run.stage(&[Fold { from: 0, to: 0, len: 896 }], |t| {
-                // specs/res_deep.yaml:20 `max_pool: 2`
-                max_pool::backward(
-                    t, &Self::MAX_POOL1, batch(122_880, 8_192), batch(114_688, 8_192), tile(0, 32_768), Store::Write
-                );
                 // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
-                activation::backward(t, Act::Relu, batch(0, 32_768), tile(0, 32_768), tile(0, 32_768), Store::Write);
-                conv::grad_weight(t, &Self::CONV1, batch(139_264, 3_072), tile(0, 32_768), 0, Some(864));
+                activation::backward(
+                    t, Act::Relu, Self::MAP_32X16X16.batch(0), Self::MAP_32X16X16.batch(72_576), Self::MAP_32X16X16.tile(0),
+                    Store::Write
+                );
+                sparse::grad_weight(
+                    t, &Self::CONV1, Self::MAP_3X32X32.batch(82_944), Self::MAP_32X16X16.tile(0), batch(86_432, 2_048), 0,
+                    Some(864)
+                );
             });
             // specs/res_deep.yaml:27 `linear: 32`
-            linear::grad_weight_batch(run, &Self::FC1, batch(142_336, 2_048), batch(144_448, 32), 28_736, Some(94_272));
+            linear::grad_weight_batch(run, &Self::FC1, batch(88_480, 2_048), batch(90_592, 32), 28_736, Some(94_272));
         }
 
         /// specs/res_deep.yaml:22 `repeat`
@@ -252,24 +277,22 @@ const _: () = {
             for l in 0..3 {
                 run.stage(&[], |t| {
                     // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
-                    conv::forward(
-                        t, &Self::RESBLOCKS_CONV, batch(32_768 + l * 8_192, 8_192), 896 + l * 9_280, None, Act::None,
-                        batch(65_536 + l * 8_192, 8_192)
+                    winograd::forward(
+                        t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.batch(l * 10_368), 864 + l * 37_440, Epilogue::NONE,
+                        Self::MAP_32X16X16.batch(41_472 + l * 10_368)
                     );
                     // specs/res_deep.yaml:13 `batch_norm: { init_weight: 0.5, init_bias: 0 }`
                     batch_norm::statistics(
-                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(122_880, 64)
+                        t, &Self::RESBLOCKS_BATCH_NORM, Self::MAP_32X16X16.batch(41_472 + l * 10_368), batch(72_576, 64)
                     );
                 });
-                batch_norm::merge(run, &Self::RESBLOCKS_BATCH_NORM, batch(122_880, 64), l * 160, Some(l * 64));
+                batch_norm::merge(run, &Self::RESBLOCKS_BATCH_NORM, batch(72_576, 64), l * 160, Some(l * 64));
                 run.stage(&[], |t| {
                     batch_norm::forward(
-                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), l * 160, Some(10_112 + l * 9_280),
-                        Some(10_144 + l * 9_280), Act::Relu, batch(90_112 + l * 8_192, 8_192)
-                    );
-                    // specs/res_deep.yaml:10 `skip`
-                    elementwise::add(
-                        t, batch(90_112 + l * 8_192, 8_192), batch(32_768 + l * 8_192, 8_192), batch(40_960 + l * 8_192, 8_192)
+                        t, &Self::RESBLOCKS_BATCH_NORM, Self::MAP_32X16X16.batch(41_472 + l * 10_368), l * 160,
+                        Some(10_112 + l * 9_280), Some(10_144 + l * 9_280),
+                        Epilogue::NONE.act(Act::Relu).add(Self::MAP_32X16X16.batch(l * 10_368)),
+                        Self::MAP_32X16X16.batch(10_368 + l * 10_368)
                     );
                 });
             }
@@ -279,48 +302,62 @@ const _: () = {
         fn resblocks_backward(run: &mut Run<'_>) {
             for l in (0..3).rev() {
                 run.stage(&[], |t| {
-                    // specs/res_deep.yaml:10 `skip`
-                    elementwise::copy(t, batch(122_880, 8_192), batch(131_072, 8_192), Store::Write);
                     // specs/res_deep.yaml:13 `batch_norm: { init_weight: 0.5, init_bias: 0 }`
-                    activation::backward(
-                        t, Act::Relu, batch(90_112 + l * 8_192, 8_192), batch(131_072, 8_192), batch(131_072, 8_192),
-                        Store::Write
-                    );
-                    batch_norm::sums(
-                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(131_072, 8_192), l * 160,
-                        batch(144_384, 64)
+                    batch_norm::sums_relu(
+                        t, &Self::RESBLOCKS_BATCH_NORM, Self::MAP_32X16X16.batch(41_472 + l * 10_368),
+                        Self::MAP_32X16X16.batch(72_576), l * 160, Some(10_112 + l * 9_280), Some(10_144 + l * 9_280),
+                        batch(90_528, 64)
                     );
                 });
                 batch_norm::merge_backward(
-                    run, &Self::RESBLOCKS_BATCH_NORM, batch(144_384, 64), l * 160, Some(10_112 + l * 9_280), 64 + l * 160,
+                    run, &Self::RESBLOCKS_BATCH_NORM, batch(90_528, 64), l * 160, Some(10_112 + l * 9_280), 64 + l * 160,
                     Some(10_112 + l * 9_280), Some(10_144 + l * 9_280)
                 );
                 run.stage(&[Fold { from: 0, to: 896 + l * 9_280, len: 9_216 }], |t| {
-                    batch_norm::backward(
-                        t, &Self::RESBLOCKS_BATCH_NORM, batch(65_536 + l * 8_192, 8_192), batch(131_072, 8_192), 64 + l * 160,
-                        batch(131_072, 8_192), Store::Write
+                    batch_norm::backward_relu(
+                        t, &Self::RESBLOCKS_BATCH_NORM, Self::MAP_32X16X16.batch(41_472 + l * 10_368),
+                        Self::MAP_32X16X16.batch(72_576), l * 160, Some(10_112 + l * 9_280), Some(10_144 + l * 9_280),
+                        64 + l * 160, Self::MAP_32X16X16.tile(0), Store::Write
                     );
                     // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
-                    conv::grad_input(
-                        t, &Self::RESBLOCKS_CONV, batch(131_072, 8_192), 896 + l * 9_280, batch(122_880, 8_192), Store::Add
+                    winograd::grad_input(
+                        t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 113_184 + l * 37_440,
+                        Self::MAP_32X16X16.batch(72_576), Store::Add
                     );
-                    conv::grad_weight(
-                        t, &Self::RESBLOCKS_CONV, batch(32_768 + l * 8_192, 8_192), batch(131_072, 8_192), 0, None
+                    winograd::grad_weight(
+                        t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.batch(l * 10_368), Self::MAP_32X16X16.tile(0), 0, None
                     );
                 });
+            }
+        }
+
+        fn pack_train(p: &mut Pack<'_>) {
+            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
+            for l in 0..3 {
+                winograd::pack(
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 864 + l * 37_440
+                );
+            }
+            for l in 0..3 {
+                winograd::pack_transposed(
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 113_184 + l * 37_440
+                );
             }
         }
 
         fn pass_infer(run: &mut Run<'_>) {
             run.stage(&[], |t| {
                 // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
-                t.load(0, tile(32_768, 3_072));
-                conv::forward(t, &Self::CONV1, tile(32_768, 3_072), 0, Some(864), Act::Relu, tile(0, 32_768));
-                // specs/res_deep.yaml:20 `max_pool: 2`
-                max_pool::infer(t, &Self::MAX_POOL1, tile(0, 32_768), tile(32_768, 8_192));
+                t.load(0, Self::MAP_3X32X32.tile(10_368));
+                direct::infer_pool(
+                    t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), 0, Epilogue::bias(864).act(Act::Relu),
+                    Self::MAP_32X16X16.tile(0)
+                );
                 Self::resblocks_infer(t);
                 // specs/res_deep.yaml:25 `max_pool: 2`
-                max_pool::infer(t, &Self::MAX_POOL2, tile(32_768, 8_192), tile(0, 2_048));
+                max_pool::infer(t, &Self::MAX_POOL2, Self::MAP_32X16X16.tile(0), Self::MAP_32X8X8.tile(10_368));
+                // specs/res_deep.yaml:26 `view: [-1, 8*8*n_chans1]`
+                elementwise::copy(t, Self::MAP_32X8X8.tile(10_368), tile(0, 2_048), Store::Write);
                 // specs/res_deep.yaml:27 `linear: 32`
                 linear::forward(t, &Self::FC1, tile(0, 2_048), 28_736, Some(94_272), Act::Relu, tile(2_048, 32));
                 // specs/res_deep.yaml:30 `linear: 2`
@@ -332,12 +369,22 @@ const _: () = {
         fn resblocks_infer(t: &mut Tile<'_>) {
             for l in 0..3 {
                 // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
-                conv::forward(
-                    t, &Self::RESBLOCKS_CONV, tile(32_768, 8_192), 896 + l * 9_280, Some(94_562 + l * 32), Act::Relu,
-                    tile(0, 8_192)
+                winograd::forward(
+                    t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 864 + l * 37_440,
+                    Epilogue::bias(94_562 + l * 32).act(Act::Relu).add(Self::MAP_32X16X16.tile(0)),
+                    Self::MAP_32X16X16.tile(10_368)
                 );
-                // specs/res_deep.yaml:10 `skip`
-                elementwise::add(t, tile(0, 8_192), tile(32_768, 8_192), tile(32_768, 8_192));
+                // specs/res_deep.yaml:22 `repeat`
+                elementwise::copy(t, Self::MAP_32X16X16.tile(10_368), Self::MAP_32X16X16.tile(0), Store::Write);
+            }
+        }
+
+        fn pack_infer(p: &mut Pack<'_>) {
+            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
+            for l in 0..3 {
+                winograd::pack(
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 864 + l * 37_440
+                );
             }
         }
     }

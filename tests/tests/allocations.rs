@@ -1,4 +1,5 @@
-//! What generated models allocate: after the first step nothing but the buffer that `matrixmultiply` packs into, one a product.
+//! What generated models allocate: the memory that the plan says, at the first step, and nothing after it; but for convolutions in
+//! groups, whose products of matrices each take a buffer that `matrixmultiply` packs into.
 // Products are counted only where debug assertions are.
 #![cfg(debug_assertions)]
 // To count allocations is to be the allocator.
@@ -9,6 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use netspec::network::{self, Network};
 use netspec::{CrossEntropy, Sgd, Workspace, kernels, pool};
+use netspec_compiler::emit::planned;
+use netspec_compiler::fuse::PlanKind;
+use netspec_tests::reference::compile_file;
 
 netspec::netspec!(Net = "../specs/net.yaml");
 
@@ -18,19 +22,37 @@ mod res_deep {
     netspec::netspec!(pub(crate) ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3);
 }
 
+mod grouped {
+    netspec::netspec! {
+        model Grouped {
+            input x [3, 32, 32];
+            conv(6, kernel = 3, stride = 2, groups = 3);
+            relu;
+            flatten;
+            linear(2);
+        }
+    }
+}
+
 /// Counts what the whole process takes.
 struct Counting;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes that are taken now, and the most there ever were.
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
 // SAFETY: it does what `System` does; `realloc` and `alloc_zeroed` are made of these, so that they count too.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, SeqCst);
+        PEAK.fetch_max(BYTES.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
         // SAFETY: the caller's word for the layout.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size(), SeqCst);
         // SAFETY: the caller's word for the memory, which `alloc` took of `System`.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -46,8 +68,12 @@ fn counted(run: impl FnOnce()) -> (usize, usize) {
     (COUNT.load(SeqCst) - before.0, kernels::products() - before.1)
 }
 
-/// Trains and infers some batches of up to 20 samples, and asserts that behind the first each allocates as often as it multiplies.
-fn allocates_for_products<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32; 2]>>(threads: usize) {
+/// Trains and infers some batches of up to 20 samples, and asserts that behind the first each allocates as often as it multiplies
+/// matrices by `matrixmultiply`; which it does or does not.
+fn allocates_for_products<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32; 2]>>(
+    threads: usize,
+    multiplies: bool,
+) {
     let mut model: N = network::new(1);
     let mut workspace = Workspace::with_threads(threads);
     let mut sgd = Sgd::new(0.01).momentum(0.9);
@@ -62,7 +88,7 @@ fn allocates_for_products<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32
             network::infer(&model, &mut workspace, inputs, outputs).expect("as many outputs as inputs");
         });
         for (what, (allocations, products)) in [("a step", step), ("inference", inference)] {
-            assert!(products > 0, "{what} of {} multiplies", N::NAME);
+            assert_eq!(products > 0, multiplies, "{what} of {} multiplies", N::NAME);
             if pass > 0 {
                 assert_eq!(allocations, products, "{what} of {} with {samples} samples, {threads} threads", N::NAME);
             }
@@ -70,9 +96,42 @@ fn allocates_for_products<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32
     }
 }
 
+/// Bytes that a call takes at most, beside what is there.
+fn peak(run: impl FnOnce()) -> u64 {
+    let before = BYTES.load(SeqCst);
+    PEAK.store(before, SeqCst);
+    run();
+    (PEAK.load(SeqCst) - before) as u64
+}
+
+/// Trains on a batch and infers one in fresh memory, on one thread, and compares the peak of the heap with the plan's.
+fn takes_what_is_planned<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32; 2]>>(
+    spec: &str,
+    params: &[(&str, i64)],
+    samples: usize,
+) {
+    let checked = compile_file(spec, params);
+    let planned = |kind: PlanKind| planned(&checked, kind).heap(samples as u64, 1);
+    let mut model: N = network::new(1);
+    let (inputs, labels) = (vec![[[[0.5; 32]; 32]; 3]; samples], vec![1; samples]);
+    let mut outputs = vec![[0.0; 2]; samples];
+    let mut workspace = Workspace::with_threads(1);
+    let training = peak(|| {
+        let (sgd, loss) = (&mut Sgd::new(0.01), &CrossEntropy);
+        network::step(&mut model, &mut workspace, &inputs, &labels, loss, sgd).expect("a batch");
+    });
+    let mut workspace = Workspace::with_threads(1);
+    let inference = peak(|| network::infer(&model, &mut workspace, &inputs, &mut outputs).expect("as many outputs"));
+    let found = (training, inference);
+    assert_eq!(found, (planned(PlanKind::Training), planned(PlanKind::Inference)), "{spec}, {samples} samples");
+    if spec.contains("/net.") {
+        assert!(training < 16 << 20, "{training} bytes");
+    }
+}
+
 // The only test of its process, so that nobody else allocates.
 #[test]
-fn a_step_allocates_one_packing_buffer_a_product() {
+fn a_step_allocates_what_its_plan_says() {
     // The threads of the pool start, which allocates: the region ends when all are in it.
     let met = AtomicUsize::new(0);
     pool::run(4, 4, &|_, _| {
@@ -82,7 +141,12 @@ fn a_step_allocates_one_packing_buffer_a_product() {
         }
     });
     for threads in [1, 4] {
-        allocates_for_products::<Net>(threads);
-        allocates_for_products::<res_deep::ResDeep>(threads);
+        allocates_for_products::<Net>(threads, false);
+        allocates_for_products::<res_deep::ResDeep>(threads, false);
+        allocates_for_products::<grouped::Grouped>(threads, true);
+    }
+    for samples in [64, 20, 3] {
+        takes_what_is_planned::<Net>("specs/net.yaml", &[], samples);
+        takes_what_is_planned::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], samples);
     }
 }

@@ -4,7 +4,7 @@
 mod run;
 
 use netspec::network::{self, Network};
-use netspec::{CrossEntropy, Loss, Sgd, Workspace};
+use netspec::{CrossEntropy, Isa, Loss, Numerics, Sgd, Workspace};
 use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
@@ -41,6 +41,8 @@ mod specs {
         res: Res = "../specs/res.yaml", n_chans1 = 8;
         res_deep: ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3;
         res_deep_tied: ResDeepTied = "../specs/res_deep_tied.yaml", n_chans1 = 4, n_blocks = 3;
+        res_deep_wide: ResDeepWide = "../specs/res_deep.yaml", n_chans1 = 16, n_blocks = 2;
+        res_deep_ragged: ResDeepRagged = "../specs/res_deep_tied.yaml", n_chans1 = 20, n_blocks = 2;
         lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
@@ -218,6 +220,15 @@ const MODELS: &[Spec] = &[
         )
     }),
     ("specs/lenet_mnist.yaml", |seed| agrees::<specs::lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[], seed)),
+    // Wide enough for Winograd's convolutions, and with planes that are not full.
+    ("specs/res_deep.yaml", |seed| {
+        let params = [("n_chans1", 16), ("n_blocks", 2)];
+        agrees::<specs::res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &params, seed)
+    }),
+    ("specs/res_deep_tied.yaml", |seed| {
+        let params = [("n_chans1", 20), ("n_blocks", 2)];
+        agrees::<specs::res_deep_ragged::ResDeepRagged>("specs/res_deep_tied.yaml", &params, seed)
+    }),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),
@@ -338,7 +349,66 @@ fn any_number_of_threads_gives_the_same_bits() {
     same_with_any_threads::<net::Net>("specs/net.yaml", &[]);
     same_with_any_threads::<dropout::Dropout>("specs/dropout.yaml", &[("n_chans1", 8)]);
     same_with_any_threads::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
+    same_with_any_threads::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
+    same_with_any_threads::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
     same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+}
+
+/// A step and an inference with AVX2 and with AVX-512; within rounding of the portable ones.
+fn same_with_wide_vectors<N: Network>(spec: &str, params: &[(&str, i64)]) {
+    let pair: Pair<N> = Pair::new(spec, params, 9, 8);
+    let run = |isa: Isa| {
+        let workspace = &mut Workspace::new().with_isa(isa);
+        let (loss, gradients, statistics) = pair.stepped(workspace);
+        [vec![loss], gradients, statistics, pair.inferred(workspace, 0..9)].concat()
+    };
+    let portable = run(Isa::PORTABLE);
+    let wide: Vec<Vec<f32>> = Isa::available().filter(|isa| *isa != Isa::PORTABLE).map(run).collect();
+    for other in &wide {
+        assert!(bits(other) == bits(&wide[0]), "{spec}: instruction sets differ");
+        let apart = relative_l2(&self::wide(other), &self::wide(&portable), 0.0);
+        assert!(apart < GRADIENTS, "{spec}: {apart:.1e} from the portable loops");
+    }
+}
+
+#[test]
+fn avx2_and_avx512_give_the_same_bits() {
+    use specs::*;
+    same_with_wide_vectors::<net::Net>("specs/net.yaml", &[]);
+    same_with_wide_vectors::<dropout::Dropout>("specs/dropout.yaml", &[("n_chans1", 8)]);
+    same_with_wide_vectors::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
+    same_with_wide_vectors::<resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)]);
+    same_with_wide_vectors::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_with_wide_vectors::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+}
+
+/// Ten steps with Winograd's convolutions and ten without: the losses and the weights behind them.
+fn same_without_winograd<N: Network>(spec: &str, params: &[(&str, i64)]) {
+    let pair: Pair<N> = Pair::new(spec, params, 16, 9);
+    let run = |numerics: Numerics| {
+        let (mut model, mut workspace) = (pair.model.clone(), Workspace::new().with_numerics(numerics));
+        let loss = |sample: usize, y: &[f32], derivative: &mut [f32]| {
+            Loss::<[f32; 1]>::loss(&CrossEntropy, y, &pair.labels[sample], derivative)
+        };
+        let mut sgd = Sgd::new(0.01);
+        let mut losses: Vec<f32> = Vec::new();
+        for _ in 0..10 {
+            let inputs = feed(&pair.inputs);
+            losses.push(network::step_from(&mut model, &mut workspace, 16, &inputs, &loss, &mut sgd).expect("a batch"));
+        }
+        [losses, model.weights().params().to_vec()].map(|numbers| wide(&numbers))
+    };
+    let ([fast_losses, fast], [exact_losses, exact]) = (run(Numerics::Fast), run(Numerics::Exact));
+    let apart = relative_l2(&fast, &exact, 0.0).max(relative_l2(&fast_losses, &exact_losses, 0.0));
+    assert!(apart > 0.0 && apart < 1e-3, "{spec}: {apart:.1e} apart");
+    println!("{spec}: {apart:.1e} apart behind ten steps");
+}
+
+#[test]
+fn ten_steps_with_and_without_winograd_agree() {
+    use specs::*;
+    same_without_winograd::<net::Net>("specs/net.yaml", &[]);
+    same_without_winograd::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
 }
 
 /// Inference of 64 samples at once and of each alone.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use netspec_compiler::emit::planned;
 use netspec_compiler::fuse;
+use netspec_compiler::ops::thousands;
 
 use crate::Verdict;
 use crate::args::{Plan, PlanKind};
@@ -28,9 +29,12 @@ pub(crate) fn run(args: &Plan) -> io::Result<Verdict> {
             )?;
             return Ok(Verdict::Usage);
         }
-        let plan = planned(checked, kind).plan;
+        let planned = planned(checked, kind);
         writeln!(io::stdout(), "{}, {name}", checked.net.name)?;
-        write!(io::stdout(), "{plan}")?;
+        write!(io::stdout(), "{}", planned.plan)?;
+        let batch = checked.net.train.as_ref().map_or(64, |train| train.batch);
+        let heap = thousands(planned.heap(batch, 1));
+        writeln!(io::stdout(), "in all, for a batch of {batch} on one thread: {heap} bytes")?;
     }
     Ok(verdict(&outcome, false))
 }

@@ -379,6 +379,8 @@ the batch's memory: 128 bytes a sample, of which at most 128 live at once
 numbers of the whole batch: 0 bytes
 a stage's gradient: 0 bytes a tile
 kernels' scratch: 0 bytes a worker
+packed weights: 0 bytes
+in all, for a batch of 64 on one thread: 8,960 bytes
 ";
     assert_eq!(run.out, wanted);
     let training = netc(&["plan", "planned.yaml"]);

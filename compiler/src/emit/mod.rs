@@ -50,6 +50,46 @@ pub struct Planned {
     pub plan: Plan,
 }
 
+impl Planned {
+    /// Bytes of the heap that the first batch of so many samples takes at most on so many threads, beside the model and the data:
+    /// what a workspace of the runtime holds then. No later one takes any, but for buffers of `matrixmultiply`.
+    pub fn heap(&self, samples: u64, threads: u64) -> u64 {
+        let plan = &self.plan;
+        let tiles = samples.div_ceil(TILE);
+        let workers = threads.min(tiles).max(1);
+        let trains = plan.schedule.kind == PlanKind::Training;
+        let wave = (GRADIENT_BUDGET / (4 * plan.gradients.max(1))).max(workers).min(tiles.max(1));
+        let folded = if trains { 0 } else { folded_len(self).next_multiple_of(16) };
+        // Memories are of whole lines of 16 floats; the losses and the gradient are plain vectors.
+        let memories = [
+            workers * TILE * plan.tile,
+            samples * plan.batch,
+            plan.state,
+            workers * plan.scratch,
+            if trains { wave * plan.gradients } else { 0 },
+            folded + plan.packed_len,
+        ];
+        let lines: u64 = memories.iter().map(|floats| floats.next_multiple_of(16)).sum();
+        // A vector that grows has room for four at least.
+        4 * (lines + samples.max(4) + if trains { self.program.params } else { 0 })
+    }
+}
+
+/// Samples of a tile, as the runtime has them.
+const TILE: u64 = 8;
+
+/// Bytes that gradients of tiles may take, as the runtime has them.
+const GRADIENT_BUDGET: u64 = 16 << 20;
+
+/// Floats of the copy of the weights in which inference finds its batch norms: 0 when it reads the parameters themselves.
+fn folded_len(infer: &Planned) -> u64 {
+    if infer.folded.is_empty() && infer.program.statistics == 0 {
+        0
+    } else {
+        infer.program.params + infer.program.statistics
+    }
+}
+
 /// Lowers, fuses, differentiates, lays out, schedules and plans a model: the passes behind the check, for one kind of plan.
 pub fn planned(checked: &Checked, kind: PlanKind) -> Planned {
     let verify = |program: &Program| debug_assert_eq!(ir::verify(program), Ok(()));
@@ -289,11 +329,7 @@ fn network(
         let text = planned.map_or("Plan::NONE".to_owned(), plan_text);
         lines.line(format!("const {name}: Plan = {text};"));
     }
-    let folded = if infer.folded.is_empty() && infer.program.statistics == 0 {
-        0
-    } else {
-        infer.program.params + infer.program.statistics
-    };
+    let folded = folded_len(infer);
     lines.line(format!("const FOLDED: usize = {};", grouped(folded)));
     for (name, planned) in [("FORWARD_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))] {
         let views = planned.map_or(Vec::new(), |planned| {

@@ -43,7 +43,7 @@ pub struct Plan {
     /// Floats of one sample, in the batch's memory.
     pub batch: u64,
     /// Where each use of a batch norm keeps its numbers of the batch.
-    pub states: HashMap<u32, State>,
+    pub states: HashMap<u32, Strided>,
     /// Floats of those.
     pub state: u64,
     /// Floats of the largest gradient that a stage makes for each tile.
@@ -51,7 +51,7 @@ pub struct Plan {
     /// Floats that a kernel needs for its own use, the largest, for each worker.
     pub scratch: u64,
     /// The first float of each packed copy, and strides of the loops that have separate weights.
-    pub packed: Vec<(u64, Vec<(LayerId, u64)>)>,
+    pub packed: Vec<Strided>,
     /// Floats of all packed copies.
     pub packed_len: u64,
     /// The largest sum of what lives at once, in both: no plan can do with less.
@@ -60,8 +60,8 @@ pub struct Plan {
     pub blocks: Vec<Block>,
 }
 
-/// The first float of a batch norm's numbers, and strides of the loops around it.
-pub type State = (u64, Vec<(LayerId, u64)>);
+/// The first float of what is kept for each iteration of some loops, and the strides of those.
+pub type Strided = (u64, Vec<(LayerId, u64)>);
 
 /// Where a slot lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -503,7 +503,7 @@ impl Planner {
     }
 
     /// Places for the numbers of each batch norm: mean, deviation, and three coefficients of its backward, for each iteration.
-    fn states(&self) -> (HashMap<u32, State>, u64) {
+    fn states(&self) -> (HashMap<u32, Strided>, u64) {
         let mut states = HashMap::new();
         let mut end = 0;
         for (call, site) in self.calls.iter().zip(&self.sites) {
@@ -567,7 +567,7 @@ impl Planner {
 }
 
 /// Where each packed copy lies: one behind the other, the sets of a weight that a repeat keeps apart in its order.
-fn packed(program: &Program, schedule: &Schedule) -> (Vec<(u64, Vec<(LayerId, u64)>)>, u64) {
+fn packed(program: &Program, schedule: &Schedule) -> (Vec<Strided>, u64) {
     let mut end = 0;
     let place = |copy: &Packed| {
         let (first, mut len) = (end, copy.len.next_multiple_of(ALIGN));

@@ -1,4 +1,4 @@
-//! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`](super::direct::forward_pool)):
+//! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`]):
 //! only the maxima have one, so there is a quarter of the products.
 //!
 //! Registers are lanes of the input here, since every channel of the output has its maxima elsewhere. For 2-D convolutions of stride and
@@ -681,7 +681,7 @@ mod tests {
 
             if !images {
                 bench.packed = vec![f32::NAN; direct::packed_len(&conv, y_map.planes, x_map.planes)];
-                let mut pack = Pack { isa, params: &bench.params, packed: &mut bench.packed };
+                let mut pack = Pack::of(isa, &bench.params, &mut bench.packed);
                 direct::pack_transposed(&mut pack, &conv, x_map.planes, y_map.planes, weight, 0);
                 let (store, before) = (bench.random.store(), bench.random.numbers(samples * inputs));
                 let dx = bench.target_planes(x_map, &before, store);

@@ -1,7 +1,7 @@
 //! What the kernels' tests share: random numbers, memory for a tile with guards around each value, and comparison with a twin.
 
 use crate::arena::{Job, Region, Tile, View};
-use crate::isa::Isa;
+use crate::isa::{Isa, Numerics};
 use crate::kernels::Store;
 use crate::layout::{Blocked, Layout, Plane};
 use crate::random::{self, Draw};
@@ -204,6 +204,7 @@ impl Bench {
             params: &self.params,
             packed: &self.packed,
             isa: self.isa,
+            numerics: Numerics::Fast,
             state: &self.state,
             gradients: &mut self.gradients,
             scratch: &mut scratch,

@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use super::failure::Failure;
 use super::{Data, Defaults};
 use crate::data::Source;
+use crate::{Isa, Numerics};
 
 /// Options without a value have that of the spec.
 #[derive(Parser)]
@@ -51,6 +52,12 @@ pub(super) struct Shared {
     /// At most so many threads; results do not depend on it [default: all cores]
     #[arg(long, value_name = "N", value_parser = count::<NonZeroUsize>)]
     pub(super) threads: Option<NonZeroUsize>,
+    /// fast, or exact: convolutions without Winograd's
+    #[arg(long, value_name = "NUMERICS")]
+    pub(super) numerics: Option<Numerics>,
+    /// portable, avx2 or avx512: the instructions to use [default: the machine's best]
+    #[arg(long, value_name = "NAME", env = "NETSPEC_ISA")]
+    pub(super) isa: Option<Isa>,
     /// A safetensors file with the weights to begin with: those of an earlier training, say, to go on with it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) weights: Option<PathBuf>,
@@ -98,6 +105,7 @@ fn command(model: &'static str, defaults: &Defaults) -> clap::Command {
         ("batch", Some(train)) => Some(train.batch.to_string()),
         ("seed", Some(train)) => Some(train.seed.to_string()),
         ("epochs", Some(train)) => Some(train.epochs.to_string()),
+        ("numerics", Some(train)) => Some(train.numerics.to_string()),
         ("lr", Some(train)) => Some(train.optimizer.lr().to_string()),
         _ => None,
     };

@@ -63,7 +63,7 @@ pub struct Train {
     /// Which statistics evaluation normalises with.
     pub eval_mode: EvalMode,
     /// Which kernels may run.
-    pub numerics: Numerics,
+    pub numerics: crate::Numerics,
 }
 
 /// A data set.
@@ -130,15 +130,6 @@ pub enum EvalMode {
     RunningStatistics,
     /// Those of each batch, as in training; with dropout.
     BatchStatistics,
-}
-
-/// Which kernels may run. There is one set of kernels, which serves both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numerics {
-    /// The fastest within the tolerance of every kernel.
-    Fast,
-    /// Only the most accurate.
-    Exact,
 }
 
 impl Optimizer {

@@ -53,8 +53,9 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+pub use crate::Numerics;
 use args::Command;
-pub use defaults::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, Train};
+pub use defaults::{Data, Defaults, EvalMode, Loss, Optimizer, Train};
 use failure::Failure;
 use task::Task;
 

@@ -76,6 +76,10 @@ impl<N: Network> Task<N> {
             None => network::new(train.seed),
         };
         let mut workspace = args.threads.map_or_else(Workspace::new, |threads| Workspace::with_threads(threads.into()));
+        if let Some(isa) = args.isa {
+            workspace = workspace.with_isa(isa);
+        }
+        workspace = workspace.with_numerics(args.numerics.unwrap_or(train.numerics));
         workspace.seed(train.seed);
         let task = Task { model, workspace, dataset, source, train };
         if train.eval_mode == EvalMode::BatchStatistics {

@@ -91,14 +91,14 @@ impl Problem {
 
     fn pack(&self, bench: &mut Bench, weight: usize) -> usize {
         bench.packed = vec![f32::NAN; 3 + packed_len(&self.conv, self.x.planes, self.y.planes)];
-        let mut p = Pack { isa: bench.isa, params: &bench.params, packed: &mut bench.packed };
+        let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
         pack(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
         3
     }
 
     fn pack_transposed(&self, bench: &mut Bench, weight: usize) -> usize {
         bench.packed = vec![f32::NAN; 3 + packed_len(&self.conv, self.y.planes, self.x.planes)];
-        let mut p = Pack { isa: bench.isa, params: &bench.params, packed: &mut bench.packed };
+        let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
         pack_transposed(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
         3
     }

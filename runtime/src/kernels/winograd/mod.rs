@@ -5,6 +5,8 @@
 //! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
 //! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
 //!
+//! Where exact numerics are asked for, all of it is the direct convolution instead: the same weights, packed for that, in the same place.
+//!
 //! Errors are those of the transformed values: a result of C channels is within `(8 + C / 8) 2^-24` of the sum over channels of the
 //! largest input *of the tile's window* times the weights' magnitudes. A NaN or an infinity in the input makes NaN of all outputs whose
 //! tile's window has it.
@@ -15,9 +17,10 @@
 mod transform;
 
 use crate::arena::{Pack, Parts, Rows, Tile, View, tile};
+use crate::isa::Numerics;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::{Act, Epilogue, Store};
+use crate::kernels::{Act, Epilogue, Store, direct};
 use crate::layout::{Blocked, Plane};
 use transform::{POINTS, TILE, WINDOW};
 
@@ -135,6 +138,9 @@ pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
 
 /// Packs the weight `[out][in][3][3]` from parameter `weight` on for [`forward`], at `to` of the packed parameters.
 pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    if p.numerics == Numerics::Exact {
+        return direct::pack(p, conv, x, y, weight, to);
+    }
     check_planes(conv, x, y);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
@@ -144,6 +150,9 @@ pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usi
 
 /// Packs the same weight for [`grad_input`]: windows reversed, inputs and outputs exchanged.
 pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
+    if p.numerics == Numerics::Exact {
+        return direct::pack_transposed(p, conv, x, y, weight, to);
+    }
     check_planes(conv, x, y);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
@@ -153,6 +162,9 @@ pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], 
 
 /// `y = epilogue(x * weight)`, of weights that [`pack`] packed.
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    if t.numerics == Numerics::Exact {
+        return direct::forward(t, conv, x, packed, epilogue, y);
+    }
     convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::No);
 }
 
@@ -162,16 +174,25 @@ pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: 
 /// `places` has a byte for each float of y's map, without halo, `[plane][line][column][lanes]`: which of its window's four outputs, line
 /// by line, is the first of the largest; NaN is larger than any number.
 pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View, places: View) {
+    if t.numerics == Numerics::Exact {
+        return direct::forward_pool(t, conv, x, packed, epilogue, y, places);
+    }
     convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::Places(places));
 }
 
 /// [`forward_pool`] where nobody asks for the places.
 pub fn infer_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    if t.numerics == Numerics::Exact {
+        return direct::infer_pool(t, conv, x, packed, epilogue, y);
+    }
     convolve(t, conv, x, packed, epilogue, y, Store::Write, Pooled::Yes);
 }
 
 /// `dx (+)= dy * weight reversed`, of weights that [`pack_transposed`] packed.
 pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: View, store: Store) {
+    if t.numerics == Numerics::Exact {
+        return direct::grad_input(t, conv, dy, packed, dx, store);
+    }
     let [_, lines, columns] = conv.padding;
     let back = Conv {
         channels: conv.out_channels,
@@ -186,6 +207,9 @@ pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: Vi
 
 /// `dweight += x * dy` and `dbias += sum of dy`, over the tile's samples; `weight` and `bias` are offsets into the gradient.
 pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
+    if t.numerics == Numerics::Exact {
+        return direct::grad_weight(t, conv, x, dy, weight, bias);
+    }
     let (x_map, dy_map) = (x.map(), dy.map());
     check(conv, x, dy, conv.out_size);
     let len = 9 * conv.channels * conv.out_channels;
@@ -1297,7 +1321,7 @@ mod tests {
     fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize) -> [usize; 2] {
         let at = [3, 4 + packed_len(x, y)];
         bench.packed = vec![f32::NAN; at[1] + packed_len(y, x)];
-        let mut p = Pack { isa: bench.isa, params: &bench.params, packed: &mut bench.packed };
+        let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
         pack(&mut p, conv, x, y, weight, at[0]);
         pack_transposed(&mut p, conv, x, y, weight, at[1]);
         at

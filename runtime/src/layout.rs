@@ -126,20 +126,35 @@ impl Blocked {
         if self.before == [0; 3] && self.after == [0; 3] {
             return;
         }
-        // From the end of one line to the beginning of the next.
-        let mut plane = 0;
-        let mut from = 0;
-        for (of, line) in self.lines() {
-            if of != plane {
-                let end = self.plane(of);
-                value[from..end].fill(0.0);
-                (plane, from) = (of, end);
+        let ([depths, lines, columns], [_, whole_lines, whole_columns]) = (self.size, self.whole());
+        let mut first = 0;
+        for lanes in self.planes.iter().map(|plane| plane.lanes) {
+            let end = first + self.positions() * lanes;
+            // From the end of one line to the beginning of the next.
+            let mut from = first;
+            let mut to = first + self.position(0, 0, 0) * lanes;
+            for _ in 0..depths {
+                for _ in 0..lines {
+                    clear(&mut value[from..to]);
+                    from = to + columns * lanes;
+                    to += whole_columns * lanes;
+                }
+                to += (whole_lines - lines) * whole_columns * lanes;
             }
-            value[from..line.start].fill(0.0);
-            from = line.end;
+            clear(&mut value[from..end]);
+            first = end;
         }
-        let end = self.plane(self.planes.len());
-        value[from..end].fill(0.0);
+    }
+}
+
+/// Writes zeros. What lies between two lines is most often one position or two: too little for a call.
+fn clear(floats: &mut [f32]) {
+    if let Ok(floats) = <&mut [f32; 32]>::try_from(&mut *floats) {
+        *floats = [0.0; 32];
+    } else if let Ok(floats) = <&mut [f32; 16]>::try_from(&mut *floats) {
+        *floats = [0.0; 16];
+    } else {
+        floats.fill(0.0);
     }
 }
 

@@ -151,7 +151,7 @@ pub fn lay(program: Program, kind: PlanKind, target: Target) -> Laid {
         layer.find_halos(&program.body);
     }
     let layouts = (0..program.values.len()).map(|value| layer.layout(ValueId(value as u32))).collect();
-    convert(program, layouts)
+    convert(program, layouts, target)
 }
 
 /// Sets of values, of which one stands for each.
@@ -566,13 +566,13 @@ fn each_loop(body: &[Item], look: &mut impl FnMut(&Loop)) {
 }
 
 /// Puts a copy wherever an op and its value are of different layouts.
-fn convert(mut program: Program, layouts: Vec<Layout>) -> Laid {
+fn convert(mut program: Program, layouts: Vec<Layout>, target: Target) -> Laid {
     let mut added_to = HashSet::new();
     each_op(&program.body, &mut |op| {
         added_to.extend(op.writes.iter().filter(|write| write.1 == Store::Add).map(|write| write.0));
     });
     let body = std::mem::take(&mut program.body);
-    let mut converter = Converter { program, layouts, added_to };
+    let mut converter = Converter { program, layouts, target, added_to };
     let mut plain = HashMap::new();
     let mut body = converter.body(body, &mut plain);
     for at in 0..converter.program.outputs.len() {
@@ -593,6 +593,7 @@ fn convert(mut program: Program, layouts: Vec<Layout>) -> Laid {
 struct Converter {
     program: Program,
     layouts: Vec<Layout>,
+    target: Target,
     /// Values that are not final when they are first written.
     added_to: HashSet<ValueId>,
 }
@@ -659,7 +660,7 @@ impl Converter {
             }
             kind => {
                 let values = || op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0));
-                let takes_planes = conv_of(kind).is_some()
+                let takes_planes = conv_of(kind).is_some_and(|(conv, ..)| self.target.conv(conv) != Class::Plain)
                     || is_elementwise(kind)
                     || matches!(
                         kind,

@@ -51,7 +51,7 @@ impl Target {
         let is_winograd = kernel == [1, 3, 3]
             && stride == [1; 3]
             && dilation == [1; 3]
-            && padding[1] == padding[2]
+            && padding[1..].iter().all(|&padding| padding <= 1)
             && conv.window.size[0] == 1
             && conv.channels >= 16
             && conv.out_channels >= 8
@@ -68,7 +68,9 @@ impl Target {
             && pool.stride == [1, 2, 2]
             && pool.padding == [0; 3]
             && pool.dilation == [1; 3]
-            && pool.size[0] == 1;
+            && pool.size[0] == 1
+            && conv.window.size[0] == 1
+            && conv.window.kernel[0] == 1;
         let has_backward = match self.conv(conv) {
             Class::Plain => return false,
             Class::Winograd => true,

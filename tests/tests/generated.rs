@@ -44,6 +44,9 @@ mod specs {
         res_deep_wide: ResDeepWide = "../specs/res_deep.yaml", n_chans1 = 16, n_blocks = 2;
         res_deep_ragged: ResDeepRagged = "../specs/res_deep_tied.yaml", n_chans1 = 20, n_blocks = 2;
         lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
+        zoo: Zoo = "specs/zoo.netspec";
+        series: Series = "specs/series.netspec";
+        volume: Volume = "specs/volume.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -77,7 +80,7 @@ impl<N: Network> Pair<N> {
         let mut model: N = network::new(seed);
         model.weights_mut().params_mut().copy_from_slice(&narrow(&params));
         model.weights_mut().statistics_mut().copy_from_slice(&narrow(&statistics));
-        let p = if spec.contains("dropout") { 0.4 } else { 0.0 };
+        let p = if spec.contains("dropout") || spec.contains("zoo") { 0.4 } else { 0.0 };
         Pair { checked, model, params, statistics, inputs, labels, p }
     }
 
@@ -229,6 +232,9 @@ const MODELS: &[Spec] = &[
         let params = [("n_chans1", 20), ("n_blocks", 2)];
         agrees::<specs::res_deep_ragged::ResDeepRagged>("specs/res_deep_tied.yaml", &params, seed)
     }),
+    ("tests/specs/zoo.netspec", |seed| agrees::<specs::zoo::Zoo>("tests/specs/zoo.netspec", &[], seed)),
+    ("tests/specs/series.netspec", |seed| agrees::<specs::series::Series>("tests/specs/series.netspec", &[], seed)),
+    ("tests/specs/volume.netspec", |seed| agrees::<specs::volume::Volume>("tests/specs/volume.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),

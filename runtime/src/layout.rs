@@ -30,6 +30,26 @@ impl Plane {
     pub const FULL: Plane = Plane { lanes: 16, channels: 16 };
 }
 
+/// Floats of a position in all planes.
+pub(crate) const fn lanes(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].lanes;
+        plane += 1;
+    }
+    sum
+}
+
+/// Channels of all planes.
+pub(crate) const fn channels(planes: &[Plane]) -> usize {
+    let (mut sum, mut plane) = (0, 0);
+    while plane < planes.len() {
+        sum += planes[plane].channels;
+        plane += 1;
+    }
+    sum
+}
+
 /// A map in planes: `[plane][depth + halo][lines + halo][columns + halo][lanes]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blocked {
@@ -49,12 +69,7 @@ const SLACK: usize = 16;
 impl Blocked {
     /// Channels.
     pub const fn channels(&self) -> usize {
-        let (mut sum, mut plane) = (0, 0);
-        while plane < self.planes.len() {
-            sum += self.planes[plane].channels;
-            plane += 1;
-        }
-        sum
+        channels(self.planes)
     }
 
     /// Size with halo.
@@ -71,15 +86,14 @@ impl Blocked {
 
     /// Floats of the value.
     pub const fn len(&self) -> usize {
-        let (mut lanes, mut plane, mut slack) = (0, 0, 0);
+        let (mut plane, mut slack) = (0, 0);
         while plane < self.planes.len() {
-            lanes += self.planes[plane].lanes;
             if !self.planes[plane].lanes.is_multiple_of(8) {
                 slack = SLACK;
             }
             plane += 1;
         }
-        lanes * self.positions() + slack
+        lanes(self.planes) * self.positions() + slack
     }
 
     /// Whether it has no elements.
@@ -89,7 +103,7 @@ impl Blocked {
 
     /// The first float of a plane.
     pub fn plane(&self, plane: usize) -> usize {
-        self.planes[..plane].iter().map(|plane| plane.lanes).sum::<usize>() * self.positions()
+        lanes(&self.planes[..plane]) * self.positions()
     }
 
     /// The place of a position of the map in its plane, to be multiplied by the plane's lanes.

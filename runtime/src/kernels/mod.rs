@@ -1,9 +1,10 @@
 //! Kernels: what generated code calls. Each is a module with its geometry, a struct of literals, and safe functions on a
 //! [`Tile`](crate::arena::Tile) or a [`Run`](crate::run::Run).
 //!
-//! A value is one sample's, in PyTorch's order, and has three spatial axes: those of 1-D and 2-D layers have 1 in front. Weights are
-//! offsets into the parameters, gradients offsets into the tile's gradient (which a kernel adds to), numbers of the batch offsets into
-//! its state. A kernel computes a sample's numbers the same way whatever samples share its tile, and allocates nothing.
+//! A value is one sample's, in PyTorch's order or in planes as its view says, and has three spatial axes: those of 1-D and 2-D layers have
+//! 1 in front. Weights are offsets into the parameters or their packed copies, gradients offsets into the tile's gradient (which a kernel
+//! adds to), numbers of the batch offsets into its state. A kernel computes a sample's numbers the same way whatever samples share its
+//! tile, and allocates nothing; but `conv`, whose products of matrices do.
 
 pub mod activation;
 pub mod avg_pool;

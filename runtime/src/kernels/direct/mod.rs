@@ -25,7 +25,7 @@ use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View};
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Act, Epilogue, Store};
-use crate::layout::{Blocked, Plane};
+use crate::layout::{Blocked, Plane, channels, lanes};
 
 /// Vectors of a block at most.
 const BLOCK: usize = 16;
@@ -38,24 +38,6 @@ pub(super) const WIDEST: usize = 16;
 
 const fn taps(conv: &Conv) -> usize {
     conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
-}
-
-const fn lanes(planes: &[Plane]) -> usize {
-    let (mut sum, mut plane) = (0, 0);
-    while plane < planes.len() {
-        sum += planes[plane].lanes;
-        plane += 1;
-    }
-    sum
-}
-
-const fn channels(planes: &[Plane]) -> usize {
-    let (mut sum, mut plane) = (0, 0);
-    while plane < planes.len() {
-        sum += planes[plane].channels;
-        plane += 1;
-    }
-    sum
 }
 
 /// Floats of the packed weights by which the planes `to` are summed over the planes `from`: `(x, y)` for [`pack`], `(y, x)` for

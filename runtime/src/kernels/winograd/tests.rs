@@ -1,0 +1,375 @@
+//! The three passes against their f64 twins, the epilogues and pools, and equal bits of what must have them.
+
+use super::*;
+use crate::isa::Isa;
+use crate::kernels::naive::{self, Sums};
+use crate::kernels::testing::{Bench, Random, assert_close, bits, map, product_tolerance, wide};
+
+const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
+
+fn of_size(channels: usize, out_channels: usize, size: [usize; 3], padding: usize) -> Conv {
+    Conv {
+        channels,
+        size,
+        out_channels,
+        out_size: [1, size[1] + 2 * padding - 2, size[2] + 2 * padding - 2],
+        kernel: [1, 3, 3],
+        stride: [1; 3],
+        padding: [0, padding, padding],
+        dilation: [1; 3],
+        groups: 1,
+    }
+}
+
+fn random_conv(random: &mut Random) -> Conv {
+    let [channels, out_channels] = [0; 2].map(|_| CHANNELS[random.between(0, 8)]);
+    let size = [1, random.between(3, 10), random.between(3, 10)];
+    of_size(channels, out_channels, size, random.between(0, 1))
+}
+
+/// A map with some halo, which may be wider than any window or too narrow.
+fn random_map(random: &mut Random, channels: usize, size: [usize; 3]) -> &'static Blocked {
+    let mut halo = |most| [random.between(0, 1), random.between(0, most), random.between(0, most)];
+    map(channels, size, halo(2), halo(4))
+}
+
+fn count(size: [usize; 3]) -> usize {
+    size.iter().product()
+}
+
+/// The lines and columns of a square of `side` from (line, column) on that lie inside `size`.
+fn square(size: [usize; 3], line: isize, column: isize, side: isize) -> Vec<usize> {
+    let inside = |first: isize, end: usize| (first.max(0)..(first + side).min(end as isize)).map(|at| at as usize);
+    inside(line, size[1]).flat_map(|line| inside(column, size[2]).map(move |column| line * size[2] + column)).collect()
+}
+
+/// For each tile of a convolution, the places of its outputs and of its window's inputs, in a plane of either.
+fn tiles_of(conv: &Conv) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let [_, lines, columns] = conv.out_size.map(|size| size.div_ceil(TILE));
+    let of = |tile: usize| {
+        let [line, column] = [tile / columns, tile % columns].map(|at| (TILE * at) as isize);
+        let [_, down, right] = conv.padding.map(|padding| padding as isize);
+        let inputs = square(conv.size, line - down, column - right, WINDOW as isize);
+        (square(conv.out_size, line, column, TILE as isize), inputs)
+    };
+    (0..lines * columns).map(of).collect()
+}
+
+fn largest(values: &[f64], places: &[usize]) -> f64 {
+    places.iter().fold(0.0, |most, &place| values[place].abs().max(most))
+}
+
+/// What errors of a sample's outputs are measured by: for each, the sum over channels of the largest input of its tile's window
+/// times the sum of the weights' magnitudes, `weights[output][channel]`.
+fn scales(conv: &Conv, x: &[f64], weights: &[f64]) -> Vec<f64> {
+    let (plane, out_plane) = (count(conv.size), count(conv.out_size));
+    let mut scales = vec![0.0; conv.out_channels * out_plane];
+    for (outputs, inputs) in tiles_of(conv) {
+        let most: Vec<f64> = x.chunks_exact(plane).map(|x| largest(x, &inputs)).collect();
+        for output in 0..conv.out_channels {
+            let weights = &weights[output * conv.channels..][..conv.channels];
+            let scale: f64 = most.iter().zip(weights).map(|(most, weight)| most * weight).sum();
+            outputs.iter().for_each(|at| scales[output * out_plane + at] = scale);
+        }
+    }
+    scales
+}
+
+/// What errors of the gradient of each window are measured by, of one sample.
+fn weight_scales(conv: &Conv, x: &[f64], dy: &[f64]) -> Vec<f64> {
+    let (plane, out_plane) = (count(conv.size), count(conv.out_size));
+    let mut scales = vec![0.0; conv.out_channels * conv.channels];
+    for (outputs, inputs) in tiles_of(conv) {
+        for (output, dy) in dy.chunks_exact(out_plane).enumerate() {
+            let sum: f64 = outputs.iter().map(|&at| dy[at].abs()).sum();
+            for (channel, x) in x.chunks_exact(plane).enumerate() {
+                scales[output * conv.channels + channel] += sum * largest(x, &inputs);
+            }
+        }
+    }
+    scales
+}
+
+fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize) -> [usize; 2] {
+    let at = [3, 4 + packed_len(x, y)];
+    bench.packed = vec![f32::NAN; at[1] + packed_len(y, x)];
+    let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
+    pack(&mut p, conv, x, y, weight, at[0]);
+    pack_transposed(&mut p, conv, x, y, weight, at[1]);
+    at
+}
+
+/// Runs the three passes on random values, against the terms of the twin; gives all results' bits.
+fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &mut Bench) -> Vec<u32> {
+    let terms = naive::conv(conv);
+    let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
+    let weights = 9 * conv.channels * conv.out_channels;
+    let samples = bench.samples;
+    let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+    let x_of = bench.random.numbers(samples * inputs);
+    let dy_of = bench.random.numbers(samples * outputs);
+    let (x, dy) = (bench.planes(x_map, &x_of, beside), bench.planes(y_map, &dy_of, beside));
+    let (x_of, dy_of) = (wide(&x_of), wide(&dy_of));
+    let (weight, bias) = (bench.weights(weights), bench.weights(conv.out_channels));
+    let weight_of = wide(&bench.params[weight..][..weights]);
+    let bias_of = wide(&bench.params[bias..][..conv.out_channels]);
+    let magnitudes: Vec<f64> = weight_of.chunks_exact(9).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
+    bench.scratch = scratch(conv, x_map.planes, y_map.planes);
+    let [packed, transposed] = packs(bench, conv, x_map.planes, y_map.planes, weight);
+    let mut results = Vec::new();
+
+    let y = bench.target_planes(y_map, &[], Store::Write);
+    bench.run(&[y], |t| forward(t, conv, x, packed, Epilogue::bias(bias), y));
+    let mut twin = Sums::zero(samples * outputs);
+    for sample in 0..samples {
+        let x = &x_of[sample * inputs..][..inputs];
+        for (o, scale) in scales(conv, x, &magnitudes).into_iter().enumerate() {
+            let bias = bias_of[o / count(conv.out_size)];
+            twin.values[sample * outputs + o] = bias;
+            twin.scales[sample * outputs + o] = scale + bias.abs();
+        }
+        terms.iter().for_each(|&(i, w, o)| twin.values[sample * outputs + o] += x[i] * weight_of[w]);
+    }
+    let found = bench.elements(y);
+    assert_close("forward", &found, &twin.values, &twin.scales, product_tolerance(conv.channels));
+    results.extend(bits(&found));
+
+    let store = bench.random.store();
+    let before = bench.random.numbers(samples * inputs);
+    let dx = bench.target_planes(x_map, &before, store);
+    let mut twin = if store == Store::Add { Sums::from(wide(&before)) } else { Sums::zero(samples * inputs) };
+    bench.run(&[dx], |t| grad_input(t, conv, dy, transposed, dx, store));
+    let back = Conv { out_size: conv.size, size: conv.out_size, channels: conv.out_channels, ..*conv };
+    let back = Conv { out_channels: conv.channels, padding: conv.padding.map(|padding| 2 - padding), ..back };
+    let turned: Vec<f64> = (0..conv.channels)
+        .flat_map(|c| magnitudes[c..].iter().step_by(conv.channels).copied().collect::<Vec<_>>())
+        .collect();
+    for sample in 0..samples {
+        let dy = &dy_of[sample * outputs..][..outputs];
+        let scales = scales(&back, dy, &turned);
+        scales.into_iter().enumerate().for_each(|(i, scale)| twin.scales[sample * inputs + i] += scale);
+        terms.iter().for_each(|&(i, w, o)| twin.values[sample * inputs + i] += dy[o] * weight_of[w]);
+    }
+    let found = bench.elements(dx);
+    assert_close("grad_input", &found, &twin.values, &twin.scales, product_tolerance(conv.out_channels));
+    results.extend(bits(&found));
+
+    let (to, bias_to) = (bench.gradient(weights), bench.gradient(conv.out_channels));
+    let before = wide(&bench.gradients);
+    bench.run(&[], |t| grad_weight(t, conv, x, dy, to, Some(bias_to)));
+    let mut twin = Sums::from(before[to..][..weights].to_vec());
+    let mut bias_twin = Sums::from(before[bias_to..][..conv.out_channels].to_vec());
+    for sample in 0..samples {
+        let (x, dy) = (&x_of[sample * inputs..][..inputs], &dy_of[sample * outputs..][..outputs]);
+        let scales = weight_scales(conv, x, dy);
+        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / 9]);
+        terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
+        dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
+    }
+    let terms = samples * tiles(conv.out_size);
+    let (found, found_bias) = (&bench.gradients[to..][..weights], &bench.gradients[bias_to..][..conv.out_channels]);
+    assert_close("grad_weight", found, &twin.values, &twin.scales, product_tolerance(terms));
+    let tolerance = product_tolerance(samples * count(conv.out_size));
+    assert_close("bias", found_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+    results.extend(bits(found));
+    results.extend(bits(found_bias));
+    results
+}
+
+/// Checks on all instructions; those with fused products give the same bits.
+fn check_all(seed: u64, samples: usize, conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked) {
+    let mut fused: Option<Vec<u32>> = None;
+    for isa in Isa::available() {
+        let mut bench = Bench::new(seed, samples);
+        bench.isa = isa;
+        let found = check(conv, x_map, y_map, &mut bench);
+        if isa != Isa::PORTABLE {
+            assert!(fused.get_or_insert_with(|| found.clone()) == &found, "{isa}: other bits");
+        }
+    }
+}
+
+#[test]
+fn the_three_passes_on_random_geometry() {
+    for seed in 0..8 {
+        let mut random = Random::new(seed);
+        let conv = random_conv(&mut random);
+        let x_map = random_map(&mut random, conv.channels, conv.size);
+        let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+        check_all(seed, random.between(1, 3), &conv, x_map, y_map);
+    }
+}
+
+#[test]
+fn tiles_of_several_blocks() {
+    let conv = of_size(3, 5, [1, 10, 9], 1);
+    let halo = [0, 1, 1];
+    check_all(20, 8, &conv, map(3, conv.size, halo, halo), map(5, conv.out_size, halo, halo));
+}
+
+#[test]
+fn planes_with_padding_in_the_middle() {
+    let concat = |size: [usize; 3], before| {
+        let planes: &'static [Plane] = &[
+            Plane { lanes: 16, channels: 11 },
+            Plane { lanes: 8, channels: 5 },
+            Plane { lanes: 16, channels: 16 },
+            Plane { lanes: 16, channels: 9 },
+        ];
+        Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
+    };
+    for padding in [0, 1] {
+        let conv = of_size(41, 41, [1, 6, 5], padding);
+        check_all(30, 2, &conv, concat(conv.size, [0, 1, 1]), concat(conv.out_size, [0, 2, 2]));
+    }
+}
+
+#[test]
+fn what_the_epilogue_adds_and_maps() {
+    for seed in 40..44 {
+        let mut random = Random::new(seed);
+        let conv = random_conv(&mut random);
+        let x_map = random_map(&mut random, conv.channels, conv.size);
+        let (y_map, added_map) = (
+            random_map(&mut random, conv.out_channels, conv.out_size),
+            random_map(&mut random, conv.out_channels, conv.out_size),
+        );
+        for isa in Isa::available() {
+            let mut bench = Bench::new(seed, 2);
+            bench.isa = isa;
+            bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+            let elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+            let x = bench.planes(x_map, &elements, f32::NAN);
+            let (weight, bias) =
+                (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+            let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+            let of = 2 * conv.out_channels * count(conv.out_size);
+            let added = bench.random.numbers(of);
+            let residual = bench.planes(added_map, &added, f32::NAN);
+            let mut run = |epilogue: Epilogue| {
+                let y = bench.target_planes(y_map, &[], Store::Write);
+                bench.run(&[y], |t| forward(t, &conv, x, packed, epilogue, y));
+                bench.elements(y)
+            };
+            let sums = run(Epilogue::bias(bias));
+            for act in [Act::Relu, Act::Tanh, Act::Sigmoid] {
+                let before: Vec<f64> =
+                    sums.iter().zip(&added).map(|(&sum, &added)| naive::act(act, f64::from(sum + added))).collect();
+                let after: Vec<f64> = sums
+                    .iter()
+                    .zip(&added)
+                    .map(|(&sum, &added)| naive::act(act, f64::from(sum)) + f64::from(added))
+                    .collect();
+                // The functions' own errors, and one of the last sum.
+                let ones = vec![2.0; of];
+                let name = format!("{isa}, {act:?}");
+                assert_close(&name, &run(Epilogue::bias(bias).add(residual).act(act)), &before, &ones, 1e-6);
+                assert_close(&name, &run(Epilogue::bias(bias).act(act).add(residual)), &after, &ones, 1e-6);
+            }
+        }
+    }
+}
+
+/// The maxima of 2x2 of planes of this size, of which the first of several counts, and their places.
+fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
+    let [_, lines, columns] = size;
+    let (mut maxima, mut places) = (Vec::new(), Vec::new());
+    for plane in values.chunks_exact(lines * columns) {
+        for at in 0..(lines / 2) * (columns / 2) {
+            let (line, column) = (2 * (at / (columns / 2)), 2 * (at % (columns / 2)));
+            let window = [0, 1, 2, 3].map(|at| plane[(line + at / 2) * columns + column + at % 2]);
+            let is_larger = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
+            let best = (1..4).fold(0, |best, at| if is_larger(window[at], window[best]) { at } else { best });
+            maxima.push(window[best]);
+            places.push(best as u8);
+        }
+    }
+    (maxima, places)
+}
+
+#[test]
+fn pools_are_of_what_the_convolution_makes() {
+    for seed in 50..58 {
+        let mut random = Random::new(seed);
+        let conv = random_conv(&mut random);
+        let conv = of_size(conv.channels, conv.out_channels, conv.size, 1);
+        let small = [1, conv.size[1] / 2, conv.size[2] / 2];
+        let x_map = random_map(&mut random, conv.channels, conv.size);
+        let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+        let small_map = random_map(&mut random, conv.out_channels, small);
+        for isa in Isa::available() {
+            let mut bench = Bench::new(seed, 2);
+            bench.isa = isa;
+            bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+            let mut elements = bench.random.numbers(2 * conv.channels * count(conv.size));
+            // Outputs of equal inputs are equal: the first is taken. One NaN makes a tile of them.
+            elements[..count(conv.size)].fill(0.0);
+            let last = elements.len() - 1;
+            elements[last] = f32::NAN;
+            let x = bench.planes(x_map, &elements, 1e30);
+            let (weight, bias) =
+                (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+            let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
+            let y = bench.target_planes(y_map, &[], Store::Write);
+            bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::NONE, y));
+            let (maxima, twin_places) = pooled(conv.out_size, &bench.elements(y));
+            let biases = &bench.params[bias..][..conv.out_channels];
+            let twin: Vec<f32> = maxima
+                .iter()
+                .enumerate()
+                .map(|(at, max)| max + biases[at / count(small) % conv.out_channels])
+                .map(|sum| if 0.0 > sum { 0.0 } else { sum })
+                .collect();
+            let floats = (lanes(small_map.planes) * count(small)).div_ceil(4);
+            let places = bench.target(floats, Store::Write);
+            let [y, inferred] = [0; 2].map(|_| bench.target_planes(small_map, &[], Store::Write));
+            let epilogue = Epilogue::bias(bias).act(Act::Relu);
+            bench.run(&[y, places], |t| forward_pool(t, &conv, x, packed, epilogue, y, places));
+            bench.run(&[inferred], |t| infer_pool(t, &conv, x, packed, epilogue, inferred));
+            assert_eq!(bits(&bench.elements(y)), bits(&twin), "{isa}");
+            assert_eq!(bits(&bench.elements(inferred)), bits(&twin), "{isa}");
+            let dense = Blocked { before: [0; 3], after: [0; 3], ..*small_map };
+            for (at, twin) in twin_places.iter().enumerate() {
+                let (sample, element) = (at / (twin_places.len() / 2), at % (twin_places.len() / 2));
+                let (channel, position) = (element / count(small), element % count(small));
+                let byte = dense.at(channel, 0, position / small[2], position % small[2]);
+                let float = bench.get(places)[sample * floats + byte / 4];
+                assert_eq!(float.to_ne_bytes()[byte % 4], *twin, "{isa}, {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_has_the_same_bits_alone() {
+    let conv = of_size(19, 24, [1, 7, 9], 1);
+    let [x_map, y_map] = [19, 24].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 4]));
+    for isa in Isa::available() {
+        let run = |samples: usize, all: &[f32]| {
+            let mut bench = Bench::new(60, samples);
+            bench.isa = isa;
+            bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
+            bench.params = Random::new(61).numbers(9 * 19 * 24 + 24);
+            let x = bench.planes(x_map, &all[..samples * 19 * 63], f32::NAN);
+            let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, 0);
+            let y = bench.target_planes(y_map, &[], Store::Write);
+            bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::bias(9 * 19 * 24).act(Act::Tanh), y));
+            bits(&bench.elements(y))
+        };
+        let all = Random::new(62).numbers(8 * 19 * 63);
+        let together = run(8, &all);
+        for sample in [0, 3, 7] {
+            let alone = run(1, &all[sample * 19 * 63..]);
+            assert!(alone == together[sample * 24 * 63..][..24 * 63], "{isa}, {sample}");
+        }
+    }
+}
+
+#[test]
+fn scratch_is_what_the_compiler_counts() {
+    let conv = of_size(32, 32, [1, 16, 16], 1);
+    let planes = [Plane::FULL; 2];
+    let points = 36 * (2 * 32 * 16 + 16);
+    assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
+    assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
+}

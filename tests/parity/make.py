@@ -2,9 +2,10 @@
 """Writes the parity fixtures beside this file: what PyTorch makes of the same models and layers.
 
     pip install torch safetensors numpy
-    python tests/parity/make.py
+    python tests/parity/make.py [FILE…]
 
-Run it again only when a layer or a model is added; what it writes is committed. The figures there now are PyTorch 2.15.0's.
+Run it again only when a layer or a model is added, with the names of the files to write (all, without one); what it writes is
+committed. A family of layers has a file of its own, `layers_FAMILY` and `nonfinite_FAMILY`. The figures there now are PyTorch 2.15.0's.
 
 Everything is computed in f64 from weights and inputs that f32 can hold, and stored in f32: each stored number is within 2^-24 of the true
 one, so that an f64 implementation must agree to 1e-7 and an f32 one is measured against the truth, not against another's rounding.
@@ -17,6 +18,7 @@ statistics after ten of them, and `evaluated`, the output then, in evaluation mo
 
 import json
 import pathlib
+import sys
 
 import torch
 from safetensors.torch import save_file
@@ -381,15 +383,23 @@ def nonfinite():
     case("concat", "concat", [2, 2], "relu as a; concat(v, a);", lambda: lambda x: torch.cat([x, F.relu(x)], 1))
 
 
+NARROW = {"n_chans1": 4, "n_blocks": 3}
+# What writes each file.
+FILES = {
+    "layers": lambda: (layers(), LAYERS.write()),
+    "nonfinite": lambda: (nonfinite(), NONFINITE.write()),
+    "net": lambda: model_case("net", "specs/net.netspec", {}, 1e-2, Net),
+    "batch_norm": lambda: model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4)),
+    "res_deep": lambda: model_case("res_deep", "specs/res_deep.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=False)),
+    "res_deep_tied": lambda: model_case(
+        "res_deep_tied", "specs/res_deep_tied.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=True)
+    ),
+}
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}")
-    layers()
-    LAYERS.write()
-    nonfinite()
-    NONFINITE.write()
-    model_case("net", "specs/net.netspec", {}, 1e-2, Net)
-    model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4))
-    narrow = {"n_chans1": 4, "n_blocks": 3}
-    model_case("res_deep", "specs/res_deep.netspec", narrow, 3e-3, lambda: ResDeep(4, 3, tied=False))
-    model_case("res_deep_tied", "specs/res_deep_tied.netspec", narrow, 3e-3, lambda: ResDeep(4, 3, tied=True))
+    for chosen in sys.argv[1:] or FILES:
+        # A file is the same whichever others are written.
+        torch.manual_seed(0)
+        FILES[chosen]()

@@ -4,7 +4,9 @@
 //! [`Case::compare`] and [`Case::compare_weights`].
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use netspec_compiler::check::Checked;
 use netspec_compiler::interpret::{Draw, Samples};
@@ -29,7 +31,7 @@ pub enum Loss {
 #[derive(Debug)]
 pub struct Case {
     /// The fixture it stands in.
-    pub file: &'static str,
+    pub file: String,
     /// Its name.
     pub name: String,
     /// The layer it is about, unless it is a whole model.
@@ -50,12 +52,16 @@ pub struct Case {
 ///
 /// When a fixture cannot be read or a spec is wrong.
 pub fn cases() -> Vec<Case> {
-    ["layers", "nonfinite", "net", "batch_norm", "res_deep", "res_deep_tied"].into_iter().flat_map(file).collect()
+    let entries = fs::read_dir(root().join("tests/parity")).expect("the folder of the fixtures");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a fixture").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort();
+    paths.iter().flat_map(|path| file(path)).collect()
 }
 
-fn file(name: &'static str) -> Vec<Case> {
-    let path = root().join(format!("tests/parity/{name}.safetensors"));
-    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+fn file(path: &Path) -> Vec<Case> {
+    let name = path.file_stem().and_then(OsStr::to_str).expect("a name");
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a fixture has a header");
     let about =
         header.metadata().as_ref().and_then(|metadata| metadata.get("cases")).expect("a fixture lists its cases");
@@ -70,7 +76,7 @@ fn file(name: &'static str) -> Vec<Case> {
     about.iter().map(|about| case(name, about, &mut parts)).collect()
 }
 
-fn case(file: &'static str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>) -> Case {
+fn case(file: &str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>) -> Case {
     let name = about["name"].as_str().expect("a name").to_owned();
     let spec = about["spec"].as_str().expect("a spec");
     let params = about["params"].as_object().expect("parameters").iter();
@@ -83,7 +89,7 @@ fn case(file: &'static str, about: &Value, parts: &mut BTreeMap<String, BTreeMap
     });
     let parts = parts.remove(&name).unwrap_or_else(|| panic!("{name} has no tensors"));
     let layer = about["layer"].as_str().map(str::to_owned);
-    Case { file, name, layer, program: lower(&checked), checked, loss, lr: about["lr"].as_f64(), parts }
+    Case { file: file.to_owned(), name, layer, program: lower(&checked), checked, loss, lr: about["lr"].as_f64(), parts }
 }
 
 impl Case {

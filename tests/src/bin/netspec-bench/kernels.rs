@@ -11,8 +11,8 @@ use netspec::kernels::{Act, Store};
 use netspec::run::{Fold, Plan, TILE};
 use netspec::{Isa, Workspace};
 
-use crate::clock;
 use crate::models::numbers;
+use netspec_tests::clock;
 
 /// How often a kernel is measured; the best counts.
 const BURSTS: usize = 5;

@@ -5,7 +5,6 @@
 //! before or behind it, falls short of the best of all is measured again. With `--threads` a wall clock counts, and only rounds that
 //! began on idle cores.
 
-mod clock;
 mod kernels;
 mod models;
 mod peak;
@@ -15,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use netspec::Isa;
+use netspec_tests::clock;
 use serde_json::{Value, json};
 
 use models::{MODELS, Model, Pass, Setup};

@@ -7,7 +7,7 @@ use netspec::network::{self, Network};
 use netspec::{CrossEntropy, Isa, Loss, Sample, Sgd, Workspace, random};
 use serde_json::{Value, json};
 
-use crate::clock::{self, cpu_seconds};
+use netspec_tests::clock::{self, cpu_seconds};
 
 /// What a model is trained to or asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

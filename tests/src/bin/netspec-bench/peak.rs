@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use netspec::Isa;
 
-use crate::clock::cpu_seconds;
+use netspec_tests::clock::cpu_seconds;
 
 const CHAINS: usize = 12;
 /// Links of a chain in one burst: a millisecond or two.

@@ -1,9 +1,10 @@
 //! Rounds of a figure, and which of them count.
 
 use netspec::Isa;
+use netspec_tests::clock;
 use serde_json::{Value, json};
 
-use crate::{clock, peak};
+use crate::peak;
 
 /// A round's probe reaches this part of the best one, or the round is measured again.
 const STEADY: f64 = 0.95;

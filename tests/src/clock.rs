@@ -7,28 +7,31 @@ use serde_json::{Value, json};
 
 /// Seconds of processor time that the process has used, by all its threads.
 #[cfg(unix)]
-pub(crate) fn cpu_seconds() -> f64 {
+pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// Seconds since the first call: elsewhere only a wall clock is asked for.
 #[cfg(not(unix))]
-pub(crate) fn cpu_seconds() -> f64 {
+pub fn cpu_seconds() -> f64 {
     static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     BEGIN.get_or_init(Instant::now).elapsed().as_secs_f64()
 }
 
 /// What calls took.
-pub(crate) struct Speed {
-    pub(crate) calls: usize,
-    /// Seconds of processor time, and by the wall.
-    pub(crate) cpu: f64,
-    pub(crate) wall: f64,
+#[derive(Clone, Copy, Debug)]
+pub struct Speed {
+    /// How many there were.
+    pub calls: usize,
+    /// Seconds of processor time.
+    pub cpu: f64,
+    /// By the wall.
+    pub wall: f64,
 }
 
 /// Calls for at least so many seconds.
-pub(crate) fn speed(seconds: f64, mut call: impl FnMut()) -> Speed {
+pub fn speed(seconds: f64, mut call: impl FnMut()) -> Speed {
     // Asking the clock takes as long as a small model's image: it is asked a thousand times at most.
     let begin = cpu_seconds();
     call();
@@ -48,7 +51,7 @@ pub(crate) fn speed(seconds: f64, mut call: impl FnMut()) -> Speed {
 }
 
 /// How busy the cores are, from 0 to 1, in a moment; None where that is not told.
-pub(crate) fn busy() -> Option<f64> {
+pub fn busy() -> Option<f64> {
     let read = || {
         let stat = fs::read_to_string("/proc/stat").ok()?;
         let times = stat.lines().next()?.split_whitespace().skip(1).map(|time| time.parse::<f64>().ok());
@@ -63,7 +66,7 @@ pub(crate) fn busy() -> Option<f64> {
 }
 
 /// What a figure depends on beside the program.
-pub(crate) fn machine() -> Value {
+pub fn machine() -> Value {
     let first = |path: &str, key: &str| {
         let text = fs::read_to_string(path).ok()?;
         let line = text.lines().find(|line| line.starts_with(key))?;

@@ -208,8 +208,35 @@ impl Walk {
                 }
             }
             Kind::Copy => self.each_read(x, layer, |_| (Kind::Copy, vec![dy])),
+            // y = a b, b repeated count times: da = b dy, db = sum over count of a dy.
+            Kind::Mul(sizes) => {
+                let (a, b) = (op.reads[0], op.reads[1]);
+                let sum = if sizes[1] == 1 { Kind::Mul(*sizes) } else { Kind::MulSum(*sizes) };
+                self.each_read(Some(a), layer, |_| (Kind::Mul(*sizes), vec![dy, b]));
+                self.each_read(Some(b), layer, |_| (sum, vec![dy, a]));
+            }
+            // y = a part of x, or x and zeros beside it: dx is the same of dy, the other way around.
+            Kind::Frame(channels, frame) => {
+                self.each_read(x, layer, |_| (Kind::Frame(*channels, frame.reversed()), vec![dy]));
+            }
+            Kind::Slice(from) => self.each_read(x, layer, |_| (Kind::Place(*from), vec![dy])),
+            // y = sum of w x with weights of places alone: dx = sum of w dy.
+            Kind::Resample(channels, resample) => {
+                self.each_read(x, layer, |_| (Kind::ResampleGrad(*channels, *resample), vec![dy]));
+            }
+            // y = x in another order: dx is dy put back.
+            Kind::Shuffle(channels, groups, positions) => {
+                let back = Kind::Shuffle(*channels, channels / groups, *positions);
+                self.each_read(x, layer, |_| (back, vec![dy]));
+            }
+            Kind::Permute(sizes, order) => {
+                let moved = order.iter().map(|&of| sizes[of]).collect();
+                let place = |of: usize| order.iter().position(|&other| other == of).unwrap_or(of);
+                let back = Kind::Permute(moved, (0..order.len()).map(place).collect());
+                self.each_read(x, layer, |_| (back, vec![dy]));
+            }
             // Inputs end the walk; the others are backward's own or inference's.
-            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::Slice(_) | Kind::NormByRunning(..) | Kind::ConvAdd(..) => {}
+            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::NormByRunning(..) | Kind::ConvAdd(..) => {}
             Kind::ConvPoolGradInput(..)
             | Kind::ConvPoolGradWeight(..)
             | Kind::ConvGradInput(..)
@@ -220,7 +247,10 @@ impl Walk {
             | Kind::MaxPoolGrad(..)
             | Kind::AvgPoolGrad(..)
             | Kind::BatchNormGrad(..)
-            | Kind::LogSoftmaxGrad(_) => {}
+            | Kind::LogSoftmaxGrad(_)
+            | Kind::MulSum(_)
+            | Kind::ResampleGrad(..)
+            | Kind::Place(_) => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! Ops that run as one: a nonlinearity in the op before it, a max-pool in the convolution before it, and in inference a batch norm
-//! and the sum with a residual too.
+//! Ops that run as one: zeros beside a map in the convolution that sees them, a nonlinearity in the op before it, a max-pool in the
+//! convolution before it, and in inference a batch norm and the sum with a residual too.
 //!
 //! After this pass a convolution, linear layer or batch norm whose result only a nonlinearity reads gives that nonlinearity's
 //! result; one whose result only a max-pool reads, where the target can, gives the pool's. In inference there is no dropout and no
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use crate::ir::{
-    Act, Fill, Item, Kind, Norm, NormTensors, Op, Order, Program, Repeat, Store, Tensor, TensorId, ValueId,
+    Act, Conv, Fill, Frame, Item, Kind, Norm, NormTensors, Op, Order, Program, Repeat, Store, Tensor, TensorId, ValueId,
 };
 use crate::ops::elements;
 use crate::target::{Class, Target};
@@ -65,6 +65,7 @@ pub fn fuse(program: Program, kind: PlanKind, target: Target) -> (Program, Vec<F
     if kind != PlanKind::Probe {
         let readers = readers(&program);
         let mut body = std::mem::take(&mut program.body);
+        join_frames(&mut body, &readers);
         join_acts(&mut body, &readers);
         if kind == PlanKind::Inference {
             let uses = tensor_uses(&body);
@@ -162,6 +163,45 @@ fn sole_maker(body: &[Item], at: usize, value: ValueId, readers: &[u32]) -> Opti
     body[..at]
         .iter()
         .rposition(|item| matches!(item, Item::Op(op) if op.writes.first().is_some_and(|write| write.0 == value)))
+}
+
+/// Lets each convolution that alone reads a map with as many zeros on either side have them as its padding.
+fn join_frames(body: &mut Vec<Item>, readers: &[u32]) {
+    let mut at = 0;
+    while at < body.len() {
+        if let Item::Loop(looped) = &mut body[at] {
+            join_frames(&mut looped.body, readers);
+        }
+        if let Item::Op(Op { kind: Kind::Conv(conv, ..), reads, .. }) = &body[at]
+            && let Some(maker) = sole_maker(body, at, reads[0], readers)
+            && let Item::Op(Op { kind: Kind::Frame(_, frame), reads: framed, .. }) = &body[maker]
+            && let Some(conv) = with_padding(conv, frame)
+        {
+            let framed = framed[0];
+            if let Item::Op(Op { kind: Kind::Conv(of, ..), reads, .. }) = &mut body[at] {
+                (*of, reads[0]) = (conv, framed);
+            }
+            body.remove(maker);
+            continue;
+        }
+        at += 1;
+    }
+}
+
+/// A convolution with the zeros of a frame as its padding, if its windows all see something of the map.
+fn with_padding(conv: &Conv, frame: &Frame) -> Option<Conv> {
+    let mut conv = *conv;
+    for axis in 0..3 {
+        let before = u64::try_from(frame.before[axis]).ok()?;
+        let window = &mut conv.window;
+        window.padding[axis] += before;
+        window.size[axis] = frame.size[axis];
+        let is_even = frame.out_size[axis] == frame.size[axis] + 2 * before;
+        if !is_even || window.padding[axis] > (window.kernel[axis] - 1) * window.dilation[axis] {
+            return None;
+        }
+    }
+    Some(conv)
 }
 
 /// Lets each nonlinearity run in the op that makes its input.

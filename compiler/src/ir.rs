@@ -185,6 +185,41 @@ pub struct Window {
     pub dilation: [u64; 3],
 }
 
+/// A map in another frame: with zeros beside it, or cropped; axes that the map does not have are 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The input's spatial sizes.
+    pub size: [u64; 3],
+    /// The output's spatial sizes.
+    pub out_size: [u64; 3],
+    /// Zeros before the input on each axis; below 0, how many of its elements are left out there.
+    pub before: [i64; 3],
+}
+
+/// A map of another size; axes that the map does not have are 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resample {
+    /// The input's spatial sizes.
+    pub size: [u64; 3],
+    /// The output's spatial sizes.
+    pub out_size: [u64; 3],
+    /// What an output is of the inputs around it.
+    pub how: How,
+}
+
+/// What an output of a map of another size is, on each axis: of `size` inputs and `out_size` outputs, output o.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The mean of the inputs from `floor(o size / out_size)` to before `ceil((o + 1) size / out_size)`.
+    Adaptive,
+    /// The input `floor(o size / out_size)`.
+    Nearest,
+    /// The line through the two inputs around `(o + 1/2) size / out_size - 1/2`, or 0 when that is less.
+    Linear,
+    /// The line through the two inputs around `o (size - 1) / (out_size - 1)`: the first and the last stay where they are.
+    LinearCorners,
+}
+
 /// A linear layer's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Linear {
@@ -279,10 +314,27 @@ pub enum Kind {
     LogSoftmaxGrad([u64; 3]),
     /// `a, b -> a + b`
     Add,
+    /// `a, b -> a b` over `[outer, count, inner]`, where b is `[outer, inner]` and repeated.
+    Mul([u64; 3]),
+    /// `a, b -> sum over count of a b`, of two values over `[outer, count, inner]`.
+    MulSum([u64; 3]),
+    /// `x -> y`, channel by channel; and `dy -> dx` with the frames exchanged.
+    Frame(u64, Frame),
+    /// `x -> y`, channel by channel.
+    Resample(u64, Resample),
+    /// `dy -> dx`
+    ResampleGrad(u64, Resample),
+    /// `x -> y`: channels in groups, and of so many elements each: channel `c` of y is channel `c % groups (channels / groups) +
+    /// c / groups` of x. `dy -> dx` with as many groups as a group has channels.
+    Shuffle(u64, u64, u64),
+    /// `x -> y`: x has these sizes, and dimension d of y is dimension `order[d]` of x.
+    Permute(Vec<u64>, Vec<usize>),
     /// `parts -> all`
     Concat,
     /// `all -> part`, which begins at this element.
     Slice(u64),
+    /// `part -> all`: the part begins at this element, the others are 0.
+    Place(u64),
     /// `x -> y`: the same elements, of another shape or in another place.
     Copy,
     /// `-> y`: all elements 0.
@@ -326,6 +378,13 @@ impl Conv {
             padding: [0; 3],
             dilation: [1; 3],
         }
+    }
+}
+
+impl Frame {
+    /// From the output's frame back to the input's.
+    pub fn reversed(&self) -> Frame {
+        Frame { size: self.out_size, out_size: self.size, before: self.before.map(|before| -before) }
     }
 }
 
@@ -479,7 +538,33 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::ActGrad(_) | Kind::LogSoftmaxGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
             reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
         }
+        Kind::Mul([outer, count, inner]) => {
+            let all = outer * count * inner;
+            reads == [all, outer * inner] && writes == [all]
+        }
+        Kind::MulSum([outer, count, inner]) => {
+            let all = outer * count * inner;
+            reads == [all, all] && writes == [outer * inner]
+        }
+        Kind::Frame(channels, frame) => {
+            reads == [map(*channels, frame.size)] && writes == [map(*channels, frame.out_size)]
+        }
+        Kind::Resample(channels, resample) => {
+            reads == [map(*channels, resample.size)] && writes == [map(*channels, resample.out_size)]
+        }
+        Kind::ResampleGrad(channels, resample) => {
+            reads == [map(*channels, resample.out_size)] && writes == [map(*channels, resample.size)]
+        }
+        Kind::Shuffle(channels, groups, positions) => {
+            reads == [channels * positions] && writes == reads && channels.is_multiple_of(*groups)
+        }
+        Kind::Permute(sizes, order) => {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            reads == [elements(sizes)] && writes == reads && sorted == (0..sizes.len()).collect::<Vec<_>>()
+        }
         Kind::Concat => writes == [reads.iter().sum::<u64>()],
+        Kind::Place(from) => reads.len() == 1 && writes.len() == 1 && from + reads[0] <= writes[0],
         Kind::Slice(from) => reads.len() == 1 && writes.len() == 1 && from + writes[0] <= reads[0],
     };
     if is_right { Ok(()) } else { Err(format!("{:?} on values of {reads:?} floats gives {writes:?}", op.kind)) }

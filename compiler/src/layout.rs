@@ -255,6 +255,10 @@ impl<'a> Layer<'a> {
             let per_channel = elements(self.shape(whole)) / self.shape(whole)[0];
             let (mut parts, mut at) = (Vec::new(), 0);
             for (from, part) in of {
+                // Parts of which one is in another have no planes in common: it is copied by itself.
+                if from < at {
+                    continue;
+                }
                 if from > at {
                     parts.push(Part::Unread((from - at) / per_channel));
                 }
@@ -312,6 +316,14 @@ impl<'a> Layer<'a> {
         match &op.kind {
             Kind::Concat => self.relate(op.writes[0].0, op.reads.iter().map(|&part| Part::Value(part)).collect()),
             Kind::Slice(from) => slices.entry(op.reads[0]).or_default().push((*from, op.writes[0].0)),
+            Kind::Place(from) => slices.entry(op.writes[0].0).or_default().push((*from, op.reads[0])),
+            Kind::Shuffle(..) => self.fates.join(op.reads[0], op.writes[0].0),
+            Kind::Frame(..) | Kind::Resample(..) | Kind::ResampleGrad(..) => {
+                self.tie_planes([op.reads[0], op.writes[0].0]);
+            }
+            Kind::Mul(sizes) | Kind::MulSum(sizes) if is_by_channel(*sizes, self.shape(op.reads[0])) => {
+                self.tie_planes([op.reads[0], op.reads[1], op.writes[0].0]);
+            }
             Kind::MaxPool(_, window) if window.taps() <= BYTE_WINDOW => {
                 self.tie_planes([op.reads[0], op.writes[0].0]);
                 if let [y, places] = op.writes.as_slice() {
@@ -539,12 +551,18 @@ fn is_elementwise(kind: &Kind) -> bool {
         Kind::Act(_)
             | Kind::ActGrad(_)
             | Kind::Add
+            | Kind::Mul([_, 1, _])
             | Kind::Copy
             | Kind::Dropout(..)
             | Kind::BatchNorm(..)
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
     )
+}
+
+/// Whether a product over `[outer, count, inner]` of a map of this shape has one factor for each channel.
+fn is_by_channel([outer, count, inner]: [u64; 3], map: &[u64]) -> bool {
+    map.len() > 1 && count > 1 && inner == 1 && outer == map[0]
 }
 
 fn each_op(body: &[Item], look: &mut impl FnMut(&Op)) {
@@ -603,6 +621,23 @@ impl Converter {
         &self.layouts[value.0 as usize]
     }
 
+    fn shape(&self, value: ValueId) -> &[u64] {
+        &self.program.values[value.0 as usize].shape
+    }
+
+    /// Whether the planes of a part are planes of the whole, from an element of that on.
+    fn has_planes_of(&self, whole: ValueId, from: u64, part: ValueId) -> bool {
+        let (Layout::Blocked(all), Layout::Blocked(of)) = (self.layout(whole), self.layout(part)) else {
+            return false;
+        };
+        let (mut first, mut before) = (0, 0);
+        while first < all.planes.len() && before < from {
+            before += all.planes[first].channels * all.size.iter().product::<u64>();
+            first += 1;
+        }
+        before == from && all.planes[first..].starts_with(&of.planes)
+    }
+
     /// A plain value of the same shape.
     fn twin(&mut self, value: ValueId) -> ValueId {
         let of = &self.program.values[value.0 as usize];
@@ -654,9 +689,8 @@ impl Converter {
             Kind::Load(_) | Kind::Zero => true,
             // A copy converts, but not from planes to planes of another shape.
             Kind::Copy => {
-                let shape = |value: ValueId| &self.program.values[value.0 as usize].shape;
                 let (from, to) = (op.reads[0], op.writes[0].0);
-                !(is_blocked(self, from) && is_blocked(self, to)) || shape(from) == shape(to)
+                !(is_blocked(self, from) && is_blocked(self, to)) || self.shape(from) == self.shape(to)
             }
             kind => {
                 let values = || op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0));
@@ -668,9 +702,18 @@ impl Converter {
                             | Kind::MaxPoolGrad(..)
                             | Kind::AvgPool(..)
                             | Kind::AvgPoolGrad(..)
+                            | Kind::Frame(..)
+                            | Kind::Resample(..)
+                            | Kind::ResampleGrad(..)
+                            | Kind::Shuffle(..)
                             | Kind::Concat
-                            | Kind::Slice(_)
-                    );
+                    )
+                    || match kind {
+                        Kind::Mul(sizes) | Kind::MulSum(sizes) => is_by_channel(*sizes, self.shape(op.reads[0])),
+                        Kind::Slice(from) => self.has_planes_of(op.reads[0], *from, op.writes[0].0),
+                        Kind::Place(from) => self.has_planes_of(op.writes[0].0, *from, op.reads[0]),
+                        _ => false,
+                    };
                 takes_planes && values().all(|value| is_blocked(self, value))
             }
         };

@@ -35,7 +35,20 @@ impl Field {
                 jumps: Some((0..jumps.len()).map(|axis| jumps[axis].saturating_mul(stride[axis])).collect()),
                 whole: self.whole.clone(),
             },
-            (Window::Whole | Window::Slides { .. }, _) => {
+            (Window::Resamples { reach, size, out_size }, Some(jumps)) if reach.len() == jumps.len() => Field {
+                sizes: (0..jumps.len())
+                    .map(|axis| self.sizes[axis].saturating_add((reach[axis] - 1).saturating_mul(jumps[axis])))
+                    .collect(),
+                jumps: (0..jumps.len())
+                    .map(|axis| {
+                        let apart = jumps[axis].saturating_mul(size[axis]);
+                        apart.is_multiple_of(out_size[axis]).then(|| apart / out_size[axis])
+                    })
+                    .collect(),
+                whole: self.whole.clone(),
+            },
+            (Window::Resamples { reach, .. }, _) if reach.iter().all(|&reach| reach == 1) => self.clone(),
+            (Window::Whole | Window::Slides { .. } | Window::Resamples { .. }, _) => {
                 Field { sizes: self.whole.clone(), jumps: None, whole: self.whole.clone() }
             }
         }
@@ -84,6 +97,19 @@ mod tests {
         let field = field.through(&window(3, 1)).through(&window(2, 2)).through(&window(3, 1));
         assert_eq!(field.sizes, [8, 8]);
         assert_eq!(field.through(&Window::Reshapes).through(&Window::Whole).sizes, [32, 32]);
+    }
+
+    #[test]
+    fn upsampling_brings_elements_together_again() {
+        let twice = |reach: u64| Window::Resamples { reach: vec![reach; 2], size: vec![4; 2], out_size: vec![8; 2] };
+        let halved = Field::of_input(&[3, 32, 32]).unwrap().through(&window(2, 2)).through(&window(2, 2));
+        assert_eq!(halved.sizes, [4, 4]);
+        // Elements 4 apart, 2 after that, so that a window of 3 adds 4.
+        assert_eq!(halved.through(&twice(1)).through(&window(3, 1)).sizes, [8, 8]);
+        // A line between two elements sees both.
+        assert_eq!(halved.through(&twice(2)).through(&window(3, 1)).sizes, [12, 12]);
+        // Halves of an element's distance are no whole number of them.
+        assert_eq!(Field::of_input(&[3, 32, 32]).unwrap().through(&twice(1)).through(&window(3, 1)).sizes, [32, 32]);
     }
 
     #[test]

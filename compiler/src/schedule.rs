@@ -357,6 +357,14 @@ impl Scheduler<'_> {
                 let part = self.part(&reads[0], op.reads[0], from, self.program.len(op.writes[0].0));
                 steps.call(call(Kernel::Op(Kind::Copy), vec![part], writes));
             }
+            Kind::Place(from) => {
+                let (into, store) = writes[0].clone();
+                let part = self.part(&into, op.writes[0].0, from, self.program.len(op.reads[0]));
+                if store == Store::Write {
+                    steps.call(call(Kernel::Op(Kind::Zero), Vec::new(), vec![(into, Store::Write)]));
+                }
+                steps.call(call(Kernel::Op(Kind::Copy), reads, vec![(part, store)]));
+            }
             Kind::Load(_) if self.layouts[op.writes[0].0.0 as usize] != Layout::Plain => {
                 // It comes in PyTorch's order.
                 let scratch = self.program.len(op.writes[0].0);

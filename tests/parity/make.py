@@ -344,13 +344,13 @@ def spoiling(numbers):
     return spoil
 
 
-def nonfinite_case(layer, name, shape, statements, build, evaluate=False):
+def nonfinite_case(layer, name, shape, statements, build, evaluate=False, file=NONFINITE):
     def case(what, **arguments):
-        torch.manual_seed(len(NONFINITE.cases))
-        layer_case(layer, f"{name}_{what}", shape, statements, build(), batch=1, evaluate=evaluate, file=NONFINITE, **arguments)
+        torch.manual_seed(len(file.cases))
+        layer_case(layer, f"{name}_{what}", shape, statements, build(), batch=1, evaluate=evaluate, file=file, **arguments)
 
     for what, numbers in SPOILT.items():
-        torch.manual_seed(len(NONFINITE.cases))
+        torch.manual_seed(len(file.cases))
         x = f32_values(torch.randn(torch.Size(shape).numel()))
         spoiling(numbers)(x)
         case(what, x=x.tolist())
@@ -383,11 +383,122 @@ def nonfinite():
     case("concat", "concat", [2, 2], "relu as a; concat(v, a);", lambda: lambda x: torch.cat([x, F.relu(x)], 1))
 
 
+# Layers that move values or pool them
+
+SPATIAL, NONFINITE_SPATIAL = File("layers_spatial"), File("nonfinite_spatial")
+
+
+def gated(x):
+    return torch.tanh(x) * torch.sigmoid(F.adaptive_avg_pool2d(x, 1))
+
+
+class Padded(nn.Module):
+    """A convolution behind zeros; its parameters are the convolution's."""
+
+    def __init__(self, conv, padding):
+        super().__init__()
+        self.weight, self.bias, self.padding = conv.weight, conv.bias, padding
+        self.stride = conv.stride
+
+    def forward(self, x):
+        return F.conv2d(F.pad(x, self.padding), self.weight, self.bias, self.stride)
+
+
+def layers_spatial():
+    def case(layer, name, shape, statements, run, **arguments):
+        layer_case(layer, name, shape, statements, run, file=SPATIAL, **arguments)
+
+    case("zero_pad", "zero_pad1d", [2, 4], "zero_pad((2, 1));", nn.ZeroPad1d((2, 1)))
+    case("zero_pad", "zero_pad2d", [2, 3, 4], "zero_pad(2);", nn.ZeroPad2d(2))
+    case("zero_pad", "zero_pad2d_uneven", [2, 3, 4], "zero_pad((1, 2, 3, 0));", nn.ZeroPad2d((1, 2, 3, 0)))
+    case("zero_pad", "zero_pad3d", [1, 2, 3, 2], "zero_pad((1, 2, 0, 3, 2, 1));", nn.ZeroPad3d((1, 2, 0, 3, 2, 1)))
+    case("zero_pad", "zero_pad2d_conv", [2, 5, 6], "zero_pad((0, 1, 0, 1)); conv(3, kernel = 2) as l;",
+         Padded(nn.Conv2d(2, 3, 2), (0, 1, 0, 1)))
+    case("zero_pad", "zero_pad2d_conv_even", [2, 5, 6], "zero_pad(1); conv(3, kernel = 3, stride = 2) as l;",
+         Padded(nn.Conv2d(2, 3, 3, stride=2), (1, 1, 1, 1)))
+
+    case("global_avg_pool", "global_avg_pool1d", [3, 7], "global_avg_pool;", nn.AdaptiveAvgPool1d(1))
+    case("global_avg_pool", "global_avg_pool2d", [3, 4, 5], "global_avg_pool;", nn.AdaptiveAvgPool2d(1))
+    case("global_avg_pool", "global_avg_pool3d", [2, 2, 3, 4], "global_avg_pool;", nn.AdaptiveAvgPool3d(1))
+    case("global_max_pool", "global_max_pool1d", [3, 7], "global_max_pool;", nn.AdaptiveMaxPool1d(1))
+    case("global_max_pool", "global_max_pool2d", [3, 4, 5], "global_max_pool;", nn.AdaptiveMaxPool2d(1))
+    case("global_max_pool", "global_max_pool3d", [2, 2, 3, 4], "global_max_pool;", nn.AdaptiveMaxPool3d(1))
+    case("adaptive_avg_pool", "adaptive_avg_pool1d", [2, 7], "adaptive_avg_pool(3);", nn.AdaptiveAvgPool1d(3))
+    case("adaptive_avg_pool", "adaptive_avg_pool2d", [2, 7, 5], "adaptive_avg_pool((3, 4));", nn.AdaptiveAvgPool2d((3, 4)))
+    case("adaptive_avg_pool", "adaptive_avg_pool2d_even", [2, 6, 4], "adaptive_avg_pool(2);", nn.AdaptiveAvgPool2d(2))
+    case("adaptive_avg_pool", "adaptive_avg_pool2d_larger", [2, 3, 4], "adaptive_avg_pool((7, 2));", nn.AdaptiveAvgPool2d((7, 2)))
+    case("adaptive_avg_pool", "adaptive_avg_pool3d", [1, 3, 4, 5], "adaptive_avg_pool((2, 3, 4));", nn.AdaptiveAvgPool3d((2, 3, 4)))
+
+    case("upsample", "upsample1d_nearest", [2, 5], "upsample(2);", nn.Upsample(scale_factor=2))
+    case("upsample", "upsample2d_nearest", [2, 3, 4], "upsample((2, 3));", nn.Upsample(scale_factor=(2, 3)))
+    case("upsample", "upsample2d_nearest_size", [2, 3, 5], "upsample(size = (7, 3));", nn.Upsample(size=(7, 3)))
+    case("upsample", "upsample3d_nearest", [1, 2, 3, 2], "upsample(2);", nn.Upsample(scale_factor=2))
+    case("upsample", "upsample1d_linear", [2, 5], "upsample(3, mode = linear);", nn.Upsample(scale_factor=3, mode="linear"))
+    case("upsample", "upsample1d_linear_corners", [2, 5], "upsample(size = 8, mode = linear, align_corners = true);",
+         nn.Upsample(size=8, mode="linear", align_corners=True))
+    case("upsample", "upsample2d_bilinear", [2, 3, 4], "upsample(2, mode = bilinear);", nn.Upsample(scale_factor=2, mode="bilinear"))
+    case("upsample", "upsample2d_bilinear_smaller", [2, 7, 5], "upsample(size = (3, 2), mode = bilinear);",
+         nn.Upsample(size=(3, 2), mode="bilinear"))
+    case("upsample", "upsample2d_bilinear_one_axis", [2, 3, 4], "upsample((1, 3), mode = bilinear);",
+         nn.Upsample(size=(3, 12), mode="bilinear"))
+    case("upsample", "upsample2d_bilinear_corners", [2, 3, 4], "upsample(size = (5, 7), mode = bilinear, align_corners = true);",
+         nn.Upsample(size=(5, 7), mode="bilinear", align_corners=True))
+    case("upsample", "upsample2d_bilinear_corners_to_one", [2, 3, 4], "upsample(size = (1, 6), mode = bilinear, align_corners = true);",
+         nn.Upsample(size=(1, 6), mode="bilinear", align_corners=True))
+    case("upsample", "upsample3d_trilinear", [1, 2, 3, 2], "upsample(2, mode = trilinear);", nn.Upsample(scale_factor=2, mode="trilinear"))
+    case("upsample", "upsample3d_trilinear_corners", [1, 2, 3, 2], "upsample(size = (3, 5, 4), mode = trilinear, align_corners = true);",
+         nn.Upsample(size=(3, 5, 4), mode="trilinear", align_corners=True))
+
+    case("narrow", "narrow_features", [7], "narrow(1, start = 2, length = 4);", lambda x: torch.narrow(x, 1, 2, 4))
+    case("narrow", "narrow_channels", [5, 2, 3], "narrow(1, start = 1, length = 3);", lambda x: torch.narrow(x, 1, 1, 3))
+    case("narrow", "narrow_lines", [2, 5, 3], "narrow(2, start = 3, length = 2);", lambda x: torch.narrow(x, 2, 3, 2))
+    case("narrow", "narrow_columns", [2, 3, 5], "narrow(3, start = 0, length = 4);", lambda x: torch.narrow(x, 3, 0, 4))
+    case("narrow", "narrow_of_five", [2, 1, 3, 2, 2], "narrow(3, start = 1, length = 2);", lambda x: torch.narrow(x, 3, 1, 2))
+    case("permute", "permute_rows", [3, 4], "permute(0, 2, 1);", lambda x: x.permute(0, 2, 1))
+    case("permute", "permute_map", [2, 3, 4], "permute(0, 2, 3, 1);", lambda x: x.permute(0, 2, 3, 1))
+    case("permute", "permute_map_back", [2, 3, 4], "permute(0, 3, 1, 2);", lambda x: x.permute(0, 3, 1, 2))
+    case("permute", "permute_volume", [2, 3, 2, 4], "permute(0, 4, 2, 1, 3);", lambda x: x.permute(0, 4, 2, 1, 3))
+    case("channel_shuffle", "channel_shuffle_line", [6, 3], "channel_shuffle(2);", lambda x: F.channel_shuffle(x, 2))
+    case("channel_shuffle", "channel_shuffle_map", [12, 2, 3], "channel_shuffle(3);", lambda x: F.channel_shuffle(x, 3))
+    case("channel_shuffle", "channel_shuffle_volume", [8, 2, 1, 2], "channel_shuffle(4);", lambda x: F.channel_shuffle(x, 4))
+    case("multiply", "multiply", [2, 3], "tanh as a; from v; sigmoid as b; multiply(a, b, a);",
+         lambda x: torch.tanh(x) * torch.sigmoid(x) * torch.tanh(x))
+    case("multiply", "multiply_by_channel", [4, 3, 2], "tanh as a; from v; global_avg_pool; sigmoid as gate; multiply(a, gate);", gated)
+    case("multiply", "multiply_by_position", [4, 3, 2], "tanh as a; from v; narrow(1, start = 1, length = 1); sigmoid as gate; multiply(gate, a);",
+         lambda x: torch.tanh(x) * torch.sigmoid(x[:, 1:2]))
+    case("multiply", "multiply_by_line", [2, 3, 4], "tanh as a; from v; narrow(3, start = 2, length = 1) as line; multiply(a, line);",
+         lambda x: torch.tanh(x) * x[:, :, :, 2:3])
+
+
+def nonfinite_spatial():
+    def case(layer, name, shape, statements, build):
+        nonfinite_case(layer, name, shape, statements, build, file=NONFINITE_SPATIAL)
+
+    case("zero_pad", "zero_pad", [1, 2, 3], "zero_pad((1, 0, 0, 2));", lambda: nn.ZeroPad2d((1, 0, 0, 2)))
+    case("global_avg_pool", "global_avg_pool", [3, 2, 2], "global_avg_pool;", lambda: nn.AdaptiveAvgPool2d(1))
+    case("global_max_pool", "global_max_pool", [3, 2, 2], "global_max_pool;", lambda: nn.AdaptiveMaxPool2d(1))
+    case("adaptive_avg_pool", "adaptive_avg_pool", [2, 5], "adaptive_avg_pool(3);", lambda: nn.AdaptiveAvgPool1d(3))
+    case("upsample", "upsample_nearest", [1, 2, 2], "upsample(2);", lambda: nn.Upsample(scale_factor=2))
+    case("upsample", "upsample_linear", [2, 4], "upsample(2, mode = linear);", lambda: nn.Upsample(scale_factor=2, mode="linear"))
+    case("upsample", "upsample_bilinear", [1, 2, 3], "upsample(2, mode = bilinear);", lambda: nn.Upsample(scale_factor=2, mode="bilinear"))
+    case("upsample", "upsample_corners", [1, 2, 3], "upsample(size = (3, 5), mode = bilinear, align_corners = true);",
+         lambda: nn.Upsample(size=(3, 5), mode="bilinear", align_corners=True))
+    case("narrow", "narrow", [4, 2], "narrow(1, start = 0, length = 3);", lambda: lambda x: torch.narrow(x, 1, 0, 3))
+    case("narrow", "narrow_lines", [1, 4], "narrow(2, start = 1, length = 3);", lambda: lambda x: torch.narrow(x, 2, 1, 3))
+    case("permute", "permute", [2, 3], "permute(0, 2, 1);", lambda: lambda x: x.permute(0, 2, 1).contiguous())
+    case("channel_shuffle", "channel_shuffle", [4, 2], "channel_shuffle(2);", lambda: lambda x: F.channel_shuffle(x, 2))
+    case("multiply", "multiply", [5], "relu as a; multiply(a, v);", lambda: lambda x: F.relu(x) * x)
+    case("multiply", "multiply_by_channel", [2, 2, 2], "relu as a; from v; global_avg_pool as gate; multiply(a, gate);",
+         lambda: lambda x: F.relu(x) * F.adaptive_avg_pool2d(x, 1))
+
+
 NARROW = {"n_chans1": 4, "n_blocks": 3}
 # What writes each file.
 FILES = {
     "layers": lambda: (layers(), LAYERS.write()),
     "nonfinite": lambda: (nonfinite(), NONFINITE.write()),
+    "layers_spatial": lambda: (layers_spatial(), SPATIAL.write()),
+    "nonfinite_spatial": lambda: (nonfinite_spatial(), NONFINITE_SPATIAL.write()),
     "net": lambda: model_case("net", "specs/net.netspec", {}, 1e-2, Net),
     "batch_norm": lambda: model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4)),
     "res_deep": lambda: model_case("res_deep", "specs/res_deep.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=False)),

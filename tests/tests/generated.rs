@@ -47,6 +47,9 @@ mod specs {
         zoo: Zoo = "specs/zoo.netspec";
         series: Series = "specs/series.netspec";
         volume: Volume = "specs/volume.netspec";
+        spatial: Spatial = "specs/spatial.netspec";
+        unet: Unet = "specs/unet.netspec";
+        squeeze: Squeeze = "specs/squeeze.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -235,6 +238,9 @@ const MODELS: &[Spec] = &[
     ("tests/specs/zoo.netspec", |seed| agrees::<specs::zoo::Zoo>("tests/specs/zoo.netspec", &[], seed)),
     ("tests/specs/series.netspec", |seed| agrees::<specs::series::Series>("tests/specs/series.netspec", &[], seed)),
     ("tests/specs/volume.netspec", |seed| agrees::<specs::volume::Volume>("tests/specs/volume.netspec", &[], seed)),
+    ("tests/specs/spatial.netspec", |seed| agrees::<specs::spatial::Spatial>("tests/specs/spatial.netspec", &[], seed)),
+    ("tests/specs/unet.netspec", |seed| agrees::<specs::unet::Unet>("tests/specs/unet.netspec", &[], seed)),
+    ("tests/specs/squeeze.netspec", |seed| agrees::<specs::squeeze::Squeeze>("tests/specs/squeeze.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),
@@ -358,6 +364,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     same_with_any_threads::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
     same_with_any_threads::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
     same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+    same_with_any_threads::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
 }
 
 /// A step and an inference with AVX2 and with AVX-512; within rounding of the portable ones.
@@ -386,6 +393,8 @@ fn avx2_and_avx512_give_the_same_bits() {
     same_with_wide_vectors::<resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)]);
     same_with_wide_vectors::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
     same_with_wide_vectors::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+    same_with_wide_vectors::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
+    same_with_wide_vectors::<unet::Unet>("tests/specs/unet.netspec", &[]);
 }
 
 /// Ten steps with Winograd's convolutions and ten without: the losses and the weights behind them.

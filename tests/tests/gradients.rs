@@ -40,6 +40,30 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("avg_pool", "2, 5, 5", "avg_pool(3, stride = 2, padding = 1, count_include_pad = false);"),
     ("avg_pool", "1, 6, 6", "avg_pool((2, 3), stride = (3, 2), padding = (1, 1), ceil_mode = true);"),
     ("avg_pool", "1, 3, 4, 3", "avg_pool(2, stride = 1);"),
+    ("global_avg_pool", "3, 5", "global_avg_pool; conv(2, kernel = 1);"),
+    ("global_avg_pool", "2, 3, 4", "global_avg_pool;"),
+    ("global_avg_pool", "2, 2, 3, 2", "global_avg_pool; flatten;"),
+    ("global_max_pool", "3, 4", "global_max_pool;"),
+    ("global_max_pool", "3, 3, 4", "global_max_pool; conv(2, kernel = 1);"),
+    ("global_max_pool", "2, 2, 3, 2", "global_max_pool;"),
+    ("adaptive_avg_pool", "2, 7", "adaptive_avg_pool(3);"),
+    ("adaptive_avg_pool", "2, 6, 5", "adaptive_avg_pool((3, 2));"),
+    ("adaptive_avg_pool", "2, 4, 6", "adaptive_avg_pool(2); conv(2, kernel = 1);"),
+    ("adaptive_avg_pool", "1, 2, 3", "adaptive_avg_pool((5, 2));"),
+    ("adaptive_avg_pool", "1, 3, 4, 5", "adaptive_avg_pool((2, 4, 3));"),
+    ("upsample", "2, 4", "upsample(3);"),
+    ("upsample", "2, 5", "upsample(size = 3, mode = linear);"),
+    ("upsample", "2, 3, 4", "upsample((2, 1)); conv(2, kernel = 2);"),
+    ("upsample", "2, 3, 4", "upsample(2, mode = bilinear);"),
+    ("upsample", "2, 3, 4", "upsample(size = (7, 3), mode = bilinear, align_corners = true);"),
+    ("upsample", "1, 2, 3, 2", "upsample(2, mode = trilinear);"),
+    ("upsample", "1, 3, 1, 2", "upsample(size = (2, 3, 5), mode = linear, align_corners = true);"),
+    ("upsample", "1, 2, 3, 2", "upsample(2);"),
+    ("zero_pad", "2, 5", "zero_pad((2, 0)); conv(2, kernel = 4);"),
+    ("zero_pad", "2, 3, 4", "zero_pad(1); conv(2, kernel = 3);"),
+    ("zero_pad", "2, 3, 4", "zero_pad((0, 1, 2, 3)); tanh;"),
+    ("zero_pad", "2, 4, 4", "zero_pad((0, 1, 0, 1)); conv(3, kernel = 2, stride = 2);"),
+    ("zero_pad", "1, 2, 3, 2", "zero_pad((1, 0, 0, 2, 1, 1)); conv(2, kernel = 2);"),
     ("batch_norm", "4", "batch_norm;"),
     ("batch_norm", "3, 4", "batch_norm(eps = 0.1);"),
     ("batch_norm", "2, 3, 3", "batch_norm(affine = false);"),
@@ -60,9 +84,43 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("log_softmax", "2, 3, 4", "log_softmax(dim = 3);"),
     ("view", "2, 3, 4", "view(-1, 4, 6); conv(2, kernel = 2);"),
     ("flatten", "2, 3, 2", "flatten; linear(3);"),
+    ("narrow", "7", "narrow(1, start = 2, length = 3);"),
+    ("narrow", "5, 2, 3", "narrow(1, start = 3, length = 2); conv(2, kernel = 2);"),
+    ("narrow", "2, 5, 4", "narrow(2, start = 1, length = 3); narrow(3, start = 2, length = 2);"),
+    ("narrow", "2, 3, 2, 3", "narrow(4, start = 0, length = 2);"),
+    ("narrow", "2, 2, 1, 3, 2", "narrow(4, start = 1, length = 2); flatten;"),
+    (
+        "narrow",
+        "4, 3",
+        "tanh as v; narrow(1, start = 0, length = 2) as a; from v; narrow(1, start = 1, length = 3) as b; concat(b, a);",
+    ),
+    ("permute", "2, 3", "permute(0, 2, 1); conv(2, kernel = 2);"),
+    ("permute", "2, 3, 4", "permute(0, 2, 3, 1);"),
+    ("permute", "2, 3, 4", "permute(0, 3, 1, 2); conv(2, kernel = 2);"),
+    ("permute", "2, 1, 3, 2", "permute(0, 4, 3, 2, 1);"),
+    ("permute", "2, 3", "permute(0, 1, 2);"),
+    ("channel_shuffle", "6, 2", "channel_shuffle(3);"),
+    (
+        "channel_shuffle",
+        "6, 2, 2",
+        "conv(6, kernel = 1, groups = 2); channel_shuffle(2); conv(6, kernel = 1, groups = 2);",
+    ),
+    ("channel_shuffle", "4, 2, 1, 2", "channel_shuffle(2);"),
+    ("channel_shuffle", "4, 3", "channel_shuffle(1); channel_shuffle(4);"),
     ("identity", "2, 3", "identity;"),
     ("add", "2, 3, 3", "tanh as a; conv(2, kernel = 1) as b; add(a, b, a);"),
     ("concat", "2, 3, 3", "tanh as a; conv(3, kernel = 1) as b; concat(b, a, b); conv(2, kernel = 2);"),
+    ("multiply", "2, 3, 3", "tanh as a; conv(2, kernel = 1) as b; multiply(a, b, a);"),
+    (
+        "multiply",
+        "3, 2, 4",
+        "tanh as map; global_avg_pool; conv(2, kernel = 1); relu; conv(3, kernel = 1); sigmoid as gate; multiply(map, gate);",
+    ),
+    ("multiply", "2, 3, 4", "tanh as map; conv(1, kernel = 1); sigmoid as gate; multiply(gate, map);"),
+    ("multiply", "3, 4", "tanh as map; conv(1, kernel = 4) as one; multiply(map, one);"),
+    ("multiply", "2, 3, 4", "tanh as map; conv(2, kernel = (3, 1)) as lines; multiply(lines, map);"),
+    ("multiply", "5", "tanh as a; multiply(a, a);"),
+    ("multiply", "3, 2, 2, 2", "branch multiply { { tanh; } { global_avg_pool; sigmoid; } }"),
 ];
 
 /// Nets whose wiring is unusual.
@@ -171,6 +229,22 @@ const WIRINGS: &[(&str, &str)] = &[
     (
         "an activation that is an output beside its reader",
         "input x [3]; linear(3); tanh as a; linear(2) as b; output b, a;",
+    ),
+    (
+        "parts of one value, of which two are the same and one is in another",
+        "input x [2, 4]; conv(6, kernel = 1) as v; narrow(1, start = 0, length = 3) as a; from v; narrow(1, start = 0, length = 3) as b; \
+         from v; narrow(1, start = 1, length = 3) as c; multiply(a, b) as d; add(c, d); flatten; linear(2);",
+    ),
+    (
+        "a repeat of blocks that halve, shuffle and join",
+        "input x [3, 4, 4]; conv(8, kernel = 1); repeat 3 { identity as v; narrow(1, start = 0, length = 4) as kept; from v; \
+         narrow(1, start = 4, length = 4); conv(4, kernel = 3, padding = 1); relu as made; concat(kept, made); channel_shuffle(2); } \
+         global_avg_pool; flatten; linear(2);",
+    ),
+    (
+        "a gate from outside of a repeat",
+        "input x [3, 4, 4]; conv(4, kernel = 1) as v; global_avg_pool; sigmoid as gate; from v; \
+         repeat 2 { conv(4, kernel = 3, padding = 1); tanh as map; multiply(map, gate); } flatten; linear(2);",
     ),
     ("rows as wide as they are many", "input x [3, 3]; linear(3 -> 3, bias = false); batch_norm; flatten; linear(2);"),
     ("no parameters before the loop", "input x [3]; tanh; repeat 2 { tanh; } linear(2);"),
@@ -328,9 +402,26 @@ fn op_at<'a>(body: &'a mut [Item], at: &mut usize) -> Option<&'a mut Op> {
 
 #[test]
 fn the_check_finds_each_backward_op_that_is_missing() {
-    let body = "input x [2, 4, 4]; conv(2, kernel = 3, padding = 1) as a; tanh; batch_norm; \
-                repeat 2 { skip { conv(2, kernel = 3, padding = 1); relu; } } max_pool(2) as b; from a; avg_pool(2) as c; \
-                concat(b, c); dropout(0.2); log_softmax; flatten; linear(3); sigmoid;";
+    let kinds = backward_ops_that_are_missed(
+        "input x [2, 4, 4]; conv(2, kernel = 3, padding = 1) as a; tanh; batch_norm; \
+         repeat 2 { skip { conv(2, kernel = 3, padding = 1); relu; } } max_pool(2) as b; from a; avg_pool(2) as c; \
+         concat(b, c); dropout(0.2); log_softmax; flatten; linear(3); sigmoid;",
+    );
+    for kind in ["ConvGradInput", "MaxPoolGrad", "AvgPoolGrad", "BatchNormGrad", "Slice", "LinearGradWeight"] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");
+    }
+    let kinds = backward_ops_that_are_missed(
+        "input x [2, 3, 4]; conv(4, kernel = 1) as v; narrow(1, start = 1, length = 2); permute(0, 2, 1, 3); conv(4, kernel = 1); \
+         zero_pad((0, 1, 1, 0)); tanh; channel_shuffle(2); upsample(2, mode = bilinear) as map; global_avg_pool; sigmoid as gate; \
+         multiply(map, gate); flatten; linear(3); sigmoid;",
+    );
+    for kind in ["Place", "Permute", "Frame", "Shuffle", "ResampleGrad", "Mul", "MulSum"] {
+        assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");
+    }
+}
+
+/// Leaves out one backward op of a model after the other, and asserts that the check finds each; gives their kinds.
+fn backward_ops_that_are_missed(body: &str) -> Vec<String> {
     let run = wired(body);
     let program = training(&run.checked);
     run.gradients_agree(&program).expect("the whole program is right");
@@ -350,9 +441,7 @@ fn the_check_finds_each_backward_op_that_is_missing() {
         let kind = &kinds[kinds.len() - 1];
         assert!(run.gradients_agree(&broken).is_err(), "nothing is found without {kind}, op {at}");
     }
-    for kind in ["ConvGradInput", "MaxPoolGrad", "AvgPoolGrad", "BatchNormGrad", "Slice", "LinearGradWeight"] {
-        assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");
-    }
+    kinds
 }
 
 /// The derivative along one direction, for models with too many parameters to try each.

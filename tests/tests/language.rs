@@ -852,6 +852,77 @@ fn sizes_of_windows() {
     );
 }
 
+/// Layers that pool, move or resize a map, and mistakes that only they have.
+#[test]
+fn values_that_move() {
+    bodies(
+        "[6, 8, 7]",
+        &[
+            ("zero_pad(1);", "zero_pad1 zero_pad 6x10x9"),
+            ("zero_pad2d((1, 2, 3, 0));", "zero_pad1 zero_pad 6x11x10"),
+            ("zero_pad((1, 2));", "N0308 (1, 2)"),
+            ("zero_pad((1, 2, 3, 0, 0, 0));", "N0308 (1, 2, 3, 0, 0, 0)"),
+            ("zero_pad(-1);", "N0211 -1"),
+            ("zero_pad1d(1);", "N0308 zero_pad1d"),
+            ("flatten; zero_pad(1);", "N0308 zero_pad"),
+            ("global_avg_pool;", "global_avg_pool1 global_avg_pool 6x1x1"),
+            ("global_max_pool; flatten;", "global_max_pool1 global_max_pool 6x1x1; flatten1 flatten 6"),
+            ("global_avg_pool(2);", "N0210 2"),
+            ("adaptive_avg_pool(3);", "adaptive_avg_pool1 adaptive_avg_pool 6x3x3"),
+            ("adaptive_avg_pool2d((9, 1));", "adaptive_avg_pool1 adaptive_avg_pool 6x9x1"),
+            ("adaptive_avg_pool((1, 2, 3));", "N0308 (1, 2, 3)"),
+            ("adaptive_avg_pool(0);", "N0211 0"),
+            ("upsample(2);", "upsample1 upsample 6x16x14"),
+            ("upsample((1, 3), mode = linear);", "upsample1 upsample 6x8x21"),
+            ("upsample(size = (5, 9), mode = bilinear, align_corners = true);", "upsample1 upsample 6x5x9"),
+            ("upsample;", "N0203 upsample"),
+            ("upsample(2, size = 4);", "N0209 4"),
+            ("upsample(2, mode = trilinear);", "N0308 trilinear"),
+            ("upsample(2, mode = bicubic);", "N0204 bicubic"),
+            ("upsample(2, align_corners = true);", "N0211 true"),
+            ("upsample(1000000000);", "N0108 upsample"),
+            ("narrow(1, start = 2, length = 4);", "narrow1 narrow 4x8x7"),
+            ("narrow(3, start = 6, length = 1);", "narrow1 narrow 6x8x1"),
+            ("narrow(3, start = 6, length = 2);", "N0211 2"),
+            ("narrow(2, start = 8, length = 1);", "N0211 1"),
+            ("narrow(4, start = 0, length = 1);", "N0308 4"),
+            ("narrow(0, start = 0, length = 1);", "N0211 0"),
+            ("narrow(1, length = 1);", "N0203 narrow"),
+            // What is left of a flat map is not that map.
+            (
+                "flatten; narrow(1, start = 0, length = 10); linear(2);",
+                "flatten1 flatten 336; narrow1 narrow 10; linear1 linear 2 =22",
+            ),
+            ("permute(0, 2, 3, 1);", "permute1 permute 8x7x6"),
+            ("permute(0, 1, 2, 3);", "permute1 permute 6x8x7"),
+            ("permute(2, 3, 1);", "N0308 2, 3, 1"),
+            ("permute(0, 2, 1);", "N0308 0, 2, 1"),
+            ("permute(1, 0, 2, 3);", "N0308 1, 0, 2, 3"),
+            ("permute(0, 2, 2, 3);", "N0308 0, 2, 2, 3"),
+            ("permute;", "N0308 permute"),
+            ("channel_shuffle(3);", "channel_shuffle1 channel_shuffle 6x8x7"),
+            ("channel_shuffle(4);", "N0403 4"),
+            ("flatten; channel_shuffle(2);", "N0308 channel_shuffle"),
+        ],
+    );
+    bodies(
+        "[2, 5]",
+        &[
+            ("zero_pad((0, 3));", "zero_pad1 zero_pad 2x8"),
+            ("upsample(2, mode = linear);", "upsample1 upsample 2x10"),
+            ("upsample(2, mode = bilinear);", "N0308 bilinear"),
+        ],
+    );
+    bodies(
+        "[2, 2, 3, 4]",
+        &[
+            ("zero_pad3d((1, 0, 2, 0, 3, 0));", "zero_pad1 zero_pad 2x5x5x5"),
+            ("upsample(2, mode = trilinear);", "upsample1 upsample 2x4x6x8"),
+            ("narrow(2, start = 1, length = 1);", "narrow1 narrow 2x1x3x4"),
+        ],
+    );
+}
+
 /// Semantics: what joins, and what each layer reads.
 #[test]
 fn values_that_join() {
@@ -876,6 +947,18 @@ fn values_that_join() {
             ),
             ("branch add { { conv(5, kernel = 1); } { identity; } }", "N0303 branch"),
             ("branch add { { relu; } }", "N0114 branch"),
+            (
+                "branch multiply { { identity; } { global_avg_pool; sigmoid; } }",
+                "branch branch multiply 4x8x8; >identity1 identity 4x8x8; >global_avg_pool1 global_avg_pool 4x1x1; >sigmoid1 sigmoid 4x1x1",
+            ),
+            ("relu as a; multiply(a, x);", "a relu 4x8x8; multiply1 multiply 4x8x8"),
+            ("narrow(1, start = 0, length = 1) as a; multiply(a, x);", "a narrow 1x8x8; multiply1 multiply 4x8x8"),
+            ("narrow(2, start = 0, length = 1) as a; multiply(x, a, x);", "a narrow 4x1x8; multiply1 multiply 4x8x8"),
+            // One of them would have to be repeated around a dimension that both have.
+            ("conv(1, kernel = (1, 8)) as a; multiply(a, x);", "N0303 multiply"),
+            ("max_pool(2) as a; multiply(a, x);", "N0303 multiply"),
+            ("global_avg_pool; flatten as a; multiply(a, x);", "N0303 multiply"),
+            ("multiply(x);", "N0203 multiply"),
             ("branch relu { { relu; } { identity; } }", "N0201 relu"),
             ("skip { }", "N0114 { }"),
             ("max_pool(2) as a; concat(x, a);", "N0303 concat"),
@@ -1037,6 +1120,14 @@ fn receptive_fields() {
         [5, 5, 3, 1]
     );
     assert_eq!(on(&format!("skip {{ {same} {same} }}")), [5, 3, 5]);
+    // A map of another size brings elements together or apart; what is beside it, or of it, does neither.
+    assert_eq!(on(&format!("max_pool(2); upsample(2); {same}")), [2, 2, 4]);
+    assert_eq!(on(&format!("max_pool(4); upsample(2, mode = bilinear); {same}")), [4, 8, 12]);
+    assert_eq!(on(&format!("upsample(2); {same}")), [1, 32]);
+    assert_eq!(on(&format!("adaptive_avg_pool(8); {same}")), [4, 12]);
+    assert_eq!(on("zero_pad(1); narrow(2, start = 1, length = 8); conv(3, kernel = 3);"), [1, 1, 3]);
+    assert_eq!(on("global_avg_pool; conv(3, kernel = 1);"), [32, 32]);
+    assert_eq!(on("branch multiply { { conv(3, kernel = 1); } { global_avg_pool; } }"), [32, 1, 32]);
     // Flat inputs have none, and two inputs of one size are seen as far.
     assert_eq!(all(&model("[8]", "linear(4);")), [0]);
 }

@@ -75,6 +75,15 @@ models! {
     MaxPoolOfLine: max_pool of [2, 7] { max_pool(2, dilation = 2); }
     AvgPoolHalves: avg_pool of [2, 4, 4] { avg_pool(2); }
     AvgPoolPadded: avg_pool of [1, 4, 5] { avg_pool(3, stride = 1, padding = 1); }
+    GlobalMean: global_avg_pool of [2, 3, 3] { global_avg_pool; }
+    GlobalMaximum: global_max_pool of [2, 3, 3] { global_max_pool; }
+    AdaptiveUneven: adaptive_avg_pool of [2, 5] { adaptive_avg_pool(3); }
+    AdaptiveEven: adaptive_avg_pool of [1, 4, 6] { adaptive_avg_pool((2, 3)); }
+    UpsampleNearest: upsample of [2, 2, 3] { upsample(2); }
+    UpsampleLinear: upsample of [2, 3] { upsample(size = 5, mode = linear); }
+    UpsampleBilinear: upsample of [1, 2, 3] { upsample(2, mode = bilinear); }
+    UpsampleCorners: upsample of [1, 2, 3] { upsample(size = (3, 5), mode = bilinear, align_corners = true); }
+    PadUneven: zero_pad of [2, 2, 3] { zero_pad((0, 1, 2, 1)); }
     NormOfMaps: batch_norm of [2, 3, 3] { batch_norm; }
     NormOfFeatures: batch_norm of [3] { batch_norm; }
     NormPlain: batch_norm of [2, 4] { batch_norm(affine = false); tanh; }
@@ -87,9 +96,15 @@ models! {
     SoftmaxOfChannels: log_softmax of [3, 2, 2] { log_softmax; }
     ViewAlone: view of [2, 6] { view(-1, 3, 4); }
     FlattenAlone: flatten of [2, 3] { flatten; }
+    NarrowOfChannels: narrow of [4, 3] { narrow(1, start = 1, length = 2); }
+    NarrowOfColumns: narrow of [2, 2, 4] { narrow(3, start = 1, length = 2); }
+    PermuteOfMap: permute of [2, 3, 2] { permute(0, 2, 3, 1); }
+    ShuffleOfGroups: channel_shuffle of [6, 2] { channel_shuffle(3); }
     IdentityAlone: identity of [5] { identity; }
     AddOfTwo: add of [5] { relu as a; add(a, layer); }
     ConcatOfTwo: concat of [2, 2] { relu as a; concat(layer, a); }
+    MultiplyOfTwo: multiply of [5] { relu as a; multiply(a, layer); }
+    MultiplyByChannel: multiply of [3, 2, 2] { relu as a; global_avg_pool as gate; multiply(a, gate); }
     SkipAround: add of [4] { skip { linear(4); relu; } }
 }
 

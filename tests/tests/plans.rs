@@ -3,7 +3,7 @@
 #[path = "support/nets.rs"]
 mod nets;
 
-use nets::random_net;
+use nets::{moving_net, random_net};
 use netspec_compiler::emit::{self, Naming, planned};
 use netspec_compiler::fuse::PlanKind;
 use netspec_compiler::plan::{self, Block, Plan, Region};
@@ -41,8 +41,7 @@ fn waste(plan: &Plan) -> f64 {
 #[test]
 fn no_two_values_share_memory_while_both_live_and_little_is_wasted() {
     let mut worst: f64 = 1.0;
-    for seed in 0..300 {
-        let text = random_net(seed);
+    for text in (0..300).map(random_net).chain((0..100).map(moving_net)) {
         let outcome = compiled(&text);
         let checked = outcome.checked.as_ref().expect("a right spec");
         for kind in KINDS {

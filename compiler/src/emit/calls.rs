@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::text::{Lines, grouped, list};
-use crate::ir::{Act, Conv, Kind, Linear, Norm, Order, Program, Store, TensorId, Window};
+use crate::ir::{Act, Conv, Frame, Kind, Linear, Norm, Order, Program, Resample, Store, TensorId, Window};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
@@ -248,10 +248,41 @@ impl Calls<'_> {
                 }
                 Kind::Add => function("elementwise::add", &["t", &read(0), &read(1), &write(0)]),
                 Kind::Zero => function("elementwise::zero", &["t", &write(0)]),
-                // The others are calls of their own kernels, or were made copies.
-                Kind::Copy | Kind::Concat | Kind::Slice(_) | Kind::BatchNorm(..) | Kind::BatchNormGrad(..) => {
-                    function("elementwise::copy", &["t", &read(0), &write(0), &store])
+                Kind::Mul(sizes) => {
+                    let g = self.product(layer, *sizes);
+                    function("multiply::product", &["t", &g, &read(0), &read(1), &write(0), &store])
                 }
+                Kind::MulSum(sizes) => {
+                    let g = self.product(layer, *sizes);
+                    function("multiply::sum", &["t", &g, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::Frame(channels, frame) => {
+                    let g = self.frame(layer, *channels, frame);
+                    function("frame::apply", &["t", &g, &read(0), &write(0), &store])
+                }
+                Kind::Resample(channels, resample) => {
+                    let g = self.resample(layer, *channels, resample);
+                    function("resample::forward", &["t", &g, &read(0), &write(0)])
+                }
+                Kind::ResampleGrad(channels, resample) => {
+                    let g = self.resample(layer, *channels, resample);
+                    function("resample::backward", &["t", &g, &read(0), &write(0), &store])
+                }
+                Kind::Shuffle(channels, groups, positions) => {
+                    let g = self.shuffle(layer, [*channels, *groups, *positions]);
+                    function("shuffle::apply", &["t", &g, &read(0), &write(0), &store])
+                }
+                Kind::Permute(sizes, order) => {
+                    let g = self.permute(layer, sizes, order);
+                    function("permute::apply", &["t", &g, &read(0), &write(0), &store])
+                }
+                // The others are calls of their own kernels, or were made copies.
+                Kind::Copy
+                | Kind::Concat
+                | Kind::Slice(_)
+                | Kind::Place(_)
+                | Kind::BatchNorm(..)
+                | Kind::BatchNormGrad(..) => function("elementwise::copy", &["t", &read(0), &write(0), &store]),
             },
             Kernel::LinearBatch(linear, weight, bias, act) => {
                 let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
@@ -460,6 +491,55 @@ impl Calls<'_> {
             grouped(channels)
         );
         format!("&Self::{}", self.geometries.name(layer, "avg_pool::AvgPool", value))
+    }
+
+    fn product(&mut self, layer: &str, [outer, count, inner]: [u64; 3]) -> String {
+        let value = format!(
+            "multiply::Product {{ outer: {}, count: {}, inner: {} }}",
+            grouped(outer),
+            grouped(count),
+            grouped(inner)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "multiply::Product", value))
+    }
+
+    fn frame(&mut self, layer: &str, channels: u64, frame: &Frame) -> String {
+        let Frame { size, out_size, before } = frame;
+        let before = before.map(|before| before.to_string()).join(", ");
+        let value = format!(
+            "frame::Frame {{ channels: {}, size: {}, out_size: {}, before: [{before}] }}",
+            grouped(channels),
+            list(size),
+            list(out_size)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "frame::Frame", value))
+    }
+
+    fn resample(&mut self, layer: &str, channels: u64, resample: &Resample) -> String {
+        let Resample { size, out_size, how } = resample;
+        let value = format!(
+            "resample::Resample {{ channels: {}, size: {}, out_size: {}, how: resample::How::{how:?} }}",
+            grouped(channels),
+            list(size),
+            list(out_size)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "resample::Resample", value))
+    }
+
+    fn shuffle(&mut self, layer: &str, [channels, groups, positions]: [u64; 3]) -> String {
+        let value = format!(
+            "shuffle::Shuffle {{ channels: {}, groups: {}, positions: {} }}",
+            grouped(channels),
+            grouped(groups),
+            grouped(positions)
+        );
+        format!("&Self::{}", self.geometries.name(layer, "shuffle::Shuffle", value))
+    }
+
+    fn permute(&mut self, layer: &str, sizes: &[u64], order: &[usize]) -> String {
+        let order: Vec<u64> = order.iter().map(|&dim| dim as u64).collect();
+        let value = format!("permute::Permute {{ sizes: &{}, order: &{} }}", list(sizes), list(&order));
+        format!("&Self::{}", self.geometries.name(layer, "permute::Permute", value))
     }
 
     fn norm(&mut self, layer: &str, norm: &Norm) -> String {

@@ -1,6 +1,6 @@
 //! Each op's formula, on one sample; a batch norm's on the batch.
 
-use crate::ir::{Act, Conv, Linear, Norm, Order, Window};
+use crate::ir::{Act, Conv, Frame, How, Linear, Norm, Order, Resample, Window};
 
 use super::Samples;
 use super::kinds::Pairs;
@@ -333,4 +333,117 @@ pub(super) fn log_softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f6
         places.iter().for_each(|&at| dx[at] -= y[at].exp() * sum);
     }
     dx
+}
+
+/// `y = a b`, with b repeated `count` times.
+pub(super) fn mul([_, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
+    let [count, inner] = [count, inner].map(|size| size as usize);
+    a.iter().enumerate().map(|(at, a)| a * b[at / (count * inner) * inner + at % inner]).collect()
+}
+
+/// `s += a b`
+pub(super) fn mul_sum([outer, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
+    let mut s = vec![0.0; (outer * inner) as usize];
+    let [count, inner] = [count, inner].map(|size| size as usize);
+    for (at, (a, b)) in a.iter().zip(b).enumerate() {
+        s[at / (count * inner) * inner + at % inner] += a * b;
+    }
+    s
+}
+
+/// `y[o] = x[o - before]` where that is an element of the map, else 0.
+pub(super) fn frame(channels: u64, frame: &Frame, x: &[f64]) -> Vec<f64> {
+    let Frame { size, out_size, before } = frame;
+    let mut y = Vec::new();
+    for c in 0..channels {
+        for d in 0..out_size[0] {
+            for h in 0..out_size[1] {
+                for w in 0..out_size[2] {
+                    let at = [(d, 0), (h, 1), (w, 2)].map(|(out, axis)| out.checked_add_signed(-before[axis]));
+                    let inside = (0..3).all(|axis| at[axis].is_some_and(|at| at < size[axis]));
+                    let [d, h, w] = at.map(Option::unwrap_or_default);
+                    let place = ((c * size[0] + d) * size[1] + h) * size[2] + w;
+                    y.push(if inside { x[place as usize] } else { 0.0 });
+                }
+            }
+        }
+    }
+    y
+}
+
+/// The inputs that an output is made of along an axis, with their weights.
+fn shares(resample: &Resample, axis: usize, out: u64) -> Vec<(u64, f64)> {
+    let (size, out_size) = (resample.size[axis], resample.out_size[axis]);
+    if size == out_size {
+        return vec![(out, 1.0)];
+    }
+    let line = |at: f64| {
+        let first = (at.floor() as u64).min(size - 1);
+        let rest = at - first as f64;
+        vec![(first, 1.0 - rest), ((first + 1).min(size - 1), rest)]
+    };
+    match resample.how {
+        How::Adaptive => {
+            let inputs = out * size / out_size..((out + 1) * size).div_ceil(out_size);
+            let share = 1.0 / (inputs.end - inputs.start) as f64;
+            inputs.map(|input| (input, share)).collect()
+        }
+        How::Nearest => vec![(out * size / out_size, 1.0)],
+        // As quotients of whole numbers: a place that is a whole number is one.
+        How::Linear => line(((2 * out + 1) * size).saturating_sub(out_size) as f64 / (2 * out_size) as f64),
+        How::LinearCorners => line((out * (size - 1)) as f64 / (out_size - 1).max(1) as f64),
+    }
+}
+
+/// Every term of a map of another size, by its place in the input and the output, and its weight.
+fn resampled(channels: u64, resample: &Resample, mut term: impl FnMut(usize, usize, f64)) {
+    let Resample { size, out_size, .. } = resample;
+    let mut at = 0;
+    for c in 0..channels {
+        for d in 0..out_size[0] {
+            for h in 0..out_size[1] {
+                for w in 0..out_size[2] {
+                    for (d, of_depth) in shares(resample, 0, d) {
+                        for (h, of_line) in shares(resample, 1, h) {
+                            for (w, of_column) in shares(resample, 2, w) {
+                                let place = ((c * size[0] + d) * size[1] + h) * size[2] + w;
+                                term(place as usize, at, of_depth * of_line * of_column);
+                            }
+                        }
+                    }
+                    at += 1;
+                }
+            }
+        }
+    }
+}
+
+/// `y += weight x`
+pub(super) fn resample(channels: u64, resample: &Resample, x: &[f64]) -> Vec<f64> {
+    let mut y = vec![0.0; (channels * resample.out_size.iter().product::<u64>()) as usize];
+    resampled(channels, resample, |x_at, y_at, weight| y[y_at] += weight * x[x_at]);
+    y
+}
+
+/// `dx += weight dy`
+pub(super) fn resample_grad(channels: u64, resample: &Resample, dy: &[f64]) -> Vec<f64> {
+    let mut dx = vec![0.0; (channels * resample.size.iter().product::<u64>()) as usize];
+    resampled(channels, resample, |x_at, y_at, weight| dx[x_at] += weight * dy[y_at]);
+    dx
+}
+
+/// `y[i] = x[j]`, where index d of i is index `order[d]` of j.
+pub(super) fn permute(sizes: &[u64], order: &[usize], x: &[f64]) -> Vec<f64> {
+    let stride = |dim: usize| sizes[dim + 1..].iter().product::<u64>();
+    let moved: Vec<(u64, u64)> = order.iter().map(|&dim| (sizes[dim], stride(dim))).collect();
+    let place = |at: usize| {
+        let mut rest = at as u64;
+        let parts = moved.iter().rev().map(|&(size, stride)| {
+            let index = rest % size;
+            rest /= size;
+            index * stride
+        });
+        parts.sum::<u64>() as usize
+    };
+    (0..x.len()).map(|at| x[place(at)]).collect()
 }

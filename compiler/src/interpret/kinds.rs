@@ -238,6 +238,21 @@ impl Scope<'_> {
                 let of = |sample: usize| reads.iter().flat_map(|part| part[sample].iter().copied()).collect();
                 vec![(0..reads[0].len()).map(of).collect()]
             }
+            Kind::Mul(sizes) => two(&|[a, b]| formulas::mul(*sizes, a, b)),
+            Kind::MulSum(sizes) => two(&|[a, b]| formulas::mul_sum(*sizes, a, b)),
+            Kind::Frame(channels, frame) => one(&|x| formulas::frame(*channels, frame, x)),
+            Kind::Resample(channels, resample) => one(&|x| formulas::resample(*channels, resample, x)),
+            Kind::ResampleGrad(channels, resample) => one(&|dy| formulas::resample_grad(*channels, resample, dy)),
+            Kind::Shuffle(channels, groups, positions) => {
+                let sizes = [*groups, channels / groups, *positions];
+                one(&|x| formulas::permute(&sizes, &[1, 0, 2], x))
+            }
+            Kind::Permute(sizes, order) => one(&|x| formulas::permute(sizes, order, x)),
+            Kind::Place(from) => one(&|part| {
+                let mut all = vec![0.0; len];
+                all[*from as usize..][..part.len()].copy_from_slice(part);
+                all
+            }),
             Kind::Slice(from) => one(&|all| all[*from as usize..][..len].to_vec()),
             Kind::Copy => one(&|x| x.to_vec()),
             Kind::Zero => vec![vec![vec![0.0; len]; self.samples()]],

@@ -39,7 +39,7 @@ impl Arg {
 pub enum Kind {
     /// An integer of at least this.
     Integer(i64),
-    /// One integer of at least this, or a list of them, one for each spatial axis.
+    /// One integer of at least this, or a list of them, one for each spatial axis (of `zero_pad` for each side).
     PerAxis(i64),
     /// A number in a range.
     Number(NumberRange),

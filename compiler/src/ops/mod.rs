@@ -3,30 +3,38 @@
 //! A layer is a file here and a line in [`LAYERS`]. Initialisers, losses, optimizers and data sets are declared the same way,
 //! in `initialisers.rs`, `losses.rs`, `optimizers.rs` and `datasets.rs`.
 
+mod adaptive_avg_pool;
 mod add;
 mod args;
 mod avg_pool;
 mod batch_norm;
 mod channel_dropout;
+mod channel_shuffle;
 mod concat;
 mod conv;
 pub mod datasets;
 mod dropout;
 mod elementwise;
 mod flatten;
+mod global_pool;
 mod identity;
 pub mod initialisers;
 mod linear;
 mod log_softmax;
 pub mod losses;
 mod max_pool;
+mod multiply;
+mod narrow;
 pub mod optimizers;
+mod permute;
 mod relu;
 mod sigmoid;
 mod tanh;
+mod upsample;
 mod view;
 mod window;
 mod words;
+mod zero_pad;
 
 pub use args::{Arg, Args, Bound, Choice, Default, Int, Kind, NumberRange, Value};
 pub use words::{Shape, elements, given, sizes, thousands};
@@ -43,6 +51,11 @@ pub static LAYERS: &[&dyn Layer] = &[
     &linear::Linear,
     &max_pool::MaxPool,
     &avg_pool::AvgPool,
+    &global_pool::GLOBAL_AVG_POOL,
+    &global_pool::GLOBAL_MAX_POOL,
+    &adaptive_avg_pool::AdaptiveAvgPool,
+    &upsample::Upsample,
+    &zero_pad::ZeroPad,
     &batch_norm::BatchNorm,
     &dropout::Dropout,
     &channel_dropout::ChannelDropout,
@@ -52,9 +65,13 @@ pub static LAYERS: &[&dyn Layer] = &[
     &log_softmax::LogSoftmax,
     &view::View,
     &flatten::Flatten,
+    &narrow::Narrow,
+    &permute::Permute,
+    &channel_shuffle::ChannelShuffle,
     &identity::Identity,
     &add::Add,
     &concat::Concat,
+    &multiply::Multiply,
 ];
 
 /// A thing a spec can call: a layer, an initialiser, a loss, an optimizer or a data set.
@@ -162,7 +179,7 @@ pub struct Site<'a> {
     pub rank: Option<usize>,
     /// The arguments.
     pub args: &'a Args,
-    /// What comes in: one value, or as many as `add` or `concat` names.
+    /// What comes in: one value, or as many as `add`, `multiply` or `concat` names.
     pub inputs: &'a [Incoming],
     /// Builds fixes in the user's spelling.
     pub fixes: &'a crate::fixes::Fixes<'a>,
@@ -227,6 +244,15 @@ pub enum Window {
         reach: Vec<u64>,
         /// Its step.
         stride: Vec<u64>,
+    },
+    /// A window such that there are `out_size` outputs for `size` inputs, per axis: not always a whole number of inputs apart.
+    Resamples {
+        /// Span of the widest window.
+        reach: Vec<u64>,
+        /// Inputs.
+        size: Vec<u64>,
+        /// Outputs.
+        out_size: Vec<u64>,
     },
     /// All of it.
     Whole,

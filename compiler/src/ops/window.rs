@@ -133,14 +133,16 @@ impl Sliding {
     }
 }
 
+/// Spatial sizes, up to three; axes that the map does not have are 1.
+pub(super) fn three(spatial: &[u64]) -> [u64; 3] {
+    let mut sizes = [1; 3];
+    sizes[3 - spatial.len()..].copy_from_slice(spatial);
+    sizes
+}
+
 /// The window of a proved use; axes that the map does not have are 1.
 pub(super) fn window_of(of: &Use<'_>) -> ir::Window {
     let rank = of.output.len() - 1;
-    let three = |spatial: &[u64]| {
-        let mut sizes = [1; 3];
-        sizes[3 - rank..].copy_from_slice(spatial);
-        sizes
-    };
     let argument = |name: &str, otherwise: u64| {
         let mut sizes = [otherwise; 3];
         if let Some(given) = of.args.axes(name) {

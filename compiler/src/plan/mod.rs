@@ -592,7 +592,7 @@ pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
         Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
         Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(..) => &[1],
-        Kernel::Op(Kind::Add) => &[0, 1],
+        Kernel::Op(Kind::Add | Kind::Mul([_, 1, _])) => &[0, 1],
         _ => &[],
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Formula {
     Copy,
     /// `a + b`.
     Sum,
+    /// `a b`.
+    Product,
     /// `act(a)`.
     Act(Act),
     /// `b act'(x)`, where a is `act(x)`.
@@ -131,6 +133,7 @@ dispatch! {
 maps! {
     Same(1) = |a| a;
     Sum(2) = |a, b| a.add(b);
+    Product(2) = |a, b| a.mul(b);
     Relu(1) = |a| math::relu(a);
     Tanh(1) = |a| math::tanh(a);
     Sigmoid(1) = |a| math::sigmoid(a);
@@ -155,6 +158,7 @@ unsafe fn line_kernel<W: Lanes, H: Lanes>(
             Formula::Copy | Formula::Act(Act::None) => map::<W, H, _, 1>(Same, [a], to, len, store),
             Formula::Gradient(Act::None) => map::<W, H, _, 1>(Same, [b], to, len, store),
             Formula::Sum => map::<W, H, _, 2>(Sum, [a, b], to, len, store),
+            Formula::Product => map::<W, H, _, 2>(Product, [a, b], to, len, store),
             Formula::Act(Act::Relu) => map::<W, H, _, 1>(Relu, [a], to, len, store),
             Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
             Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
@@ -216,9 +220,10 @@ mod tests {
         assert_eq!(bench.get(y), [0.0; 4]);
     }
 
-    const FORMULAS: [Formula; 9] = [
+    const FORMULAS: [Formula; 10] = [
         Formula::Copy,
         Formula::Sum,
+        Formula::Product,
         Formula::Act(Act::Relu),
         Formula::Act(Act::Tanh),
         Formula::Act(Act::Sigmoid),
@@ -235,7 +240,7 @@ mod tests {
     fn of(bench: &mut Bench, formula: Formula, a: View, b: View, y: View, store: Store) {
         match formula {
             Formula::Copy | Formula::Act(_) => run(bench, formula, [a], y, store),
-            Formula::Sum | Formula::Gradient(_) => run(bench, formula, [a, b], y, store),
+            Formula::Sum | Formula::Product | Formula::Gradient(_) => run(bench, formula, [a, b], y, store),
         }
     }
 

@@ -15,15 +15,21 @@ pub mod direct;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
+pub mod frame;
 mod gemm;
+mod grid;
 mod lanes;
 pub mod linear;
 pub mod log_softmax;
 mod math;
 pub mod max_pool;
+pub mod multiply;
 #[cfg(test)]
 mod naive;
+pub mod permute;
 mod planes;
+pub mod resample;
+pub mod shuffle;
 pub mod sparse;
 #[cfg(test)]
 mod testing;

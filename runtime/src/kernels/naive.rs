@@ -5,6 +5,7 @@ use crate::kernels::avg_pool::AvgPool;
 use crate::kernels::conv::Conv;
 use crate::kernels::linear::Linear;
 use crate::kernels::max_pool::Pool;
+use crate::kernels::resample::{How, Resample};
 
 /// A product of two values that is a term of a third: the places of the first, of the weight, and of the result.
 pub(crate) type Term = (usize, usize, usize);
@@ -145,6 +146,41 @@ pub(crate) fn avg_pool(pool: &AvgPool) -> Vec<(usize, usize, f64)> {
         shares.extend(taps.iter().map(|&at| (at, place(pool.out_size, out), 1.0 / count as f64)));
     }
     shares
+}
+
+/// All terms of a map of another size, for each channel: the place of the input, of the output, and the weight.
+pub(crate) fn resample(resample: &Resample) -> Vec<(usize, usize, f64)> {
+    let seen = |axis: usize, out: usize| -> Vec<(usize, f64)> {
+        let [size, outs, at] = [resample.size[axis], resample.out_size[axis], out].map(|size| size as f64);
+        let last = resample.size[axis] - 1;
+        let line = |place: f64| {
+            let below = place.floor();
+            let first = below as usize;
+            vec![(first.min(last), 1.0 - (place - below)), ((first + 1).min(last), place - below)]
+        };
+        match resample.how {
+            How::Adaptive => {
+                let (first, end) = ((at * size / outs).floor(), ((at + 1.0) * size / outs).ceil());
+                (first as usize..end as usize).map(|input| (input, 1.0 / (end - first))).collect()
+            }
+            How::Nearest => vec![((at * size / outs).floor() as usize, 1.0)],
+            How::Linear => line(((2.0 * at + 1.0) * size - outs).max(0.0) / (2.0 * outs)),
+            How::LinearCorners => line(if outs > 1.0 { at * (size - 1.0) / (outs - 1.0) } else { 0.0 }),
+        }
+    };
+    let mut terms = Vec::new();
+    for out in places(resample.out_size) {
+        let [depths, lines, columns] = [0, 1, 2].map(|axis| seen(axis, out[axis]));
+        for &(d, of_depth) in &depths {
+            for &(h, of_line) in &lines {
+                for &(w, of_column) in &columns {
+                    let weight = of_depth * of_line * of_column;
+                    terms.push((place(resample.size, [d, h, w]), place(resample.out_size, out), weight));
+                }
+            }
+        }
+    }
+    terms
 }
 
 /// A batch norm of a batch `[samples][channels][positions]`, in training.

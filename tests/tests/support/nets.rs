@@ -4,7 +4,16 @@ use netspec::random::bits;
 
 /// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other.
 pub(crate) fn random_net(seed: u64) -> String {
-    let body = statements(&mut Dice { seed, throws: 0 }, 3);
+    net(Dice { seed, throws: 0, moves: false })
+}
+
+/// A net of the seed's with layers that move values too.
+pub(crate) fn moving_net(seed: u64) -> String {
+    net(Dice { seed, throws: 0, moves: true })
+}
+
+fn net(mut dice: Dice) -> String {
+    let body = statements(&mut dice, 3);
     format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}")
 }
 
@@ -12,6 +21,8 @@ pub(crate) fn random_net(seed: u64) -> String {
 struct Dice {
     seed: u64,
     throws: u64,
+    /// Whether layers that move values are thrown.
+    moves: bool,
 }
 
 impl Dice {
@@ -28,6 +39,9 @@ fn statements(dice: &mut Dice, depth: u64) -> String {
 }
 
 fn statement(dice: &mut Dice, depth: u64) -> String {
+    if dice.moves && dice.below(2) == 0 {
+        return MOVES[dice.below(MOVES.len() as u64) as usize].to_owned();
+    }
     match dice.below(if depth == 0 { 8 } else { 13 }) {
         0 => "relu; ".to_owned(),
         1 => "tanh; ".to_owned(),
@@ -49,3 +63,17 @@ fn statement(dice: &mut Dice, depth: u64) -> String {
         _ => format!("repeat {} tied {{ {}}} ", 2 + dice.below(3), statements(dice, depth - 1)),
     }
 }
+
+/// Layers that move values, with what brings the shape back.
+const MOVES: [&str; 10] = [
+    "zero_pad(1); conv(8, kernel = 3); ",
+    "zero_pad((0, 1, 2, 0)); conv(8, kernel = (3, 2)); ",
+    "upsample(2); avg_pool(2); ",
+    "adaptive_avg_pool(3); upsample(size = 8, mode = bilinear); ",
+    "channel_shuffle(2); ",
+    "permute(0, 1, 3, 2); ",
+    "branch multiply { { identity; } { global_avg_pool; conv(8, kernel = 1); sigmoid; } } ",
+    "branch multiply { { narrow(1, start = 2, length = 1); } { tanh; } } ",
+    "branch concat { { narrow(1, start = 5, length = 3); relu; } { narrow(1, start = 0, length = 5); } } ",
+    "branch concat { { narrow(1, start = 0, length = 5); } { narrow(1, start = 1, length = 6); } } conv(8, kernel = 1); ",
+];

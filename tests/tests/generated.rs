@@ -47,6 +47,8 @@ mod specs {
         zoo: Zoo = "specs/zoo.netspec";
         series: Series = "specs/series.netspec";
         volume: Volume = "specs/volume.netspec";
+        grouped: Grouped = "specs/grouped.netspec";
+        decoder: Decoder = "specs/decoder.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -235,6 +237,8 @@ const MODELS: &[Spec] = &[
     ("tests/specs/zoo.netspec", |seed| agrees::<specs::zoo::Zoo>("tests/specs/zoo.netspec", &[], seed)),
     ("tests/specs/series.netspec", |seed| agrees::<specs::series::Series>("tests/specs/series.netspec", &[], seed)),
     ("tests/specs/volume.netspec", |seed| agrees::<specs::volume::Volume>("tests/specs/volume.netspec", &[], seed)),
+    ("tests/specs/grouped.netspec", |seed| agrees::<specs::grouped::Grouped>("tests/specs/grouped.netspec", &[], seed)),
+    ("tests/specs/decoder.netspec", |seed| agrees::<specs::decoder::Decoder>("tests/specs/decoder.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),
@@ -357,6 +361,8 @@ fn any_number_of_threads_gives_the_same_bits() {
     same_with_any_threads::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
     same_with_any_threads::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
     same_with_any_threads::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_with_any_threads::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_with_any_threads::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
 }
 
@@ -385,6 +391,8 @@ fn avx2_and_avx512_give_the_same_bits() {
     same_with_wide_vectors::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
     same_with_wide_vectors::<resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)]);
     same_with_wide_vectors::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_with_wide_vectors::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_with_wide_vectors::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_with_wide_vectors::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
 }
 
@@ -431,6 +439,8 @@ fn a_sample_is_inferred_to_the_same_bits_alone_and_in_a_batch() {
     use specs::*;
     same_alone_and_in_a_batch::<net::Net>("specs/net.yaml", &[]);
     same_alone_and_in_a_batch::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_alone_and_in_a_batch::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_alone_and_in_a_batch::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_alone_and_in_a_batch::<batch_norm::BatchNorm>("specs/batch_norm.yaml", &[("n_chans1", 4)]);
     same_alone_and_in_a_batch::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
     same_alone_and_in_a_batch::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);

@@ -427,8 +427,7 @@ def nonfinite_conv():
     def case(*arguments):
         nonfinite_case(*arguments, file=NONFINITE_CONV)
 
-    case("conv", "conv_depthwise", [3, 4], "conv(3, kernel = 3, padding = 1, groups = 3) as l;",
-         lambda: nn.Conv1d(3, 3, 3, padding=1, groups=3))
+    case("conv", "conv_depthwise", [3, 4], "conv(3, kernel = 3, groups = 3) as l;", lambda: nn.Conv1d(3, 3, 3, groups=3))
     case("conv", "conv_same", [2, 5], "conv(2, kernel = 2, padding = same) as l;", lambda: nn.Conv1d(2, 2, 2, padding="same"))
     case("conv_transpose", "conv_transpose", [2, 2, 3], "conv_transpose(2, kernel = 3, stride = 2) as l;",
          lambda: nn.ConvTranspose2d(2, 2, 3, stride=2))

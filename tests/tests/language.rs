@@ -830,7 +830,7 @@ fn sizes_of_windows() {
             ("conv(4, kernel = 3, stride = 2, padding = valid);", "conv1 conv 4x3x3 =148"),
             ("conv(4, kernel = 3, stride = 2, padding = same);", "N0211 same"),
             ("conv(4, kernel = 3, padding = sane);", "N0204 sane"),
-            ("conv(4, kernel = 3, padding = (same, 1));", "N0204 same"),
+            ("conv(4, kernel = 3, padding = (same, 1));", "N0205 same"),
             ("max_pool(3, padding = same);", "N0204 same"),
             ("conv_transpose(3, kernel = 2, stride = 2);", "conv_transpose1 conv_transpose 3x14x14 =51"),
             ("conv_transpose(3, kernel = 3, stride = 2, padding = 1);", "conv_transpose1 conv_transpose 3x13x13 =111"),

@@ -62,7 +62,7 @@ pub(super) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>)
     y
 }
 
-/// `y = bias + what `[`conv_grad_input`]` makes of x`
+/// `y[i] = bias[i] + sum over o of weight[o, i] * x[o]`, of the convolution that this is the gradient of.
 pub(super) fn conv_transpose(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
     let mut y = with_bias(conv.channels as usize, conv.window.size.iter().product::<u64>() as usize, bias);
     conv_products(conv, |w_at, y_at, x_at| y[y_at] += weight[w_at] * x[x_at]);

@@ -76,16 +76,6 @@ impl Layer for ConvTranspose {
         let out = site.args.size("out");
         let sliding = Sliding::of(site, spatial.len())?;
         let more = site.per_axis("output_padding", spatial.len())?;
-        for (axis, &more) in more.iter().enumerate() {
-            let (stride, dilation) = (sliding.stride[axis], sliding.dilation[axis]);
-            if more >= stride.max(dilation) {
-                let title = format!("`output_padding` of `{}` is {more}, beyond its last window", site.name);
-                let label = format!("must be below the stride of {stride} or the dilation of {dilation}");
-                let span = site.args.span("output_padding").unwrap_or(site.head);
-                let error = Diagnostic::new(Code::N0211, title, span, label);
-                return Err(error.notes(site.args.how("output_padding")).into());
-            }
-        }
         let output = |axis: usize| {
             // What the windows cover, and what is cut off.
             let covered = (spatial[axis] - 1).saturating_mul(sliding.stride[axis]);
@@ -109,6 +99,16 @@ impl Layer for ConvTranspose {
         }
         let shape: Vec<u64> =
             std::iter::once(out).chain((0..spatial.len()).map(|axis| output(axis).0 - output(axis).1)).collect();
+        for (axis, &more) in more.iter().enumerate() {
+            let (stride, dilation) = (sliding.stride[axis], sliding.dilation[axis]);
+            if more >= stride.max(dilation) {
+                let title = format!("`output_padding` of `{}` is {more}, beyond its last window", site.name);
+                let label = format!("must be below the stride of {stride} or the dilation of {dilation}");
+                let span = site.args.span("output_padding").unwrap_or(site.head);
+                let error = Diagnostic::new(Code::N0211, title, span, label);
+                return Err(Failure::with(error.notes(site.args.how("output_padding")), shape));
+            }
+        }
         check_in(site, channels, &shape)?;
         let groups = check_groups(site, channels, out, &shape)?;
         let per_input = elements(&sliding.kernel).saturating_mul(out / groups);

@@ -66,7 +66,7 @@ fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
 
 fn has_parameters(kind: &Kind) -> bool {
     match kind {
-        Kind::Conv(..) | Kind::ConvPool(..) | Kind::Linear(..) => true,
+        Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvTranspose(..) | Kind::Linear(..) => true,
         Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
         _ => false,
     }
@@ -149,6 +149,24 @@ impl Walk {
                     self.push(kind, &[dy, places], Some((dz, Store::Write)), layer);
                     self.each_read(x, layer, |_| (Kind::ConvGradInput(*conv, *weight), vec![dz]));
                     self.push(Kind::ConvGradWeight(*conv, *weight, *bias), &[op.reads[0], dz], None, layer);
+                }
+            }
+            // y = act(W^T * x + b): dz = dy act'(y); dx = W * dz; dW = x * dz, the sides exchanged; db = sum dz.
+            Kind::ConvTranspose(conv, weight, bias, act) => {
+                let (x, dz) = (op.reads[0], self.before_act(*act, y, dy, layer));
+                let back = Kind::Conv(*conv, *weight, None, Act::None);
+                match self.contribute(x) {
+                    Some((dx, Store::Add)) => {
+                        let part = self.gradient_of(x);
+                        self.push(back, &[dz], Some((part, Store::Write)), layer);
+                        self.push(Kind::Copy, &[part], Some((dx, Store::Add)), layer);
+                    }
+                    Some(first) => self.push(back, &[dz], Some(first), layer),
+                    None => {}
+                }
+                self.push(Kind::ConvGradWeight(*conv, *weight, None), &[dz, x], None, layer);
+                if let Some(bias) = bias {
+                    self.push(Kind::GradBias(conv.channels, *bias), &[dz], None, layer);
                 }
             }
             Kind::Linear(linear, weight, bias, act) => {
@@ -241,6 +259,7 @@ impl Walk {
             | Kind::ConvPoolGradWeight(..)
             | Kind::ConvGradInput(..)
             | Kind::ConvGradWeight(..)
+            | Kind::GradBias(..)
             | Kind::LinearGradInput(..)
             | Kind::LinearGradWeight(..)
             | Kind::ActGrad(_)
@@ -298,6 +317,7 @@ impl Walk {
                 op.kind,
                 Kind::Conv(..)
                     | Kind::ConvPool(..)
+                    | Kind::ConvTranspose(..)
                     | Kind::BatchNorm(.., None)
                     | Kind::Act(_)
                     | Kind::MaxPool(..)
@@ -307,7 +327,10 @@ impl Walk {
             Item::Loop(_) => false,
         };
         let is_fused = |item: &Item| match item {
-            Item::Op(op) => matches!(op.kind, Kind::Conv(.., act) | Kind::ConvPool(.., act) if act != Act::None),
+            Item::Op(op) => matches!(
+                op.kind,
+                Kind::Conv(.., act) | Kind::ConvPool(.., act) | Kind::ConvTranspose(.., act) if act != Act::None
+            ),
             Item::Loop(_) => false,
         };
         [(0, 1), (1, 0)].into_iter().map(|(once, other)| (op.reads[once], op.reads[other])).find(|&(once, other)| {

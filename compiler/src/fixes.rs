@@ -59,6 +59,12 @@ impl Fixes<'_> {
         self.sources.text(span).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// A list of values, to stand at a span.
+    pub fn list(&self, at: Span, values: &[String]) -> String {
+        let values = values.join(", ");
+        if self.is_yaml(at) { format!("[{values}]") } else { format!("({values})") }
+    }
+
     /// Whether a span's file is YAML.
     pub fn is_yaml(&self, span: Span) -> bool {
         self.sources.file(span.file).spelling == Spelling::Yaml

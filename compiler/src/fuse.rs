@@ -218,6 +218,7 @@ fn join_acts(body: &mut Vec<Item>, readers: &[u32]) {
                 && let Kind::Conv(.., own)
                 | Kind::ConvPool(.., own)
                 | Kind::ConvAdd(.., own, Order::Before)
+                | Kind::ConvTranspose(.., own)
                 | Kind::Linear(.., own)
                 | Kind::BatchNorm(_, _, own, None | Some(Order::Before))
                 | Kind::NormByRunning(.., own) = &mut op.kind
@@ -314,7 +315,9 @@ fn tensor_uses(body: &[Item]) -> HashMap<TensorId, u32> {
                 Item::Loop(looped) => count(&looped.body, uses),
                 Item::Op(op) => {
                     let tensors = match &op.kind {
-                        Kind::Conv(_, weight, bias, _) | Kind::Linear(_, weight, bias, _) => [Some(*weight), *bias],
+                        Kind::Conv(_, weight, bias, _)
+                        | Kind::ConvTranspose(_, weight, bias, _)
+                        | Kind::Linear(_, weight, bias, _) => [Some(*weight), *bias],
                         Kind::NormByRunning(_, tensors, _) => [Some(tensors.mean), None],
                         _ => [None, None],
                     };

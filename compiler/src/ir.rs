@@ -179,7 +179,7 @@ pub struct Window {
     pub kernel: [u64; 3],
     /// Its steps.
     pub stride: [u64; 3],
-    /// Elements beside the map, on each side.
+    /// Elements before the map. Behind it are as many as the windows reach: the same, or one more where an even kernel keeps the size.
     pub padding: [u64; 3],
     /// Distances between the window's elements.
     pub dilation: [u64; 3],
@@ -271,6 +271,11 @@ pub enum Kind {
     ConvGradInput(Conv, TensorId),
     /// `x, dy ->`: adds to the gradients of weight and bias.
     ConvGradWeight(Conv, TensorId, Option<TensorId>),
+    /// `x -> y`: what [`Kind::ConvGradInput`] makes of `x`, the bias, then the nonlinearity. The convolution is the one that this is the
+    /// gradient of: its input has the sizes of `y`, its output those of `x`.
+    ConvTranspose(Conv, TensorId, Option<TensorId>, Act),
+    /// `dy ->`: adds each channel's sum to the gradient of a bias.
+    GradBias(u64, TensorId),
     /// `x -> y, places`: a convolution, the maxima of its windows of 2 by 2, the nonlinearity of those. `places` as of
     /// [`Kind::MaxPool`]. Without them in inference.
     ConvPool(Conv, TensorId, Option<TensorId>, Act),
@@ -367,6 +372,11 @@ impl Program {
 }
 
 impl Conv {
+    /// Whether each channel is a group of its own.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups == self.channels && self.groups == self.out_channels
+    }
+
     /// The max-pool of windows of 2 by 2 behind it.
     pub fn pool(&self) -> Window {
         let size = self.window.out_size;
@@ -392,6 +402,15 @@ impl Window {
     /// Elements of the output's map.
     pub fn positions(&self) -> u64 {
         self.out_size.iter().product()
+    }
+
+    /// Whether there are as many windows as the padding has room for behind the map as before it.
+    pub fn is_even(&self) -> bool {
+        (0..3).all(|axis| {
+            let reach = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
+            (self.size[axis] + 2 * self.padding[axis]).checked_sub(reach).map(|rest| rest / self.stride[axis] + 1)
+                == Some(self.out_size[axis])
+        })
     }
 
     /// Elements of the window.
@@ -485,13 +504,14 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::Conv(conv, ..) => {
             reads == [map(conv.channels, conv.window.size)] && writes == [map(conv.out_channels, conv.window.out_size)]
         }
-        Kind::ConvGradInput(conv, _) => {
+        Kind::ConvGradInput(conv, _) | Kind::ConvTranspose(conv, ..) => {
             reads == [map(conv.out_channels, conv.window.out_size)] && writes == [map(conv.channels, conv.window.size)]
         }
         Kind::ConvGradWeight(conv, ..) => {
             reads == [map(conv.channels, conv.window.size), map(conv.out_channels, conv.window.out_size)]
                 && writes.is_empty()
         }
+        Kind::GradBias(channels, _) => reads.len() == 1 && writes.is_empty() && reads[0].is_multiple_of(*channels),
         Kind::ConvPool(conv, ..) => {
             let out = map(conv.out_channels, conv.pool().out_size);
             reads == [map(conv.channels, conv.window.size)] && (writes == [out] || writes == [out, out])

@@ -301,6 +301,10 @@ impl<'a> Layer<'a> {
                 if let Kind::ConvAdd(..) = op.kind {
                     self.tie_planes([op.reads[1], op.writes[0].0]);
                 }
+                // A lane of the input is a lane of the output.
+                if self.target.conv(conv) == Class::Depthwise {
+                    self.tie_planes(op.reads.iter().copied().chain(written));
+                }
             }
             if let (Kind::ConvPool(..), [y, places]) = (&op.kind, op.writes.as_slice()) {
                 self.places.insert(places.0, y.0);
@@ -516,7 +520,7 @@ fn conv_of(kind: &Kind) -> Option<(&Conv, bool, bool)> {
         | Kind::ConvAdd(conv, ..)
         | Kind::ConvGradWeight(conv, ..)
         | Kind::ConvPoolGradWeight(conv, ..) => Some((conv, true, false)),
-        Kind::ConvGradInput(conv, _) => Some((conv, false, true)),
+        Kind::ConvGradInput(conv, _) | Kind::ConvTranspose(conv, ..) => Some((conv, false, true)),
         Kind::ConvPoolGradInput(conv, _) => Some((conv, false, false)),
         _ => None,
     }
@@ -706,6 +710,7 @@ impl Converter {
                             | Kind::Resample(..)
                             | Kind::ResampleGrad(..)
                             | Kind::Shuffle(..)
+                            | Kind::GradBias(..)
                             | Kind::Concat
                     )
                     || match kind {

@@ -48,7 +48,20 @@ impl Field {
                 whole: self.whole.clone(),
             },
             (Window::Resamples { reach, .. }, _) if reach.iter().all(|&reach| reach == 1) => self.clone(),
-            (Window::Whole | Window::Slides { .. } | Window::Resamples { .. }, _) => {
+            // Neighbours come closer, by a whole factor or else not counted in the input's elements any more.
+            (Window::Spreads { reach, stride }, Some(jumps)) if reach.len() == jumps.len() => Field {
+                sizes: (0..jumps.len())
+                    .map(|axis| {
+                        let seen = reach[axis].div_ceil(stride[axis]);
+                        self.sizes[axis].saturating_add((seen - 1).saturating_mul(jumps[axis]))
+                    })
+                    .collect(),
+                jumps: (0..jumps.len())
+                    .map(|axis| jumps[axis].is_multiple_of(stride[axis]).then(|| jumps[axis] / stride[axis]))
+                    .collect(),
+                whole: self.whole.clone(),
+            },
+            (Window::Whole | Window::Slides { .. } | Window::Resamples { .. } | Window::Spreads { .. }, _) => {
                 Field { sizes: self.whole.clone(), jumps: None, whole: self.whole.clone() }
             }
         }
@@ -110,6 +123,17 @@ mod tests {
         assert_eq!(halved.through(&twice(2)).through(&window(3, 1)).sizes, [12, 12]);
         // Halves of an element's distance are no whole number of them.
         assert_eq!(Field::of_input(&[3, 32, 32]).unwrap().through(&twice(1)).through(&window(3, 1)).sizes, [32, 32]);
+    }
+
+    #[test]
+    fn an_element_of_a_transposed_convolution_sees_what_spreads_to_it() {
+        let up = |kernel: u64, stride: u64| Window::Spreads { reach: vec![kernel; 2], stride: vec![stride; 2] };
+        let field = Field::of_input(&[3, 32, 32]).unwrap().through(&window(2, 2));
+        assert_eq!(field.through(&up(2, 2)).sizes, [2, 2]);
+        assert_eq!(field.through(&up(4, 2)).sizes, [4, 4]);
+        assert_eq!(field.through(&up(2, 2)).through(&window(3, 1)).sizes, [4, 4]);
+        // Half an element of the input apart.
+        assert_eq!(field.through(&up(4, 2)).through(&up(4, 2)).sizes, [5, 5]);
     }
 
     #[test]

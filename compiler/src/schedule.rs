@@ -400,7 +400,9 @@ impl Scheduler<'_> {
         let planes =
             |this: &Self, value: ValueId| this.layouts[value.0 as usize].blocked().map(|map| map.planes.clone());
         let [x, y] = match &kind {
-            Kind::ConvGradInput(..) | Kind::ConvPoolGradInput(..) => [op.writes[0].0, op.reads[0]],
+            Kind::ConvGradInput(..) | Kind::ConvTranspose(..) | Kind::ConvPoolGradInput(..) => {
+                [op.writes[0].0, op.reads[0]]
+            }
             Kind::ConvGradWeight(..) | Kind::ConvPoolGradWeight(..) => [op.reads[0], op.reads[1]],
             _ => [op.reads[0], op.writes[0].0],
         };
@@ -415,7 +417,9 @@ impl Scheduler<'_> {
             Kind::Conv(_, weight, ..) | Kind::ConvPool(_, weight, ..) | Kind::ConvAdd(_, weight, ..) => {
                 Some((*weight, false))
             }
-            Kind::ConvGradInput(_, weight) | Kind::ConvPoolGradInput(_, weight) => Some((*weight, true)),
+            Kind::ConvGradInput(_, weight)
+            | Kind::ConvTranspose(_, weight, ..)
+            | Kind::ConvPoolGradInput(_, weight) => Some((*weight, true)),
             _ => None,
         };
         let mut scratch = scratch(&call.kernel);
@@ -430,7 +434,7 @@ impl Scheduler<'_> {
         let bias = |bias: Option<TensorId>| bias.map(Epilogue::Bias);
         let act = |act: Act| (act != Act::None).then_some(Epilogue::Act(act));
         let epilogue: Vec<Option<Epilogue>> = match kind {
-            Kind::Conv(_, _, b, a) => vec![bias(b), act(a)],
+            Kind::Conv(_, _, b, a) | Kind::ConvTranspose(_, _, b, a) => vec![bias(b), act(a)],
             Kind::ConvPool(_, _, b, a) => vec![Some(Epilogue::MaxPool), bias(b), act(a)],
             Kind::ConvAdd(_, _, b, a, Order::Before) => vec![bias(b), Some(Epilogue::Add), act(a)],
             Kind::ConvAdd(_, _, b, a, Order::Behind) => vec![bias(b), act(a), Some(Epilogue::Add)],
@@ -493,6 +497,7 @@ fn conv(kind: &Kind) -> Option<&Conv> {
         | Kind::ConvPool(conv, ..)
         | Kind::ConvAdd(conv, ..)
         | Kind::ConvGradInput(conv, ..)
+        | Kind::ConvTranspose(conv, ..)
         | Kind::ConvGradWeight(conv, ..)
         | Kind::ConvPoolGradInput(conv, ..)
         | Kind::ConvPoolGradWeight(conv, ..) => Some(conv),

@@ -25,6 +25,8 @@ pub enum Class {
     Plain,
     /// Output channels in the lanes of vectors, on values in planes.
     Direct,
+    /// Of groups of single channels: channels in the lanes of vectors, of input and output alike, on values in planes.
+    Depthwise,
     /// Winograd's F(4x4, 3x3), on values in planes.
     Winograd,
     /// Behind a max-pool, only where its maxima were, on values in planes.
@@ -41,10 +43,12 @@ impl Target {
     /// How a convolution is computed, forward or backward.
     pub fn conv(self, conv: &Conv) -> Class {
         let Window { kernel, stride, padding, dilation, out_size, .. } = conv.window;
-        // A lane is a channel, so that a group would have to fill vectors; and windows reach into a halo, not further.
-        let is_direct = conv.groups == 1 && (0..3).all(|axis| padding[axis] <= (kernel[axis] - 1) * dilation[axis]);
-        if !is_direct {
+        // Windows reach into a halo, not further.
+        if (0..3).any(|axis| padding[axis] > (kernel[axis] - 1) * dilation[axis]) {
             return Class::Plain;
+        }
+        if conv.groups > 1 {
+            return if conv.is_depthwise() { Class::Depthwise } else { Class::Direct };
         }
         let tiles = 16 * out_size[1].div_ceil(4) * out_size[2].div_ceil(4);
         let positions = out_size[1] * out_size[2];
@@ -70,9 +74,11 @@ impl Target {
             && pool.dilation == [1; 3]
             && pool.size[0] == 1
             && conv.window.size[0] == 1
-            && conv.window.kernel[0] == 1;
+            && conv.window.kernel[0] == 1
+            && conv.window.is_even()
+            && conv.groups == 1;
         let has_backward = match self.conv(conv) {
-            Class::Plain => return false,
+            Class::Plain | Class::Depthwise => return false,
             Class::Winograd => true,
             Class::Direct | Class::Sparse => conv.window.stride == [1; 3] && conv.window.dilation == [1; 3],
         };
@@ -91,7 +97,8 @@ impl Target {
         let (from, to) = if transposed { (y, x) } else { (x, y) };
         match class {
             Class::Winograd => winograd::packed_len(from, to),
-            _ => channels(from) * lanes(to) * conv.window.taps(),
+            Class::Depthwise => lanes(to) * conv.window.taps(),
+            _ => channels(from) / conv.groups * lanes_by_group(to, conv.groups) * conv.window.taps(),
         }
     }
 
@@ -130,6 +137,25 @@ const WIDEST: u64 = 16;
 
 fn lanes(planes: &[Plane]) -> u64 {
     planes.iter().map(|plane| plane.lanes).sum()
+}
+
+/// Lanes of planes, as often as they are computed: a plane of several groups in halves, and each half for each of its groups.
+fn lanes_by_group(planes: &[Plane], groups: u64) -> u64 {
+    const HALF: u64 = 8;
+    let of_group = channels(planes) / groups;
+    let (mut first, mut lanes) = (0, 0);
+    for plane in planes {
+        let groups_of = |first: u64, channels: u64| (first + channels - 1) / of_group + 1 - first / of_group;
+        lanes += match groups_of(first, plane.channels) {
+            1 => plane.lanes,
+            _ => (0..plane.channels)
+                .step_by(HALF as usize)
+                .map(|lane| HALF * groups_of(first + lane, HALF.min(plane.channels - lane)))
+                .sum(),
+        };
+        first += plane.channels;
+    }
+    lanes
 }
 
 fn channels(planes: &[Plane]) -> u64 {

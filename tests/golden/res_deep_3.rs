@@ -78,7 +78,7 @@ const _: () = {
     use ::netspec::{
         arena::{Pack, Tile, View, batch, tile},
         kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},
-        kernels::{log_softmax, max_pool, sparse, winograd},
+        kernels::{depthwise, log_softmax, max_pool, sparse, winograd},
         layout::{Blocked, Plane},
         network::{Fill, Network, Repeat, Tensor},
         run::{Fold, Plan, Run},

@@ -490,6 +490,54 @@ def nonfinite_spatial():
     case("multiply", "multiply", [5], "relu as a; multiply(a, v);", lambda: lambda x: F.relu(x) * x)
     case("multiply", "multiply_by_channel", [2, 2, 2], "relu as a; from v; global_avg_pool as gate; multiply(a, gate);",
          lambda: lambda x: F.relu(x) * F.adaptive_avg_pool2d(x, 1))
+# Convolutions: groups, paddings, transposed ones
+
+LAYERS_CONV, NONFINITE_CONV = File("layers_conv"), File("nonfinite_conv")
+
+
+def layers_conv():
+    def case(*arguments, **more):
+        layer_case(*arguments, file=LAYERS_CONV, **more)
+
+    def up(name, shape, statements, module):
+        case("conv_transpose", f"conv_transpose{name}", shape, f"conv_transpose({statements}) as l;", module)
+
+    case("conv", "conv1d_depthwise", [5, 7], "conv(5, kernel = 3, padding = 1, groups = 5) as l;", nn.Conv1d(5, 5, 3, padding=1, groups=5))
+    case("conv", "conv2d_depthwise_stride", [3, 6, 5], "conv(3, kernel = 3, stride = 2, padding = 1, groups = 3, bias = false) as l;",
+         nn.Conv2d(3, 3, 3, stride=2, padding=1, groups=3, bias=False))
+    case("conv", "conv3d_depthwise", [2, 3, 4, 3], "conv(2, kernel = (1, 3, 2), padding = (0, 1, 1), groups = 2) as l;",
+         nn.Conv3d(2, 2, (1, 3, 2), padding=(0, 1, 1), groups=2))
+    case("conv", "conv2d_groups_of_8", [16, 3, 4], "conv(16, kernel = 2, groups = 2) as l;", nn.Conv2d(16, 16, 2, groups=2))
+    case("conv", "conv1d_same", [2, 7], "conv(3, kernel = 5, padding = same) as l;", nn.Conv1d(2, 3, 5, padding="same"))
+    case("conv", "conv2d_same_even", [2, 5, 4], "conv(3, kernel = (2, 4), padding = same) as l;", nn.Conv2d(2, 3, (2, 4), padding="same"))
+    case("conv", "conv2d_same_dilated", [2, 5, 6], "conv(2, kernel = (3, 2), dilation = (2, 3), padding = same, groups = 2) as l;",
+         nn.Conv2d(2, 2, (3, 2), dilation=(2, 3), padding="same", groups=2))
+    case("conv", "conv3d_same", [1, 3, 2, 3], "conv(2, kernel = 2, padding = same) as l;", nn.Conv3d(1, 2, 2, padding="same"))
+    case("conv", "conv2d_valid", [2, 4, 4], "conv(2, kernel = 3, stride = 2, padding = valid) as l;",
+         nn.Conv2d(2, 2, 3, stride=2, padding="valid"))
+    up("1d", [3, 5], "2, kernel = 3", nn.ConvTranspose1d(3, 2, 3))
+    up("1d_stride", [2, 4], "3, kernel = 4, stride = 3, padding = 1, output_padding = 2, bias = false",
+       nn.ConvTranspose1d(2, 3, 4, stride=3, padding=1, output_padding=2, bias=False))
+    up("2d", [3, 3, 4], "2, kernel = 2, stride = 2", nn.ConvTranspose2d(3, 2, 2, stride=2))
+    up("2d_uneven", [2, 3, 4], "3, kernel = (3, 2), stride = (2, 1), padding = (1, 0), output_padding = (1, 0), dilation = (1, 2)",
+       nn.ConvTranspose2d(2, 3, (3, 2), stride=(2, 1), padding=(1, 0), output_padding=(1, 0), dilation=(1, 2)))
+    up("2d_far_output_padding", [2, 3, 3], "2, kernel = 2, dilation = 3, output_padding = 2",
+       nn.ConvTranspose2d(2, 2, 2, dilation=3, output_padding=2))
+    up("2d_far_padding", [2, 4, 4], "2, kernel = 2, stride = 2, padding = 2", nn.ConvTranspose2d(2, 2, 2, stride=2, padding=2))
+    up("2d_grouped", [4, 3, 3], "6, kernel = 3, stride = 2, padding = 1, output_padding = 1, groups = 2",
+       nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2))
+    up("2d_depthwise", [3, 3, 4], "3, kernel = 4, stride = 2, padding = 1, groups = 3", nn.ConvTranspose2d(3, 3, 4, 2, 1, groups=3))
+    up("3d", [2, 2, 3, 2], "1, kernel = (1, 2, 2), stride = (1, 2, 1)", nn.ConvTranspose3d(2, 1, (1, 2, 2), stride=(1, 2, 1)))
+
+
+def nonfinite_conv():
+    def case(*arguments):
+        nonfinite_case(*arguments, file=NONFINITE_CONV)
+
+    case("conv", "conv_depthwise", [3, 4], "conv(3, kernel = 3, groups = 3) as l;", lambda: nn.Conv1d(3, 3, 3, groups=3))
+    case("conv", "conv_same", [2, 5], "conv(2, kernel = 2, padding = same) as l;", lambda: nn.Conv1d(2, 2, 2, padding="same"))
+    case("conv_transpose", "conv_transpose", [2, 2, 3], "conv_transpose(2, kernel = 3, stride = 2) as l;",
+         lambda: nn.ConvTranspose2d(2, 2, 3, stride=2))
 
 
 NARROW = {"n_chans1": 4, "n_blocks": 3}
@@ -499,6 +547,8 @@ FILES = {
     "nonfinite": lambda: (nonfinite(), NONFINITE.write()),
     "layers_spatial": lambda: (layers_spatial(), SPATIAL.write()),
     "nonfinite_spatial": lambda: (nonfinite_spatial(), NONFINITE_SPATIAL.write()),
+    "layers_conv": lambda: (layers_conv(), LAYERS_CONV.write()),
+    "nonfinite_conv": lambda: (nonfinite_conv(), NONFINITE_CONV.write()),
     "net": lambda: model_case("net", "specs/net.netspec", {}, 1e-2, Net),
     "batch_norm": lambda: model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4)),
     "res_deep": lambda: model_case("res_deep", "specs/res_deep.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=False)),

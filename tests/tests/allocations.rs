@@ -1,5 +1,5 @@
-//! What generated models allocate: the memory that the plan says, at the first step, and nothing after it; but for convolutions in
-//! groups, whose products of matrices each take a buffer that `matrixmultiply` packs into.
+//! What generated models allocate: the memory that the plan says, at the first step, and nothing after it; but for convolutions whose
+//! padding is wider than a window reaches, whose products of matrices each take a buffer that `matrixmultiply` packs into.
 // Products are counted only where debug assertions are.
 #![cfg(debug_assertions)]
 // To count allocations is to be the allocator.
@@ -23,10 +23,14 @@ mod res_deep {
 }
 
 mod grouped {
+    netspec::netspec!(pub(crate) Grouped = "specs/grouped.netspec");
+}
+
+mod far {
     netspec::netspec! {
-        model Grouped {
+        model Far {
             input x [3, 32, 32];
-            conv(6, kernel = 3, stride = 2, groups = 3);
+            conv(6, kernel = 3, stride = 2, padding = 4);
             relu;
             flatten;
             linear(2);
@@ -143,10 +147,12 @@ fn a_step_allocates_what_its_plan_says() {
     for threads in [1, 4] {
         allocates_for_products::<Net>(threads, false);
         allocates_for_products::<res_deep::ResDeep>(threads, false);
-        allocates_for_products::<grouped::Grouped>(threads, true);
+        allocates_for_products::<grouped::Grouped>(threads, false);
+        allocates_for_products::<far::Far>(threads, true);
     }
     for samples in [64, 20, 3] {
         takes_what_is_planned::<Net>("specs/net.yaml", &[], samples);
         takes_what_is_planned::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], samples);
+        takes_what_is_planned::<grouped::Grouped>("tests/specs/grouped.netspec", &[], samples);
     }
 }

@@ -50,6 +50,8 @@ mod specs {
         spatial: Spatial = "specs/spatial.netspec";
         unet: Unet = "specs/unet.netspec";
         squeeze: Squeeze = "specs/squeeze.netspec";
+        grouped: Grouped = "specs/grouped.netspec";
+        decoder: Decoder = "specs/decoder.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -241,6 +243,8 @@ const MODELS: &[Spec] = &[
     ("tests/specs/spatial.netspec", |seed| agrees::<specs::spatial::Spatial>("tests/specs/spatial.netspec", &[], seed)),
     ("tests/specs/unet.netspec", |seed| agrees::<specs::unet::Unet>("tests/specs/unet.netspec", &[], seed)),
     ("tests/specs/squeeze.netspec", |seed| agrees::<specs::squeeze::Squeeze>("tests/specs/squeeze.netspec", &[], seed)),
+    ("tests/specs/grouped.netspec", |seed| agrees::<specs::grouped::Grouped>("tests/specs/grouped.netspec", &[], seed)),
+    ("tests/specs/decoder.netspec", |seed| agrees::<specs::decoder::Decoder>("tests/specs/decoder.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),
@@ -363,6 +367,8 @@ fn any_number_of_threads_gives_the_same_bits() {
     same_with_any_threads::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
     same_with_any_threads::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
     same_with_any_threads::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_with_any_threads::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_with_any_threads::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
     same_with_any_threads::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
 }
@@ -392,6 +398,8 @@ fn avx2_and_avx512_give_the_same_bits() {
     same_with_wide_vectors::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
     same_with_wide_vectors::<resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)]);
     same_with_wide_vectors::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_with_wide_vectors::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_with_wide_vectors::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_with_wide_vectors::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
     same_with_wide_vectors::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
     same_with_wide_vectors::<unet::Unet>("tests/specs/unet.netspec", &[]);
@@ -440,6 +448,8 @@ fn a_sample_is_inferred_to_the_same_bits_alone_and_in_a_batch() {
     use specs::*;
     same_alone_and_in_a_batch::<net::Net>("specs/net.yaml", &[]);
     same_alone_and_in_a_batch::<fully_connected::FullyConnected>("specs/fully_connected.yaml", &[]);
+    same_alone_and_in_a_batch::<grouped::Grouped>("tests/specs/grouped.netspec", &[]);
+    same_alone_and_in_a_batch::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_alone_and_in_a_batch::<batch_norm::BatchNorm>("specs/batch_norm.yaml", &[("n_chans1", 4)]);
     same_alone_and_in_a_batch::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
     same_alone_and_in_a_batch::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);

@@ -825,6 +825,29 @@ fn sizes_of_windows() {
             ("conv(4, kernel = 3, dilation = 4);", "N0304 conv"),
             ("conv(4, kernel = 8);", "N0304 conv"),
             ("conv(4, kernel = 9, padding = 1);", "conv1 conv 4x1x1 =1300"),
+            ("conv(4, kernel = 3, padding = same);", "conv1 conv 4x7x7 =148"),
+            ("conv(4, kernel = (2, 5), dilation = (3, 1), padding = same);", "conv1 conv 4x7x7 =164"),
+            ("conv(4, kernel = 3, stride = 2, padding = valid);", "conv1 conv 4x3x3 =148"),
+            ("conv(4, kernel = 3, stride = 2, padding = same);", "N0211 same"),
+            ("conv(4, kernel = 3, padding = sane);", "N0204 sane"),
+            ("conv(4, kernel = 3, padding = (same, 1));", "N0205 same"),
+            ("max_pool(3, padding = same);", "N0204 same"),
+            ("conv_transpose(3, kernel = 2, stride = 2);", "conv_transpose1 conv_transpose 3x14x14 =51"),
+            ("conv_transpose(3, kernel = 3, stride = 2, padding = 1);", "conv_transpose1 conv_transpose 3x13x13 =111"),
+            (
+                "conv_transpose(3, kernel = 3, stride = 2, padding = 1, output_padding = 1);",
+                "conv_transpose1 conv_transpose 3x14x14 =111",
+            ),
+            (
+                "conv_transpose(6, kernel = (1, 3), dilation = (1, 2), output_padding = (0, 1), groups = 2, bias = false);",
+                "conv_transpose1 conv_transpose 6x7x12 =36",
+            ),
+            ("conv_transpose(3, kernel = 3, output_padding = 1);", "N0211 1"),
+            ("conv_transpose(3, kernel = 2, padding = 4);", "N0304 4"),
+            ("conv_transpose(6, kernel = 2, groups = 3);", "N0403 3"),
+            ("conv_transpose(3 -> 6, kernel = 2);", "N0302 3"),
+            ("conv_transpose1d(3, kernel = 2);", "N0308 conv_transpose1d"),
+            ("conv_transpose(3, kernel = 2, padding = same);", "N0204 same"),
             ("conv(8, kernel = 1, groups = 4);", "conv1 conv 8x7x7 =16"),
             ("conv(8, kernel = 3, groups = 2, bias = false);", "conv1 conv 8x5x5 =144"),
             ("conv(8, kernel = 1, groups = 3);", "N0403 3"),
@@ -1128,6 +1151,8 @@ fn receptive_fields() {
     assert_eq!(on("zero_pad(1); narrow(2, start = 1, length = 8); conv(3, kernel = 3);"), [1, 1, 3]);
     assert_eq!(on("global_avg_pool; conv(3, kernel = 1);"), [32, 32]);
     assert_eq!(on("branch multiply { { conv(3, kernel = 1); } { global_avg_pool; } }"), [32, 1, 32]);
+    // A transposed convolution brings neighbours closer.
+    assert_eq!(on(&format!("max_pool(2); {same} conv_transpose(3, kernel = 2, stride = 2); {same}")), [2, 6, 6, 8]);
     // Flat inputs have none, and two inputs of one size are seen as far.
     assert_eq!(all(&model("[8]", "linear(4);")), [0]);
 }

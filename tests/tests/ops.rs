@@ -121,7 +121,9 @@ fn an_alias_says_its_rank_by_its_end() {
 fn fits(arg: &Arg) -> bool {
     match (&arg.default, &arg.kind) {
         (Default::Required | Default::Absent, _) => true,
-        (Default::Int(value), Kind::Integer(least) | Kind::PerAxis(least)) => value >= least,
+        (Default::Int(value), Kind::Integer(least) | Kind::PerAxis(least) | Kind::PerAxisOr(least, _)) => {
+            value >= least
+        }
         (Default::Number(number), Kind::Number(range)) => (range.holds)(*number) && number.is_finite(),
         (Default::Bool(_), Kind::Bool) => true,
         (Default::Word(word), Kind::Word(words)) => words.contains(word),

@@ -1,6 +1,6 @@
 //! What the compiler plans for a kernel is what the kernel asks for: the numbers stand in both, since neither crate knows the other.
 
-use netspec::kernels::{conv::Conv, direct, sparse, winograd};
+use netspec::kernels::{conv::Conv, depthwise, direct, sparse, winograd};
 use netspec::layout::Plane;
 use netspec_compiler::ir::{self, Kind, TensorId, Window};
 use netspec_compiler::layout;
@@ -88,6 +88,38 @@ fn kernels_have_the_memory_that_they_ask_for() {
             winograd::scratch(&conv, &x, &y),
             sparse::grad_input_scratch(&conv),
             sparse::grad_weight_scratch(&conv, &x),
+        ];
+        assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
+    }
+}
+
+#[test]
+fn kernels_of_groups_have_the_memory_that_they_ask_for() {
+    let mut numbers = Numbers(8);
+    let mut between = |least: usize, most: usize| least + (numbers.number().abs() * 1e6) as usize % (most + 1 - least);
+    for _ in 0..500 {
+        let (groups, inputs, outputs) = (between(2, 40), between(1, 40), between(1, 40));
+        let (mut conv, mut planned) = convolution(groups * inputs, groups * outputs, 5, 1 + 2 * between(0, 2));
+        (conv.groups, planned.groups) = (groups, groups as u64);
+        let (x, y) = (planes(conv.channels, between(0, 3) == 0), planes(conv.out_channels, between(0, 3) == 0));
+        let [wide_x, wide_y] = [wide(&x), wide(&y)];
+        let packed = |class: Class, transposed: bool| {
+            Target::Cpu.packed_len(class, &planned, &wide_x, &wide_y, transposed) as usize
+        };
+        let grad_weight = Kind::ConvGradWeight(planned, TensorId(0), None);
+        let found = [
+            packed(Class::Direct, false),
+            packed(Class::Direct, true),
+            packed(Class::Depthwise, false),
+            packed(Class::Depthwise, true),
+            Target::Cpu.scratch(Class::Direct, &grad_weight, &planned, &wide_x, &wide_y) as usize,
+        ];
+        let asked = [
+            direct::packed_len(&conv, &x, &y),
+            direct::packed_len(&conv, &y, &x),
+            depthwise::packed_len(&conv, &y),
+            depthwise::packed_len(&conv, &x),
+            direct::grad_weight_scratch(&conv, &x),
         ];
         assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
     }

@@ -32,7 +32,7 @@ impl Checker<'_> {
 /// Whether an op that makes `value` adds a number to each channel; `linear` on a map adds one to each element of a row instead.
 fn has_bias(op: &Op, value: &Value) -> bool {
     let is_of_channels = match op.layer.decl().name {
-        "conv" => true,
+        "conv" | "conv_transpose" => true,
         "linear" => value.shape.as_ref().is_some_and(|shape| shape.len() == 1),
         _ => false,
     };

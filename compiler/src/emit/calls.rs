@@ -120,6 +120,7 @@ fn class_text(class: Class) -> &'static str {
     match class {
         Class::Plain => "conv",
         Class::Direct => "direct",
+        Class::Depthwise => "depthwise",
         Class::Winograd => "winograd",
         Class::Sparse => "sparse",
     }
@@ -161,6 +162,19 @@ impl Calls<'_> {
                             function(&name, &["t", &g, &read(0), &w, &epilogue, &write(0)])
                         }
                     }
+                }
+                Kind::ConvTranspose(conv, weight, bias, act) if call.class == Class::Plain => {
+                    let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                    let g = self.conv(layer, conv);
+                    function("conv::transposed", &["t", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
+                }
+                Kind::ConvTranspose(conv, ..) => {
+                    let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                    let (w, epilogue) = (self.packed(call, loops), self.epilogue(call, loops));
+                    function(&format!("{class}::transposed"), &["t", &g, &read(0), &w, &epilogue, &write(0)])
+                }
+                Kind::GradBias(channels, bias) => {
+                    function("conv::grad_bias", &["t", &grouped(*channels), &read(0), &gradient(*bias)])
                 }
                 Kind::ConvGradInput(conv, weight) => {
                     let w = if call.packed.is_some() { self.packed(call, loops) } else { self.param(*weight, loops) };

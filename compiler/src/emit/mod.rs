@@ -199,7 +199,7 @@ fn pack(pass: &Pass<'_>, geometries: &mut Geometries, lines: &mut Lines) {
 const IMPORTS: &[&str] = &[
     "arena::{Pack, Tile, View, batch, tile},",
     "kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},",
-    "kernels::{log_softmax, max_pool, sparse, winograd},",
+    "kernels::{depthwise, log_softmax, max_pool, sparse, winograd},",
     "kernels::{frame, multiply, permute, resample, shuffle},",
     "layout::{Blocked, Plane},",
     "network::{Fill, Network, Repeat, Tensor},",

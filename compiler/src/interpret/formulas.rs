@@ -62,6 +62,13 @@ pub(super) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>)
     y
 }
 
+/// `y[i] = bias[i] + sum over o of weight[o, i] * x[o]`, of the convolution that this is the gradient of.
+pub(super) fn conv_transpose(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+    let mut y = with_bias(conv.channels as usize, conv.window.size.iter().product::<u64>() as usize, bias);
+    conv_products(conv, |w_at, y_at, x_at| y[y_at] += weight[w_at] * x[x_at]);
+    y
+}
+
 /// `dx += w dy`
 pub(super) fn conv_grad_input(conv: &Conv, dy: &[f64], weight: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; (conv.channels * conv.window.size.iter().product::<u64>()) as usize];
@@ -74,8 +81,12 @@ pub(super) fn conv_grad_weight(conv: &Conv, x: &[f64], dy: &[f64]) -> (Vec<f64>,
     let weights = conv.out_channels * conv.channels / conv.groups * conv.window.taps();
     let mut d_weight = vec![0.0; weights as usize];
     conv_products(conv, |w_at, x_at, y_at| d_weight[w_at] += x[x_at] * dy[y_at]);
-    let d_bias = dy.chunks_exact(conv.window.positions() as usize).map(|dy| dy.iter().sum()).collect();
-    (d_weight, d_bias)
+    (d_weight, grad_bias(conv.out_channels, dy))
+}
+
+/// `db += dy`
+pub(super) fn grad_bias(channels: u64, dy: &[f64]) -> Vec<f64> {
+    dy.chunks_exact(dy.len() / channels as usize).map(|dy| dy.iter().sum()).collect()
 }
 
 /// `[channels][positions]`, filled with each channel's bias.

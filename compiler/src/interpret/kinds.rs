@@ -137,6 +137,14 @@ impl Scope<'_> {
                 }
                 Vec::new()
             }
+            Kind::ConvTranspose(conv, weight, bias, act) => {
+                let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
+                one(&|x| formulas::act(*act, formulas::conv_transpose(conv, x, weight, bias)))
+            }
+            Kind::GradBias(channels, bias) => {
+                gradients.extend(reads[0].iter().map(|dy| (*bias, formulas::grad_bias(*channels, dy))));
+                Vec::new()
+            }
             Kind::ConvPool(conv, weight, bias, act) => {
                 let (weight, bias) = (self.floats(*weight), bias.map(|bias| self.floats(bias)));
                 let pooled = |x: &Vec<f64>| {

@@ -41,6 +41,8 @@ pub enum Kind {
     Integer(i64),
     /// One integer of at least this, or a list of them, one for each spatial axis (of `zero_pad` for each side).
     PerAxis(i64),
+    /// The same, or one of these words.
+    PerAxisOr(i64, &'static [&'static str]),
     /// A number in a range.
     Number(NumberRange),
     /// `true` or `false`.
@@ -188,6 +190,14 @@ impl Args {
     /// An integer argument that the op table says is given and not negative.
     pub fn size(&self, name: &str) -> u64 {
         self.int(name).map_or(0, |int| int.value.unsigned_abs())
+    }
+
+    /// The word that an argument is.
+    pub fn word(&self, name: &str) -> Option<&str> {
+        match self.get(name)? {
+            Value::Word(word) => Some(word),
+            _ => None,
+        }
     }
 
     /// A per-axis argument: one integer for all, or one for each.

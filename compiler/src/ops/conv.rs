@@ -1,6 +1,6 @@
 //! `conv`: convolution over 1, 2 or 3 spatial dimensions.
 
-use super::window::{Sliding, window_of};
+use super::window::{PADDINGS, Sliding, window_of};
 use super::{Arg, Decl, Default, Example, Facts, Failure, Kind, Layer, Site, Weight, elements, given, plural, ranked};
 use crate::diag::{Code, Diagnostic};
 use crate::ir::{self, Kind as Op, ValueId};
@@ -16,7 +16,12 @@ static DECL: Decl = Decl {
         Arg::optional("in", Kind::Integer(1), "input channels, checked when stated: `3 -> 16`"),
         Arg::required("kernel", Kind::PerAxis(1), "size of the window"),
         Arg::with("stride", Kind::PerAxis(1), Default::Int(1), "step of the window"),
-        Arg::with("padding", Kind::PerAxis(0), Default::Int(0), "zeros on each side"),
+        Arg::with(
+            "padding",
+            Kind::PerAxisOr(0, PADDINGS),
+            Default::Int(0),
+            "zeros on each side; `same` keeps the size at stride 1, `valid` is none",
+        ),
         Arg::with("dilation", Kind::PerAxis(1), Default::Int(1), "distance between the window's elements"),
         Arg::with(
             "groups",
@@ -31,7 +36,8 @@ static DECL: Decl = Decl {
     docs: "Cross-correlation of a map of `in` channels with `out` kernels: \
            `y[o] = bias[o] + sum over i of weight[o, i] * x[i]`. \
            Input `[in, …]`, output `[out, …]`, each spatial size `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`; \
-           weight `[out, in / groups, kernel…]`, bias `[out]`. Source: PyTorch, torch.nn.Conv2d.",
+           weight `[out, in / groups, kernel…]`, bias `[out]`. With padding `same` and stride 1 the size is kept: \
+           `dilation (kernel - 1)` zeros in all, an odd one of them behind the map. Source: PyTorch, torch.nn.Conv2d.",
 };
 
 impl Layer for Conv {
@@ -68,42 +74,8 @@ impl Layer for Conv {
         let outputs = sliding.outputs(site, spatial)?;
         let output: Vec<u64> = std::iter::once(out).chain(outputs).collect();
 
-        if let Some(stated) = site.args.int("in").filter(|stated| stated.value.unsigned_abs() != channels) {
-            let input = site.input();
-            let title = format!(
-                "`{}` takes {} channel{}, but is given {}",
-                site.name,
-                stated.value,
-                plural(stated.value as usize),
-                given(&input.shape)
-            );
-            let diagnostic = Diagnostic::new(Code::N0302, title, stated.span, "stated here")
-                .label(input.made_at, format!("this makes {}", given(&input.shape)))
-                .notes(stated.how.clone())
-                .fix("state the channels that come in", stated.span, channels.to_string());
-            return Err(Failure::with(diagnostic, output));
-        }
-
-        let groups = site.args.size("groups");
-        for (what, size) in [("input", channels), ("output", out)] {
-            if size % groups != 0 {
-                let title = format!(
-                    "{groups} groups do not divide {size} {what} channel{} of `{}`",
-                    plural(size as usize),
-                    site.name
-                );
-                let diagnostic = Diagnostic::new(
-                    Code::N0403,
-                    title,
-                    site.args.span("groups").unwrap_or(site.head),
-                    format!("{size} = {} * {groups} + {}", size / groups, size % groups),
-                )
-                .label(site.input().made_at, format!("this makes {}", given(&site.input().shape)))
-                .notes(site.args.how("groups"));
-                return Err(Failure::with(diagnostic, output));
-            }
-        }
-
+        check_in(site, channels, &output)?;
+        let groups = check_groups(site, channels, out, &output)?;
         let per_output = elements(&sliding.kernel).saturating_mul(channels / groups);
         let mut weights = vec![Weight::trainable("weight", [&[out, channels / groups], &sliding.kernel[..]].concat())];
         if site.args.bool("bias") {
@@ -117,4 +89,48 @@ impl Layer for Conv {
             ..Facts::default()
         })
     }
+}
+
+/// An error when the channels that come in are not those stated.
+pub(super) fn check_in(site: &Site<'_>, channels: u64, output: &[u64]) -> Result<(), Box<Failure>> {
+    let Some(stated) = site.args.int("in").filter(|stated| stated.value.unsigned_abs() != channels) else {
+        return Ok(());
+    };
+    let input = site.input();
+    let title = format!(
+        "`{}` takes {} channel{}, but is given {}",
+        site.name,
+        stated.value,
+        plural(stated.value as usize),
+        given(&input.shape)
+    );
+    let diagnostic = Diagnostic::new(Code::N0302, title, stated.span, "stated here")
+        .label(input.made_at, format!("this makes {}", given(&input.shape)))
+        .notes(stated.how.clone())
+        .fix("state the channels that come in", stated.span, channels.to_string());
+    Err(Failure::with(diagnostic, output.to_vec()))
+}
+
+/// The groups, or an error when they do not divide the channels.
+pub(super) fn check_groups(site: &Site<'_>, channels: u64, out: u64, output: &[u64]) -> Result<u64, Box<Failure>> {
+    let groups = site.args.size("groups");
+    for (what, size) in [("input", channels), ("output", out)] {
+        if size % groups != 0 {
+            let title = format!(
+                "{groups} groups do not divide {size} {what} channel{} of `{}`",
+                plural(size as usize),
+                site.name
+            );
+            let diagnostic = Diagnostic::new(
+                Code::N0403,
+                title,
+                site.args.span("groups").unwrap_or(site.head),
+                format!("{size} = {} * {groups} + {}", size / groups, size % groups),
+            )
+            .label(site.input().made_at, format!("this makes {}", given(&site.input().shape)))
+            .notes(site.args.how("groups"));
+            return Err(Failure::with(diagnostic, output.to_vec()));
+        }
+    }
+    Ok(groups)
 }

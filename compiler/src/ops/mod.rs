@@ -12,6 +12,7 @@ mod channel_dropout;
 mod channel_shuffle;
 mod concat;
 mod conv;
+mod conv_transpose;
 pub mod datasets;
 mod dropout;
 mod elementwise;
@@ -48,6 +49,7 @@ use crate::source::Span;
 /// Every layer.
 pub static LAYERS: &[&dyn Layer] = &[
     &conv::Conv,
+    &conv_transpose::ConvTranspose,
     &linear::Linear,
     &max_pool::MaxPool,
     &avg_pool::AvgPool,
@@ -253,6 +255,13 @@ pub enum Window {
         size: Vec<u64>,
         /// Outputs.
         out_size: Vec<u64>,
+    },
+    /// Its elements spread over windows of the output, `stride` apart: an output element sees those whose windows have it.
+    Spreads {
+        /// Span of the window in the output, `dilation * (kernel - 1) + 1`.
+        reach: Vec<u64>,
+        /// Output elements from one window to the next.
+        stride: Vec<u64>,
     },
     /// All of it.
     Whole,

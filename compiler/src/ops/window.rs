@@ -11,11 +11,17 @@ pub(super) struct Sliding {
     pub(super) stride: Vec<u64>,
     pub(super) padding: Vec<u64>,
     pub(super) dilation: Vec<u64>,
+    /// Elements that the padding behind the map has more than that before it.
+    pub(super) extra: Vec<u64>,
     pub(super) ceil_mode: bool,
 }
 
+/// The words for a padding.
+pub(super) const PADDINGS: &[&str] = &["same", "valid"];
+
 impl Sliding {
-    /// Reads `kernel`, `stride`, `padding` and `dilation`; an absent `stride` is the kernel (as of a pool), an absent dilation 1.
+    /// Reads `kernel`, `stride`, `padding` and `dilation`; an absent `stride` is the kernel (as of a pool), an absent dilation 1. A padding
+    /// that is `same` keeps the size at stride 1: `dilation (kernel - 1)` in all, of which the larger half is behind the map.
     pub(super) fn of(site: &Site<'_>, rank: usize) -> Result<Sliding, Box<Failure>> {
         let kernel = site.per_axis("kernel", rank)?;
         let stride = match site.args.axes("stride") {
@@ -26,8 +32,29 @@ impl Sliding {
             Some(_) => site.per_axis("dilation", rank)?,
             None => vec![1; rank],
         };
-        let padding = site.per_axis("padding", rank)?;
-        Ok(Sliding { kernel, stride, padding, dilation, ceil_mode: site.args.bool("ceil_mode") })
+        let ceil_mode = site.args.bool("ceil_mode");
+        if site.args.word("padding") != Some("same") {
+            let padding = site.per_axis("padding", rank)?;
+            return Ok(Sliding { kernel, stride, padding, dilation, extra: vec![0; rank], ceil_mode });
+        }
+        if let Some(step) = stride.iter().find(|&&step| step > 1) {
+            let title = format!("`{}` pads to the `same` size, but has stride {step}", site.name);
+            let span = site.args.span("padding").unwrap_or(site.head);
+            let mut error = Diagnostic::new(Code::N0211, title, span, "needs stride 1")
+                .label(site.args.span("stride").unwrap_or(site.head), format!("this divides the size by {step}"));
+            let half = |axis: usize| dilation[axis].saturating_mul(kernel[axis] - 1) / 2;
+            let halves: Vec<String> = (0..rank).map(|axis| half(axis).to_string()).collect();
+            let text = match halves.iter().all(|text| *text == halves[0]) {
+                true => halves[0].clone(),
+                false => site.fixes.list(span, &halves),
+            };
+            error = error.fix("state the padding", span, text);
+            return Err(error.into());
+        }
+        let whole = |axis: usize| dilation[axis].saturating_mul(kernel[axis] - 1);
+        let padding = (0..rank).map(|axis| whole(axis) / 2).collect();
+        let extra = (0..rank).map(|axis| whole(axis) % 2).collect();
+        Ok(Sliding { kernel, stride, padding, dilation, extra, ceil_mode })
     }
 
     /// Input elements that a window spans on an axis: `dilation * (kernel - 1) + 1`.
@@ -39,10 +66,10 @@ impl Sliding {
     /// `ceil_mode` the quotient is rounded up, but no window may begin behind the map and its left padding. None when not one
     /// window fits.
     pub(super) fn output(&self, axis: usize, size: u64) -> Option<u64> {
-        let [size, padding, reach, stride] =
-            [size, self.padding[axis], self.reach(axis), self.stride[axis]].map(u64::cast_signed);
+        let [size, padding, extra, reach, stride] =
+            [size, self.padding[axis], self.extra[axis], self.reach(axis), self.stride[axis]].map(u64::cast_signed);
         let round_up = if self.ceil_mode { stride - 1 } else { 0 };
-        let mut windows = (size + 2 * padding - reach + round_up).div_euclid(stride) + 1;
+        let mut windows = (size + 2 * padding + extra - reach + round_up).div_euclid(stride) + 1;
         if self.ceil_mode && (windows - 1) * stride >= size + padding {
             windows -= 1;
         }
@@ -154,16 +181,13 @@ pub(super) fn window_of(of: &Use<'_>) -> ir::Window {
         }
         sizes
     };
-    let kernel = argument("kernel", 1);
+    let (kernel, dilation) = (argument("kernel", 1), argument("dilation", 1));
     let stride = if of.args.axes("stride").is_some() { argument("stride", 1) } else { kernel };
-    ir::Window {
-        size: three(&of.shapes[0][1..]),
-        out_size: three(&of.output[1..]),
-        kernel,
-        stride,
-        padding: argument("padding", 0),
-        dilation: argument("dilation", 1),
-    }
+    let padding = match of.args.word("padding") {
+        Some("same") => [0, 1, 2].map(|axis| dilation[axis] * (kernel[axis] - 1) / 2),
+        _ => argument("padding", 0),
+    };
+    ir::Window { size: three(&of.shapes[0][1..]), out_size: three(&of.output[1..]), kernel, stride, padding, dilation }
 }
 
 /// What the elements of an axis are called.
@@ -187,6 +211,7 @@ mod tests {
             stride: vec![stride],
             padding: vec![padding],
             dilation: vec![dilation],
+            extra: vec![0],
             ceil_mode,
         }
     }

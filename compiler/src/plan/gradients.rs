@@ -39,6 +39,9 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
                     {
                         tensors.extend([Some(*weight), *bias].into_iter().flatten());
                     }
+                    if let Kernel::Op(Kind::GradBias(_, bias)) = &call.kernel {
+                        tensors.push(*bias);
+                    }
                 }
             }
         }

@@ -161,7 +161,7 @@ impl<'a> Resolver<'a> {
     fn bind_value(&mut self, wanted: &Wanted<'_>, expr: &'a Expr, scope: &mut Scope<'a>) -> Option<Value> {
         let what = format!("`{}` of `{}`", wanted.arg.name, wanted.of);
         match (&wanted.arg.kind, &expr.kind) {
-            (Kind::PerAxis(least), ExprKind::List(items)) => {
+            (Kind::PerAxis(least) | Kind::PerAxisOr(least, _), ExprKind::List(items)) => {
                 if items.is_empty() {
                     self.wrong_kind(wanted, expr, "an integer or a list of them");
                     return None;
@@ -170,14 +170,30 @@ impl<'a> Resolver<'a> {
                     items.iter().map(|item| self.int_of_at_least(item, *least, scope, &what)).collect();
                 Some(Value::Ints(ints.into_iter().collect::<Option<_>>()?))
             }
-            (Kind::Integer(least) | Kind::PerAxis(least), kind) => {
+            // A parameter of the name, or nearly of it, is meant sooner than a word.
+            (Kind::PerAxisOr(_, words), ExprKind::Word(word))
+                if words.contains(&word.as_str()) && !scope.ints.contains_key(word.as_str()) =>
+            {
+                Some(Value::Word(word.clone()))
+            }
+            (Kind::PerAxisOr(_, words), ExprKind::Word(word))
+                if !scope.ints.contains_key(word.as_str()) && nearest(word, scope.ints.keys().copied()).is_none() =>
+            {
+                let title = format!("`{}` of `{}` cannot be `{word}`", wanted.arg.name, wanted.of);
+                let near = nearest(word, words.iter().copied());
+                let label = "no parameter, and none of its words";
+                let takes = || format!("it is a number, one for each axis, or a word: {}", words.join(", "));
+                self.report(Diagnostic::meant(Code::N0204, title, expr.span, near, label).note_without_fix(takes));
+                None
+            }
+            (Kind::Integer(least) | Kind::PerAxis(least) | Kind::PerAxisOr(least, _), kind) => {
                 if !is_arithmetic(kind) {
-                    let words = if matches!(wanted.arg.kind, Kind::PerAxis(_)) {
-                        "an integer or a list of them"
-                    } else {
-                        "an integer"
+                    let words = match &wanted.arg.kind {
+                        Kind::PerAxis(_) => "an integer or a list of them".to_owned(),
+                        Kind::PerAxisOr(_, words) => format!("an integer, a list of them, or {}", words.join(" or ")),
+                        _ => "an integer".to_owned(),
                     };
-                    self.wrong_kind(wanted, expr, words);
+                    self.wrong_kind(wanted, expr, &words);
                     return None;
                 }
                 if let ExprKind::Word(word) = kind

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::arena::{Parts, Tile, View};
 use crate::kernels::gemm::{Matrix, MatrixMut, multiply};
-use crate::kernels::{Act, Store, math};
+use crate::kernels::{Act, Store, direct, math};
+use crate::layout::Layout;
 
 /// Output positions whose columns are made at once: bounds the memory, and keeps them near for the product.
 const BLOCK: usize = 1024;
@@ -288,12 +289,29 @@ pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: Opti
 
 /// `dx[c][i] = sum over o, p, tap with i = p stride + tap dilation - padding of weight[o][c][tap] dy[o][p]`.
 pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, weight: usize, dx: View, store: Store) {
+    back(t, conv, dy, weight, None, Act::None, dx, store);
+}
+
+/// The transposed convolution of `x`, `y = act(sum + bias)` with [`grad_input`]'s sum. `conv` is the convolution that it is the gradient
+/// of, so `x` has its output's sizes and `y` its input's; the weight is `[channels of x][channels of y / groups][kernel]`.
+pub fn transposed(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
+    back(t, conv, x, weight, bias, act, y, Store::Write);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, weight: usize, bias: Option<usize>, act: Act, dx: View, store: Store) {
     conv.check(dx, dy);
     let (positions, depth, out) = (conv.positions(), conv.depth(), conv.out_channels / conv.groups);
-    let Parts { reads: [dy], writes: [mut dx], params, scratch, .. } = t.parts([dy], [dx]);
+    let Parts { reads: [dy], writes: [mut dx], params, scratch, isa, .. } = t.parts([dy], [dx]);
+    let bias = bias.map(|bias| &params[bias..][..conv.channels]);
+    // With a bias the sums are added to it.
+    let store = if bias.is_some() { Store::Add } else { store };
     for sample in 0..dy.samples() {
         let (dy, dx) = (dy.row(sample), dx.row(sample));
-        if !conv.pointwise() {
+        if let Some(bias) = bias {
+            let size = dx.len() / conv.channels;
+            dx.chunks_exact_mut(size).zip(bias).for_each(|(dx, &bias)| dx.fill(bias));
+        } else if !conv.pointwise() {
             store.begin(dx);
         }
         let groups = dy.chunks_exact(out * positions).zip(dx.chunks_exact_mut(conv.group_inputs()));
@@ -310,6 +328,27 @@ pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, weight: usize, dx: Vi
                     conv.scatter(columns, first, count, dx);
                 }
             }
+        }
+        act.apply(isa, dx);
+    }
+}
+
+/// Adds to the tile's gradient, at `bias`, each channel's sum over the positions of a value in any layout: `dbias[c] = sum over p of
+/// dy[c][p]`, samples in order.
+pub fn grad_bias(t: &mut Tile<'_>, channels: usize, dy: View, bias: usize) {
+    let layout = dy.layout;
+    let Parts { reads: [dy], gradients, isa, .. } = t.parts([dy], []);
+    let bias = &mut gradients[bias..][..channels];
+    match layout {
+        Layout::Plain => {
+            for sample in 0..dy.samples() {
+                let dy = dy.row(sample);
+                Store::Add.put(bias, dy.chunks_exact(dy.len() / channels).map(|dy| math::sum(dy) as f32));
+            }
+        }
+        Layout::Blocked(map) => {
+            assert!(map.channels() == channels && map.len() == dy.row_len(), "planes of the channels");
+            direct::add_bias_gradient(isa, &dy, map, bias);
         }
     }
 }

@@ -39,6 +39,7 @@ mod windows;
 pub mod winograd;
 
 pub use activation::Act;
+pub use direct::depthwise;
 pub use epilogue::Epilogue;
 
 /// How many products of matrices the process has made; for the test that counts what a step allocates.

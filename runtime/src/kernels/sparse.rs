@@ -71,6 +71,8 @@ fn check(conv: &Conv, x: View, dy: View, places: View) {
     check_map(x, conv.size, true);
     check_map(dy, [conv.out_size[0], conv.out_size[1] / 2, conv.out_size[2] / 2], false);
     assert!(conv.stride == [1; 3] && conv.dilation == [1; 3], "stride and dilation are 1");
+    let is_even = |axis: usize| conv.out_size[axis] + conv.kernel[axis] == conv.size[axis] + 2 * conv.padding[axis] + 1;
+    assert!(conv.groups == 1 && is_even(1) && is_even(2), "one group, and as much padding on either side");
     assert!(conv.size[0] == 1 && conv.kernel[0] == 1 && conv.padding[0] == 0, "there are two axes");
     assert!(places.len >= direct::pool_places_len(dy.map()), "a byte for each element");
 }

@@ -49,7 +49,12 @@ fn statement(dice: &mut Dice, depth: u64) -> String {
         3 => "dropout(0.5); ".to_owned(),
         4 => "max_pool(3, stride = 1, padding = 1); ".to_owned(),
         5 => "identity; ".to_owned(),
-        6 | 7 => "conv(8, kernel = 3, padding = 1); ".to_owned(),
+        6 => "conv(8, kernel = 3, padding = 1); ".to_owned(),
+        7 => match dice.below(3) {
+            0 => "conv(8, kernel = 3, padding = 1, groups = 8); ".to_owned(),
+            1 => "conv(8, kernel = 2, padding = same, groups = 2); ".to_owned(),
+            _ => "conv_transpose(8, kernel = 3, padding = 1); ".to_owned(),
+        },
         8 => format!("skip {{ {}}} ", statements(dice, depth - 1)),
         9 => {
             let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));

@@ -21,6 +21,8 @@ pub(super) struct Finish<'a> {
 pub(super) struct Block {
     pub(super) sums: [f32; BLOCK * WIDEST + 2 * POOLED],
     pub(super) plane: usize,
+    /// The first of its lanes in the plane.
+    pub(super) lane: usize,
     pub(super) at: [usize; 3],
     pub(super) lines: usize,
     pub(super) columns: usize,
@@ -46,11 +48,12 @@ struct Side {
 }
 
 impl Block {
-    /// Of a plane, with every `steps`th line and column, or all of what is pooled.
-    pub(super) fn new(plane: usize, steps: [usize; 3], window: usize) -> Block {
+    /// Of a plane from a lane on, with every `steps`th line and column, or all of what is pooled.
+    pub(super) fn new(plane: usize, lane: usize, steps: [usize; 3], window: usize) -> Block {
         Block {
             sums: [0.0; BLOCK * WIDEST + 2 * POOLED],
             plane,
+            lane,
             at: [0; 3],
             lines: 0,
             columns: 0,
@@ -74,7 +77,7 @@ impl Side {
     fn of<L: Lanes>(map: &Blocked, block: &Block) -> Side {
         let (lanes, [depth, line, column]) = (map.planes[block.plane].lanes, block.at);
         Side {
-            first: map.plane(block.plane) + map.position(depth, line, column) * lanes,
+            first: map.plane(block.plane) + map.position(depth, line, column) * lanes + block.lane,
             vector: if L::COUNT == lanes { map.positions() * lanes } else { L::COUNT },
             line: block.line_step * map.whole()[2] * lanes,
             column: block.column_step * lanes,
@@ -123,7 +126,7 @@ impl Finish<'_> {
         // SAFETY: this function's contract.
         unsafe {
             for v in 0..V {
-                let bias = L::load(bias.as_ptr().add(v * L::COUNT));
+                let bias = L::load(bias.as_ptr().add(block.lane + v * L::COUNT));
                 for line in 0..block.lines {
                     for column in 0..block.columns {
                         let sum = ((line * block.columns + column) * V + v) * L::COUNT;

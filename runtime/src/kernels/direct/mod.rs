@@ -11,20 +11,26 @@
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
 mod axis;
+pub mod depthwise;
 mod finish;
+mod groups;
+mod pack;
 mod weight;
 
 use std::ops::Range;
 
 use axis::{Axis, Segment};
 use finish::{Block, Finish};
+use groups::{HALF, Part, Source, parts};
+pub use pack::{pack, pack_transposed, packed_len};
 pub(super) use weight::add_bias_gradient;
 pub use weight::{grad_weight, grad_weight_scratch};
 
-use crate::arena::{Pack, Parts, Rows, RowsMut, Tile, View};
+use crate::arena::{Parts, Rows, RowsMut, Tile, View};
+use crate::isa::Isa;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::{Act, Epilogue, Store};
+use crate::kernels::{Epilogue, Store};
 use crate::layout::{Blocked, Plane, channels, lanes};
 
 /// Vectors of a block at most.
@@ -40,58 +46,14 @@ const fn taps(conv: &Conv) -> usize {
     conv.kernel[0] * conv.kernel[1] * conv.kernel[2]
 }
 
-/// Floats of the packed weights by which the planes `to` are summed over the planes `from`: `(x, y)` for [`pack`], `(y, x)` for
-/// [`pack_transposed`].
-pub const fn packed_len(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
-    lanes(to) * channels(from) * taps(conv)
-}
-
 /// Floats of a view that holds the places of a pool whose result is `y`: a byte for each lane of each position, without halo.
 pub const fn pool_places_len(y: &Blocked) -> usize {
     (lanes(y.planes) * y.size[0] * y.size[1] * y.size[2]).div_ceil(4)
 }
 
-/// Packs the weight `[out_channels][channels][taps]` for [`forward`], [`forward_pool`] and [`infer_pool`]:
-/// `[plane of y][plane of x][tap][channel of x][lane of y]`, zero in lanes that are no channels.
-pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
-    check_planes(conv, x, y);
-    let weights = &p.params[weight..][..conv.out_channels * conv.channels * taps(conv)];
-    let packed = &mut p.packed[to..][..packed_len(conv, x, y)];
-    arrange(taps(conv), x, y, packed, |tap, i, o| weights[(o * conv.channels + i) * taps(conv) + tap]);
-}
-
-/// Packs it for [`grad_input`]: `[plane of x][plane of y][tap, last first][channel of y][lane of x]`.
-pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize, to: usize) {
-    check_planes(conv, x, y);
-    let weights = &p.params[weight..][..conv.out_channels * conv.channels * taps(conv)];
-    let packed = &mut p.packed[to..][..packed_len(conv, y, x)];
-    let last = taps(conv) - 1;
-    arrange(taps(conv), y, x, packed, |tap, o, i| weights[(o * conv.channels + i) * taps(conv) + last - tap]);
-}
-
-/// Writes `[plane of to][plane of from][tap][channel of from][lane of to]`, by `weight(tap, from, to)`.
-fn arrange(taps: usize, from: &[Plane], to: &[Plane], packed: &mut [f32], weight: impl Fn(usize, usize, usize) -> f32) {
-    let mut rest = packed;
-    let mut first_to = 0;
-    for to in to {
-        let mut first_from = 0;
-        for from in from {
-            for tap in 0..taps {
-                for channel in first_from..first_from + from.channels {
-                    let (row, behind) = rest.split_at_mut(to.lanes);
-                    let of = |lane: usize| if lane < to.channels { weight(tap, channel, first_to + lane) } else { 0.0 };
-                    row.iter_mut().enumerate().for_each(|(lane, weight)| *weight = of(lane));
-                    rest = behind;
-                }
-            }
-            first_from += from.channels;
-        }
-        first_to += to.channels;
-    }
-}
-
 fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
-    assert_eq!(conv.groups, 1, "all outputs see all inputs");
+    assert!(conv.channels.is_multiple_of(conv.groups), "groups have as many channels each");
+    assert!(conv.out_channels.is_multiple_of(conv.groups), "groups have as many output channels each");
     assert_eq!(channels(x), conv.channels, "planes of the input's channels");
     assert_eq!(channels(y), conv.out_channels, "planes of the output's channels");
 }
@@ -107,40 +69,58 @@ pub(super) fn check_map(view: View, size: [usize; 3], image: bool) {
     }
 }
 
-/// Asserts that sizes agree, so that a window begins inside the padding and no output is beyond the last window.
+/// Asserts that sizes agree, so that a window begins inside the padding and no output is beyond the last window. The padding behind the
+/// map may be one wider than that before it, as of an even kernel that keeps the size.
 pub(super) fn check_conv(conv: &Conv, x: &[Plane], y: &[Plane]) {
     check_planes(conv, x, y);
     for axis in 0..3 {
         let window = (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
-        let outputs = (conv.size[axis] + 2 * conv.padding[axis] - window) / conv.stride[axis] + 1;
-        assert!(conv.out_size[axis] == outputs, "as many outputs as windows");
+        let outputs = (conv.size[axis] + 2 * conv.padding[axis] + 1 - window) / conv.stride[axis] + 1;
+        assert!((1..=outputs).contains(&conv.out_size[axis]), "no more outputs than windows");
     }
 }
 
 /// `y = act(sum + bias + before) + after`, where `sum[o][p] = sum over c, tap of weight[o][c][tap] x[c][p stride + tap dilation -
-/// padding]`. `packed` is where [`pack`] put the weight. Writes the halo of `y`. It is fastest where `x`'s halo is at least the padding;
-/// else the taps beside the map are left out, edge by edge.
+/// padding]`, c running through the channels of o's group. `packed` is where [`pack`] put the weight. Writes the halo of `y`. It is
+/// fastest where `x`'s halo is at least the padding; else the taps beside the map are left out, edge by edge.
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
-    let (from, to) = (x.map(), y.map());
-    check_conv(conv, from.planes, to.planes);
+    check_conv(conv, x.map().planes, y.map().planes);
     check_map(x, conv.size, true);
     check_map(y, conv.out_size, false);
+    let axes = [0, 1, 2].map(|axis| Axis::forward(conv, axis, x.map()));
+    let len = packed_len(conv, x.map().planes, y.map().planes);
+    convolve(t, conv, axes, x, packed..packed + len, epilogue, y, Store::Write, run);
+}
+
+/// Runs a convolution in either direction, from `x` to `y`, by a kernel that takes weights of the range `packed`.
+#[allow(clippy::too_many_arguments)]
+fn convolve(
+    t: &mut Tile<'_>,
+    conv: &Conv,
+    axes: [Axis; 3],
+    x: View,
+    packed: Range<usize>,
+    epilogue: Epilogue,
+    y: View,
+    store: Store,
+    run: fn(Isa, &mut Job<'_>),
+) {
+    let (from, to) = (x.map(), y.map());
     for residual in [epilogue.before, epilogue.after].into_iter().flatten() {
-        check_map(residual, conv.out_size, false);
+        check_map(residual, to.size, false);
         assert_eq!(residual.map().planes, to.planes, "what is added has the result's planes");
     }
-    let axes = [0, 1, 2].map(|axis| Axis::forward(conv, axis, from));
     let sides = [epilogue.before.unwrap_or(x), epilogue.after.unwrap_or(x)];
     let Parts { reads: [x, before, after], writes: [y], params, packed: weights, isa, .. } =
         t.parts([x, sides[0], sides[1]], [y]);
     let finish = Finish {
-        bias: epilogue.bias.map(|bias| &params[bias..][..conv.out_channels]),
+        bias: epilogue.bias.map(|bias| &params[bias..][..to.channels()]),
         before: epilogue.before.map(|view| (before, view.map())),
         act: epilogue.act,
         after: epilogue.after.map(|view| (after, view.map())),
-        store: Store::Write,
+        store,
     };
-    let weights = &weights[packed..][..packed_len(conv, from.planes, to.planes)];
+    let weights = &weights[packed];
     run(isa, &mut Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None });
 }
 
@@ -179,6 +159,7 @@ fn pool_job<'a>(
     let [depths, lines, columns] = conv.out_size;
     check_map(y, [depths, lines / 2, columns / 2], false);
     assert!(epilogue.before.is_none() && epilogue.after.is_none(), "nothing is added to what is pooled");
+    assert_eq!(conv.groups, 1, "whole planes are pooled");
     let axes = [0, 1, 2].map(|axis| {
         let pooled = if axis == 0 { 1 } else { 2 };
         let axis = Axis::forward(conv, axis, x_map).up_to(y_map.size[axis] * pooled);
@@ -205,19 +186,26 @@ fn pool_job<'a>(
     }
 }
 
-/// `dx[c][i] = sum over o, p, tap with i = p stride + tap dilation - padding of weight[o][c][tap] dy[o][p]`, written or added. `packed` is
-/// where [`pack_transposed`] put the weight. It is fastest where `dy`'s halo is at least `dilation (kernel - 1) - padding` positions
-/// wide; else the taps beside the map are left out, edge by edge.
+/// `dx[c][i] = sum over o, p, tap with i = p stride + tap dilation - padding of weight[o][c][tap] dy[o][p]`, o running through the outputs
+/// of c's group; written or added. `packed` is where [`pack_transposed`] put the weight. It is fastest where `dy`'s halo is at least
+/// `dilation (kernel - 1) - padding` positions wide; else the taps beside the map are left out, edge by edge.
 pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: View, store: Store) {
-    let (from, to) = (dy.map(), dx.map());
-    check_conv(conv, to.planes, from.planes);
+    back(t, conv, dy, packed, Epilogue::NONE, dx, store);
+}
+
+/// The transposed convolution of `x`: [`grad_input`]'s sum, and what the epilogue makes of it. `conv` is the convolution that it is the
+/// gradient of, so `x` has its output's sizes and `y` its input's.
+pub fn transposed(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    back(t, conv, x, packed, epilogue, y, Store::Write);
+}
+
+fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, epilogue: Epilogue, dx: View, store: Store) {
+    check_conv(conv, dx.map().planes, dy.map().planes);
     check_map(dy, conv.out_size, false);
     check_map(dx, conv.size, false);
-    let axes = [0, 1, 2].map(|axis| Axis::backward(conv, axis, from));
-    let Parts { reads: [x], writes: [y], packed: weights, isa, .. } = t.parts([dy], [dx]);
-    let weights = &weights[packed..][..packed_len(conv, from.planes, to.planes)];
-    let finish = Finish { bias: None, before: None, act: Act::None, after: None, store };
-    run(isa, &mut Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None });
+    let axes = [0, 1, 2].map(|axis| Axis::backward(conv, axis, dy.map()));
+    let len = packed_len(conv, dy.map().planes, dx.map().planes);
+    convolve(t, conv, axes, dy, packed..packed + len, epilogue, dx, store, run);
 }
 
 /// A call: sums over the source `x`, map `from`, into `y`, map `to`.
@@ -261,23 +249,25 @@ unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
                 let part = [depth, line, column];
                 for first in (0..samples).step_by(together) {
                     let samples = first..samples.min(first + together);
-                    let mut plane = 0;
-                    while plane < planes.len() {
-                        let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
-                        // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
+                    let (mut parts, mut weights) = (parts(planes, job.conv.groups).peekable(), 0);
+                    while let Some(of) = parts.next() {
+                        let wide = of.lanes == WIDEST;
+                        let is_next = |next: &Part| next.lanes == WIDEST && next.group == of.group && next.groups == 1;
+                        let both = wide && W::COUNT == WIDEST && parts.next_if(is_next).is_some();
+                        // SAFETY: this function's contract; a part has the lanes of as many vectors, or the next one has them too.
                         unsafe {
-                            if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
-                                of_planes::<W, W, 2>(job, &part, samples.clone(), plane);
-                                plane += 1;
-                            } else if wide(plane) && W::COUNT == WIDEST {
-                                of_planes::<W, W, 1>(job, &part, samples.clone(), plane);
-                            } else if wide(plane) {
-                                of_planes::<W, H, 2>(job, &part, samples.clone(), plane);
+                            if both {
+                                of_part::<W, W, 2>(job, &part, samples.clone(), of, weights);
+                            } else if wide && W::COUNT == WIDEST {
+                                of_part::<W, W, 1>(job, &part, samples.clone(), of, weights);
+                            } else if wide {
+                                of_part::<W, H, 2>(job, &part, samples.clone(), of, weights);
                             } else {
-                                of_planes::<W, H, 1>(job, &part, samples.clone(), plane);
+                                of_part::<W, H, 1>(job, &part, samples.clone(), of, weights);
                             }
                         }
-                        plane += 1;
+                        let lanes = of.lanes * if both { 2 } else { of.groups };
+                        weights += lanes * (job.from.channels() / job.conv.groups) * taps(job.conv);
                     }
                 }
             }
@@ -298,7 +288,6 @@ const fn most<W: Lanes>(vectors: usize) -> (usize, usize) {
 
 /// How a block's sums run through the source and the weights.
 struct Walk {
-    planes: &'static [Plane],
     /// Positions of a plane of the source.
     positions: usize,
     /// How many taps are summed.
@@ -320,28 +309,66 @@ struct Walk {
     vector: usize,
 }
 
-/// The sums of a part of the outputs, in one plane, or two when there are two vectors of whole planes.
+/// What the sums of one group run over.
+#[derive(Clone, Copy)]
+struct Group {
+    planes: &'static [Plane],
+    /// Lanes of the first plane that are other groups', and all channels of this one.
+    skip: usize,
+    channels: usize,
+    /// Floats of the source before the first plane.
+    source: usize,
+    /// Weights before the group's.
+    weights: usize,
+    /// The lanes of the result that are its own.
+    lanes: [usize; 2],
+}
+
+impl Group {
+    const NONE: Group = Group { planes: &[], skip: 0, channels: 0, source: 0, weights: 0, lanes: [0; 2] };
+
+    /// The groups of a part of the planes `to`, whose weights begin at `weights`.
+    fn of(conv: &Conv, from: &'static Blocked, to: &Blocked, part: &Part, weights: usize) -> [Group; HALF] {
+        let mut groups = [Group::NONE; HALF];
+        for number in 0..part.groups {
+            let Source { planes, plane, skip, channels } = Source::of(from.planes, conv.groups, part.group + number);
+            let own = part.lanes_of(part.group + number, to.channels() / conv.groups);
+            groups[number] = Group {
+                planes,
+                skip,
+                channels,
+                source: from.plane(plane),
+                weights: weights + number * part.lanes * channels * taps(conv),
+                lanes: [own.start, own.end],
+            };
+        }
+        groups
+    }
+}
+
+/// The sums of some outputs, in a part of a plane, or in two planes of one group when there are two vectors of whole planes.
 ///
 /// # Safety
 ///
-/// As of [`kernel`]; `V` vectors `L` are the lanes of `plane`, or of it and the next one, of the same lanes.
+/// As of [`kernel`]; `V` vectors `L` are the lanes of `part`, or of it and the next one, of the same lanes. The part's weights begin at
+/// `first_weight`.
 #[inline(always)]
-unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
+unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
     job: &mut Job<'_>,
-    part: &[Segment; 3],
+    segments: &[Segment; 3],
     samples: Range<usize>,
-    plane: usize,
+    part: Part,
+    first_weight: usize,
 ) {
-    let [depths, lines, columns] = part;
+    let [depths, lines, columns] = segments;
     let (from, to) = (job.from, job.to);
-    let width = to.planes[plane].lanes;
     let whole = from.whole();
     let kernel = job.conv.kernel;
+    let groups = Group::of(job.conv, from, to, &part, first_weight);
+    let groups = &groups[..part.groups];
     // A vector of a whole plane is followed by the next plane's.
-    let is_plane = L::COUNT == width;
-    let of_plane = from.channels() * taps(job.conv);
+    let is_plane = L::COUNT == part.lanes;
     let walk = Walk {
-        planes: from.planes,
         positions: from.positions(),
         taps: [depths.taps, lines.taps, columns.taps],
         apart: [0, 1, 2].map(|axis| job.axes[axis].source_step() * whole[axis + 1..].iter().product::<usize>()),
@@ -351,15 +378,17 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
         line: job.axes[1].advance() * whole[2],
         column: job.axes[2].advance(),
         is_line: [job.axes[2].advance(), job.axes[2].source_step(), job.axes[2].tap_step()] == [1; 3],
-        row: width,
-        vector: if is_plane { width * of_plane } else { L::COUNT },
+        row: part.lanes,
+        vector: if is_plane { part.lanes * groups[0].channels * taps(job.conv) } else { L::COUNT },
     };
     let is_empty = walk.taps.contains(&0);
-    let weights = &job.weights[lanes(&to.planes[..plane]) * of_plane..];
-    let bias = job.finish.bias_of(to.planes, plane);
+    let weights = job.weights.as_ptr();
+    let bias = job.finish.bias_of(to.planes, part.plane);
     let window = if job.pools { 2 } else { 1 };
     let (one_line, two_lines) = most::<W>(V);
-    let mut block = Block::new(plane, [0, 1, 2].map(|axis| job.axes[axis].step()), window);
+    let mut block = Block::new(part.plane, part.lane, [0, 1, 2].map(|axis| job.axes[axis].step()), window);
+    // Sums of a further group, of which few lanes are kept.
+    let mut others = [0.0; BLOCK * WIDEST];
     for sample in samples {
         let x = job.x.row(sample).as_ptr();
         let y = job.y.row(sample).as_mut_ptr();
@@ -375,17 +404,27 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
                     let of = |number: usize| columns.count / window * number / blocks * window;
                     let (column, count) = (of(number), of(number + 1) - of(number));
                     let [a, b, c] = [0, 1, 2]
-                        .map(|axis| part[axis].source + [depth, line, column][axis] * job.axes[axis].advance());
+                        .map(|axis| segments[axis].source + [depth, line, column][axis] * job.axes[axis].advance());
                     let at = if is_empty { 0 } else { (a * whole[1] + b) * whole[2] + c };
                     block.place(
-                        [0, 1, 2].map(|axis| part[axis].first + [depth, line, column][axis] * job.axes[axis].step()),
+                        [0, 1, 2]
+                            .map(|axis| segments[axis].first + [depth, line, column][axis] * job.axes[axis].step()),
                         both,
                         count,
                     );
                     // SAFETY: the segments' windows lie inside the source's planes, which the row has; the weights are packed for
                     // these planes; the block's positions are outputs.
                     unsafe {
-                        block_sums::<L, V>(&walk, both, count, x, at, weights.as_ptr(), block.sums.as_mut_ptr());
+                        block_sums::<L, V>(&walk, &groups[0], both, count, x, at, weights, block.sums.as_mut_ptr());
+                        for group in &groups[1..] {
+                            block_sums::<L, V>(&walk, group, both, count, x, at, weights, others.as_mut_ptr());
+                            let floats = block.lines * count * L::COUNT;
+                            let all = block.sums[..floats].chunks_exact_mut(L::COUNT);
+                            for (sums, others) in all.zip(others[..floats].chunks_exact(L::COUNT)) {
+                                sums[group.lanes[0]..group.lanes[1]]
+                                    .copy_from_slice(&others[group.lanes[0]..group.lanes[1]]);
+                            }
+                        }
                         if window == 2 {
                             job.finish.store_maxima::<L, V>(&mut block, &bias, to, y, places);
                         } else {
@@ -405,8 +444,10 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(
 ///
 /// As of [`sums`]; at most as many columns as [`most`] says.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn block_sums<L: Lanes, const V: usize>(
     walk: &Walk,
+    group: &Group,
     both: bool,
     columns: usize,
     x: *const f32,
@@ -419,7 +460,7 @@ unsafe fn block_sums<L: Lanes, const V: usize>(
             match (if both { 2 } else { 1 }, columns) {
                 // SAFETY: this function's contract.
                 $(($lines, $columns) $(if $condition)? => unsafe {
-                    sums::<L, V, $lines, $columns>(walk, x, at, weights, to)
+                    sums::<L, V, $lines, $columns>(walk, group, x, at, weights, to)
                 },)*
                 _ => unreachable!("a block has some columns"),
             }
@@ -435,20 +476,28 @@ unsafe fn block_sums<L: Lanes, const V: usize>(
 /// # Safety
 ///
 /// Compiled for the vectors' instructions. From position `at` on, `x` has all positions that the walk sees from the block's lines and
-/// columns, in each plane; `weights` are those of the walk's planes and vectors; `to` takes the block.
+/// columns, in each plane; `weights` has those of the group's channels and the walk's vectors; `to` takes the block.
 #[inline(always)]
 unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
     walk: &Walk,
-    mut x: *const f32,
+    group: &Group,
+    x: *const f32,
     at: usize,
-    mut weights: *const f32,
+    weights: *const f32,
     to: *mut f32,
 ) {
     // SAFETY: this function's contract.
     unsafe {
         let mut acc = [[[L::splat(0.0); V]; COLUMNS]; LINES];
-        for plane in walk.planes {
-            let from = x.add(at * plane.lanes);
+        let (mut x, mut weights) = (x.add(group.source), weights.add(group.weights));
+        let (mut skip, mut rest) = (group.skip, group.channels);
+        for plane in group.planes {
+            if rest == 0 {
+                break;
+            }
+            let plane = &Plane { lanes: plane.lanes, channels: rest.min(plane.channels - skip) };
+            let from = x.add(at * plane.lanes + skip);
+            (skip, rest) = (0, rest - plane.channels);
             // Two lines have more addresses than there are registers for, unless most of their distances are constants.
             let many = LINES == 2 && COLUMNS >= 3;
             let is_image = V == 1 && COLUMNS >= 4 && walk.is_line && plane.channels == plane.lanes;

@@ -1,5 +1,7 @@
 use super::*;
+use crate::arena::Pack;
 use crate::isa::Isa;
+use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
 use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, image, map, product_tolerance, wide};
 
@@ -23,6 +25,72 @@ pub(crate) fn random(random: &mut Random, images: bool) -> Conv {
     let of = |random: &mut Random| some[random.between(0, some.len() - 1)];
     let channels = if images { random.between(1, 4) } else { of(random) };
     Conv { channels, size, out_channels: of(random), out_size, kernel, stride, padding, dilation, groups: 1 }
+}
+
+/// The same in groups, ragged in what a group has, and now and then with one window more than as much padding on either side gives.
+fn grouped(random: &mut Random, images: bool) -> Conv {
+    let mut conv = self::random(random, images);
+    let some = [1, 2, 3, 4, 6, 8, 12, 16, 20, 32];
+    let mut of = || some[random.between(0, some.len() - 1)];
+    (conv.channels, conv.out_channels) = (of(), of());
+    conv.groups = random.between(2, 5);
+    if images {
+        (conv.groups, conv.channels) = [(2, 1), (2, 2), (3, 1), (4, 1)][random.between(0, 3)];
+    }
+    conv.channels *= conv.groups;
+    conv.out_channels *= conv.groups;
+    uneven(random, conv)
+}
+
+/// A group for each channel.
+fn depthwise(random: &mut Random, _: bool) -> Conv {
+    let conv = self::random(random, false);
+    uneven(random, Conv { out_channels: conv.channels, groups: conv.channels, ..conv })
+}
+
+/// An output more on some axes of stride 1, which sees one more position behind the map.
+fn uneven(random: &mut Random, mut conv: Conv) -> Conv {
+    for axis in 0..3 {
+        if conv.size[axis] > 1 && conv.stride[axis] == 1 && random.between(0, 3) == 0 {
+            conv.out_size[axis] += 1;
+        }
+    }
+    conv
+}
+
+/// The kernels of a test: those of the direct convolution, or of one of single channels.
+struct Kernels {
+    random: fn(&mut Random, bool) -> Conv,
+    packed_len: fn(&Conv, &[Plane], &[Plane]) -> usize,
+    pack: fn(&mut Pack<'_>, &Conv, &[Plane], &[Plane], usize, usize),
+    pack_transposed: fn(&mut Pack<'_>, &Conv, &[Plane], &[Plane], usize, usize),
+    forward: fn(&mut Tile<'_>, &Conv, View, usize, Epilogue, View),
+    grad_input: fn(&mut Tile<'_>, &Conv, View, usize, View, Store),
+    transposed: fn(&mut Tile<'_>, &Conv, View, usize, Epilogue, View),
+    grad_weight: fn(&mut Tile<'_>, &Conv, View, View, usize, Option<usize>),
+}
+
+const DIRECT: Kernels =
+    Kernels { random, packed_len, pack, pack_transposed, forward, grad_input, transposed, grad_weight };
+const GROUPED: Kernels = Kernels { random: grouped, ..DIRECT };
+const DEPTHWISE: Kernels = Kernels {
+    random: depthwise,
+    packed_len: |conv, planes, _| depthwise::packed_len(conv, planes),
+    pack: depthwise::pack,
+    pack_transposed: depthwise::pack_transposed,
+    forward: depthwise::forward,
+    grad_input: depthwise::grad_input,
+    transposed: depthwise::transposed,
+    grad_weight: depthwise::grad_weight,
+};
+
+/// Which kernels a seed tries, and whether on images.
+fn kernels(seed: u64) -> (&'static Kernels, bool) {
+    match seed {
+        0..60 => (&DIRECT, seed.is_multiple_of(3)),
+        60..140 => (&GROUPED, seed.is_multiple_of(4)),
+        _ => (&DEPTHWISE, false),
+    }
 }
 
 /// A map with some halo, at least `least` wide on each axis.
@@ -59,6 +127,7 @@ fn positions(size: [usize; 3]) -> usize {
 
 /// What the twins need of a problem.
 struct Problem {
+    kernels: &'static Kernels,
     conv: Conv,
     x: &'static Blocked,
     y: &'static Blocked,
@@ -70,7 +139,15 @@ struct Problem {
 
 impl Problem {
     fn new(conv: Conv, random: &mut Random, images: bool) -> Problem {
-        let mut x = with_halo(random, conv.channels, conv.size, conv.padding, images);
+        Problem::of(&DIRECT, conv, random, images)
+    }
+
+    fn of(kernels: &'static Kernels, conv: Conv, random: &mut Random, images: bool) -> Problem {
+        let behind = |axis: usize| {
+            let last = (conv.out_size[axis] - 1) * conv.stride[axis] + (conv.kernel[axis] - 1) * conv.dilation[axis];
+            (last + 1).saturating_sub(conv.size[axis] + conv.padding[axis]).max(conv.padding[axis])
+        };
+        let mut x = with_halo(random, conv.channels, conv.size, [0, 1, 2].map(behind), images);
         let least =
             if random.coin() { [0; 3] } else { [0, 1, 2].map(|axis| (conv.kernel[axis] - 1) * conv.dilation[axis]) };
         let mut y = with_halo(random, conv.out_channels, conv.out_size, least, false);
@@ -79,27 +156,28 @@ impl Problem {
             x = if images { x } else { joined(x) };
         }
         Problem {
+            kernels,
             conv,
             x,
             y,
             terms: naive::conv(&conv),
             inputs: conv.channels * positions(conv.size),
             outputs: conv.out_channels * positions(conv.out_size),
-            weights: conv.out_channels * conv.channels * taps(&conv),
+            weights: conv.out_channels * conv.channels / conv.groups * taps(&conv),
         }
     }
 
     fn pack(&self, bench: &mut Bench, weight: usize) -> usize {
-        bench.packed = vec![f32::NAN; 3 + packed_len(&self.conv, self.x.planes, self.y.planes)];
+        bench.packed = vec![f32::NAN; 3 + (self.kernels.packed_len)(&self.conv, self.x.planes, self.y.planes)];
         let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
-        pack(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        (self.kernels.pack)(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
         3
     }
 
     fn pack_transposed(&self, bench: &mut Bench, weight: usize) -> usize {
-        bench.packed = vec![f32::NAN; 3 + packed_len(&self.conv, self.y.planes, self.x.planes)];
+        bench.packed = vec![f32::NAN; 3 + (self.kernels.packed_len)(&self.conv, self.y.planes, self.x.planes)];
         let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
-        pack_transposed(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        (self.kernels.pack_transposed)(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
         3
     }
 }
@@ -108,14 +186,14 @@ const BESIDE: [f32; 2] = [f32::NAN, 1e30];
 
 #[test]
 fn forward_is_its_twin() {
-    for seed in 0..60 {
+    for seed in 0..200 {
+        let (kernels, images) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
             let mut bench = Bench::new(seed, 1 + seed as usize % 3);
             bench.isa = isa;
-            let images = seed % 3 == 0;
-            let conv = random(&mut bench.random, images);
-            let problem = Problem::new(conv, &mut bench.random, images);
+            let conv = (kernels.random)(&mut bench.random, images);
+            let problem = Problem::of(kernels, conv, &mut bench.random, images);
             let (samples, beside) = (bench.samples, BESIDE[seed as usize % 2]);
             let x_of = bench.random.numbers(samples * problem.inputs);
             let x = bench.planes(problem.x, &x_of, beside);
@@ -149,7 +227,7 @@ fn forward_is_its_twin() {
                     elements.iter().enumerate().for_each(|(o, &element)| twin.add(o, f64::from(element)));
                 }
             }
-            bench.run(&[y], |t| forward(t, &conv, x, packed, epilogue, y));
+            bench.run(&[y], |t| (kernels.forward)(t, &conv, x, packed, epilogue, y));
             let terms = conv.channels * taps(&conv) + 3;
             let y = bench.elements(y);
             let what = format!("{seed}, {isa}: {conv:?}");
@@ -162,13 +240,14 @@ fn forward_is_its_twin() {
 
 #[test]
 fn grad_input_is_its_twin() {
-    for seed in 0..60 {
+    for seed in 0..200 {
+        let (kernels, _) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
             let mut bench = Bench::new(1000 + seed, 1 + seed as usize % 3);
             bench.isa = isa;
-            let conv = random(&mut bench.random, false);
-            let problem = Problem::new(conv, &mut bench.random, false);
+            let conv = (kernels.random)(&mut bench.random, false);
+            let problem = Problem::of(kernels, conv, &mut bench.random, false);
             let (samples, store) = (bench.samples, bench.random.store());
             let dy_of = bench.random.numbers(samples * problem.outputs);
             let dy = bench.planes(problem.y, &dy_of, BESIDE[seed as usize % 2]);
@@ -186,7 +265,7 @@ fn grad_input_is_its_twin() {
                     twin.add(sample * problem.inputs + i, f64::from(dy) * f64::from(w));
                 }
             }
-            bench.run(&[dx], |t| grad_input(t, &conv, dy, packed, dx, store));
+            bench.run(&[dx], |t| (kernels.grad_input)(t, &conv, dy, packed, dx, store));
             let terms = conv.out_channels * taps(&conv) + 1;
             let dx = bench.elements(dx);
             let what = format!("{seed}, {isa}: {conv:?}");
@@ -199,14 +278,14 @@ fn grad_input_is_its_twin() {
 
 #[test]
 fn grad_weight_is_its_twin() {
-    for seed in 0..60 {
+    for seed in 0..200 {
+        let (kernels, images) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
             let mut bench = Bench::new(2000 + seed, [1, 3, 8][seed as usize % 3]);
             bench.isa = isa;
-            let images = seed % 3 == 0;
-            let conv = random(&mut bench.random, images);
-            let problem = Problem::new(conv, &mut bench.random, images);
+            let conv = (kernels.random)(&mut bench.random, images);
+            let problem = Problem::of(kernels, conv, &mut bench.random, images);
             let (samples, beside) = (bench.samples, BESIDE[seed as usize % 2]);
             let x_of = bench.random.numbers(samples * problem.inputs);
             let dy_of = bench.random.numbers(samples * problem.outputs);
@@ -225,7 +304,7 @@ fn grad_weight_is_its_twin() {
                 }
             }
             bench.scratch = grad_weight_scratch(&conv, problem.x.planes);
-            bench.run(&[], |t| grad_weight(t, &conv, x, dy, weight, Some(bias)));
+            bench.run(&[], |t| (kernels.grad_weight)(t, &conv, x, dy, weight, Some(bias)));
             let tolerance = product_tolerance(samples * positions(conv.out_size) + 1);
             let what = format!("{seed}, {isa}: {conv:?}");
             let [of_weight, of_bias] = [(weight, problem.weights), (bias, conv.out_channels)]
@@ -235,6 +314,74 @@ fn grad_weight_is_its_twin() {
             results.push(bits(&[of_weight, of_bias].concat()));
         }
         assert!(results.len() < 3 || results[1] == results[2], "{seed}: AVX2 and AVX-512 give the same bits");
+    }
+}
+
+#[test]
+fn transposed_is_grad_input_and_its_epilogue() {
+    for seed in (0..60).chain(60..200).step_by(3) {
+        let (kernels, _) = kernels(seed);
+        for isa in Isa::available() {
+            let mut bench = Bench::new(4000 + seed, 1 + seed as usize % 3);
+            bench.isa = isa;
+            let conv = (kernels.random)(&mut bench.random, false);
+            let problem = Problem::of(kernels, conv, &mut bench.random, false);
+            let samples = bench.samples;
+            let x_of = bench.random.numbers(samples * problem.outputs);
+            let x = bench.planes(problem.y, &x_of, BESIDE[seed as usize % 2]);
+            let (weight, bias) = (bench.weights(problem.weights), bench.weights(conv.channels));
+            let packed = problem.pack_transposed(&mut bench, weight);
+            let [sum, y] = [0; 2].map(|_| bench.target_planes(problem.x, &[], Store::Write));
+            let act = [Act::None, Act::Relu, Act::Sigmoid][seed as usize % 3];
+            bench.run(&[sum], |t| (kernels.grad_input)(t, &conv, x, packed, sum, Store::Write));
+            bench.run(&[y], |t| (kernels.transposed)(t, &conv, x, packed, Epilogue::bias(bias).act(act), y));
+            let mut wanted = bench.elements(sum);
+            let count = positions(conv.size);
+            wanted.iter_mut().enumerate().for_each(|(i, y)| *y += bench.params[bias + i / count % conv.channels]);
+            act.apply(isa, &mut wanted);
+            assert_eq!(bits(&bench.elements(y)), bits(&wanted), "{seed}, {isa}: {conv:?}");
+        }
+    }
+}
+
+#[test]
+fn a_group_sees_nothing_of_another() {
+    for seed in 0..60 {
+        let mut bench = Bench::new(5000 + seed, 2);
+        let kernels = if seed % 3 == 0 { &DEPTHWISE } else { &GROUPED };
+        let conv = (kernels.random)(&mut bench.random, false);
+        let problem = Problem::of(kernels, conv, &mut bench.random, false);
+        let spoilt = bench.random.between(0, conv.groups - 1);
+        let spoil = |bench: &mut Bench, of: usize| {
+            let mut elements = bench.random.numbers(2 * of);
+            let group = of / conv.groups;
+            for sample in 0..2 {
+                elements[sample * of + spoilt * group..][..group].fill(f32::INFINITY);
+            }
+            elements
+        };
+        let (x_of, dy_of) = (spoil(&mut bench, problem.inputs), spoil(&mut bench, problem.outputs));
+        let (x, dy) = (bench.planes(problem.x, &x_of, f32::NAN), bench.planes(problem.y, &dy_of, f32::NAN));
+        let (weight, gradient) = (bench.weights(problem.weights), bench.gradient(problem.weights));
+        let y = bench.target_planes(problem.y, &[], Store::Write);
+        let dx = bench.target_planes(problem.x, &[], Store::Write);
+        let packed = problem.pack(&mut bench, weight);
+        bench.run(&[y], |t| (kernels.forward)(t, &conv, x, packed, Epilogue::NONE, y));
+        let packed = problem.pack_transposed(&mut bench, weight);
+        bench.run(&[dx], |t| (kernels.grad_input)(t, &conv, dy, packed, dx, Store::Write));
+        bench.scratch = grad_weight_scratch(&conv, problem.x.planes);
+        bench.run(&[], |t| (kernels.grad_weight)(t, &conv, x, dy, gradient, None));
+        let made = [
+            (bench.elements(y), problem.outputs),
+            (bench.elements(dx), problem.inputs),
+            (bench.gradients[gradient..][..problem.weights].to_vec(), problem.weights),
+        ];
+        for (elements, of) in made {
+            for (at, element) in elements.iter().enumerate() {
+                let group = at % of / (of / conv.groups);
+                assert!(group == spoilt || element.is_finite(), "{seed}: element {at} of {of}, {conv:?}");
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 // Arrays of registers are indexed by plain loop variables, and nothing else.
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
+use super::groups::{Part, Source, parts};
 use super::{WIDEST, check_conv, check_map, most, taps};
 use crate::arena::{Parts, Rows, Tile, View};
 use crate::isa::Isa;
@@ -24,24 +25,30 @@ pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
 }
 
 /// Adds to the tile's gradient, at `weight` and `bias`, in PyTorch's order: `dweight[o][c][tap] = sum over p of dy[o][p] x[c][p stride +
-/// tap dilation - padding]`, `dbias[o] = sum over p of dy[o][p]`, samples in order. `x`'s halo is at least the padding.
+/// tap dilation - padding]`, c running through the channels of o's group, `dbias[o] = sum over p of dy[o][p]`, samples in order. `x`'s
+/// halo is at least the padding.
 pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
     let (from, to) = (x.map(), dy.map());
     check_conv(conv, from.planes, to.planes);
     check_map(x, conv.size, true);
     check_map(dy, conv.out_size, false);
+    check_halo(conv, from);
+    let Parts { reads: [x, dy], gradients, scratch, isa, .. } = t.parts([x, dy], []);
+    if let Some(bias) = bias {
+        add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
+    }
+    let weights = &mut gradients[weight..][..conv.out_channels * (conv.channels / conv.groups) * taps(conv)];
+    let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
+    run(isa, &mut Job { conv, from, to, x, dy, weights, scratch });
+}
+
+/// Asserts that the windows of all outputs lie inside a map and its halo.
+pub(super) fn check_halo(conv: &Conv, from: &Blocked) {
     for axis in 0..3 {
         let last = (conv.out_size[axis] - 1) * conv.stride[axis] + (conv.kernel[axis] - 1) * conv.dilation[axis];
         let (before, padding) = (from.before[axis], conv.padding[axis]);
         assert!(before >= padding && last + before - padding < from.whole()[axis], "the halo holds the padding");
     }
-    let Parts { reads: [x, dy], gradients, scratch, isa, .. } = t.parts([x, dy], []);
-    if let Some(bias) = bias {
-        add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
-    }
-    let weights = &mut gradients[weight..][..conv.out_channels * conv.channels * taps(conv)];
-    let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
-    run(isa, &mut Job { conv, from, to, x, dy, weights, scratch });
 }
 
 /// Adds each channel's sum over all samples and positions.
@@ -125,24 +132,25 @@ unsafe fn vector_sums<L: Lanes>(dy: &Rows<'_>, map: &Blocked, plane: usize, firs
 /// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
 #[inline(always)]
 unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
-    let planes = job.to.planes;
-    let mut plane = 0;
-    while plane < planes.len() {
-        let wide = |plane: usize| planes.get(plane).is_some_and(|plane| plane.lanes == WIDEST);
-        // SAFETY: this function's contract; a plane has the lanes of as many vectors, or the next one has them too.
-        unsafe {
-            if wide(plane) && wide(plane + 1) && W::COUNT == WIDEST {
-                of_planes::<W, W, 2>(job, plane);
-                plane += 1;
-            } else if wide(plane) && W::COUNT == WIDEST {
-                of_planes::<W, W, 1>(job, plane);
-            } else if wide(plane) {
-                of_planes::<W, H, 2>(job, plane);
-            } else {
-                of_planes::<W, H, 1>(job, plane);
+    let mut parts = parts(job.to.planes, job.conv.groups).peekable();
+    while let Some(part) = parts.next() {
+        let wide = part.lanes == WIDEST;
+        let is_next = |next: &Part| next.lanes == WIDEST && next.group == part.group && next.groups == 1;
+        let next = if wide && W::COUNT == WIDEST { parts.next_if(is_next) } else { None };
+        for group in part.group..part.group + part.groups {
+            // SAFETY: this function's contract; a part has the lanes of as many vectors, or the next one has them too.
+            unsafe {
+                if next.is_some() {
+                    of_group::<W, W, 2>(job, part, next, group);
+                } else if wide && W::COUNT == WIDEST {
+                    of_group::<W, W, 1>(job, part, None, group);
+                } else if wide {
+                    of_group::<W, H, 2>(job, part, None, group);
+                } else {
+                    of_group::<W, H, 1>(job, part, None, group);
+                }
             }
         }
-        plane += 1;
     }
 }
 
@@ -161,15 +169,20 @@ struct Strip {
     vector: usize,
 }
 
-/// The gradient of the weights from all inputs to one plane of outputs, or two when there are two vectors of whole planes.
+/// The gradient of the weights from the inputs of a group to a part of the outputs, or to two whole planes.
 ///
 /// # Safety
 ///
-/// As of [`kernel`]; `V` vectors `L` are the lanes of `plane`, or of it and the next one, of the same lanes.
+/// As of [`kernel`]; `V` vectors `L` are the lanes of `part`, or of it and the `next` one, of the same lanes.
 #[inline(always)]
-unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane: usize) {
+unsafe fn of_group<W: Lanes, L: Lanes, const V: usize>(
+    job: &mut Job<'_>,
+    part: Part,
+    next: Option<Part>,
+    group: usize,
+) {
     let Job { conv, from, to, x, dy, weights, scratch } = job;
-    let (width, whole) = (to.planes[plane].lanes, from.whole());
+    let (width, whole) = (to.planes[part.plane].lanes, from.whole());
     let [depths, lines, columns] = conv.out_size;
     let samples = x.samples();
     let to_line = to.whole()[2] * width;
@@ -179,9 +192,10 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane
         true => (samples, depths, lines),
         false => (1, 1, (STRIP / columns).clamp(1, lines)),
     };
+    let inputs = conv.channels / conv.groups;
     let mut first_channel = 0;
-    for (x_plane, of) in from.planes.iter().enumerate() {
-        let (x_lanes, channels) = (of.lanes, of.channels);
+    for (x_plane, x_lane, channels) in Source::of(from.planes, conv.groups, group).pieces() {
+        let x_lanes = from.planes[x_plane].lanes;
         let sums = &mut scratch[..taps(conv) * channels * V * L::COUNT];
         sums.fill(0.0);
         let origin = [0, 1, 2].map(|axis| from.before[axis] - conv.padding[axis]);
@@ -195,7 +209,7 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane
             x: [x.stride(), conv.stride[0] * depth_floats, conv.stride[1] * line_floats, conv.stride[2] * x_lanes],
             x_line: conv.dilation[1] * line_floats,
             dy: [dy.stride(), to_depth, to_line, width],
-            vector: if L::COUNT == width { to.positions() * width } else { L::COUNT },
+            vector: if L::COUNT == part.lanes { to.positions() * width } else { L::COUNT },
         };
         // Neighbouring taps of whole positions are one run of floats.
         let is_run = channels == x_lanes && conv.dilation[2] == 1;
@@ -208,8 +222,9 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane
                     let x_at = from.plane(x_plane)
                         + (origin[0] + depth * conv.stride[0]) * depth_floats
                         + (origin[1] + line * conv.stride[1]) * line_floats
-                        + origin[2] * x_lanes;
-                    let dy_at = to.plane(plane) + to.position(depth, line, 0) * width;
+                        + origin[2] * x_lanes
+                        + x_lane;
+                    let dy_at = to.plane(part.plane) + to.position(depth, line, 0) * width + part.lane;
                     let (x, dy) = (x.row(sample)[x_at..].as_ptr(), dy.row(sample)[dy_at..].as_ptr());
                     for tap_depth in 0..conv.kernel[0] {
                         let mut tap_line = 0;
@@ -252,18 +267,17 @@ unsafe fn of_planes<W: Lanes, L: Lanes, const V: usize>(job: &mut Job<'_>, plane
         }
         // To PyTorch's order.
         let taps = taps(conv);
-        let planes = if L::COUNT == width { V } else { 1 };
-        let mut output: usize = to.planes[..plane].iter().map(|plane| plane.channels).sum();
-        for (number, of) in to.planes[plane..plane + planes].iter().enumerate() {
-            for lane in 0..of.channels {
-                let row = &mut weights[(output * conv.channels + first_channel) * taps..][..channels * taps];
+        let of_group = conv.out_channels / conv.groups;
+        for (number, part) in [Some(part), next].into_iter().flatten().enumerate() {
+            for lane in part.lanes_of(group, of_group) {
+                let output = part.first + lane;
+                let row = &mut weights[(output * inputs + first_channel) * taps..][..channels * taps];
                 let lane = number * WIDEST + lane;
                 for (channel, row) in row.chunks_exact_mut(taps).enumerate() {
                     for (tap, weight) in row.iter_mut().enumerate() {
                         *weight += sums[(tap * channels + channel) * V * L::COUNT + lane];
                     }
                 }
-                output += 1;
             }
         }
         first_channel += channels;

@@ -175,6 +175,19 @@ pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: Vi
     if t.numerics == Numerics::Exact {
         return direct::grad_input(t, conv, dy, packed, dx, store);
     }
+    back(t, conv, dy, packed, Epilogue::NONE, dx, store);
+}
+
+/// The transposed convolution of `x`: [`grad_input`]'s sum, and what the epilogue makes of it. `conv` is the convolution that it is the
+/// gradient of.
+pub fn transposed(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    if t.numerics == Numerics::Exact {
+        return direct::transposed(t, conv, x, packed, epilogue, y);
+    }
+    back(t, conv, x, packed, epilogue, y, Store::Write);
+}
+
+fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, epilogue: Epilogue, dx: View, store: Store) {
     let [_, lines, columns] = conv.padding;
     let back = Conv {
         channels: conv.out_channels,
@@ -184,7 +197,7 @@ pub fn grad_input(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, dx: Vi
         padding: [0, 2 - lines, 2 - columns],
         ..*conv
     };
-    convolve(t, &back, dy, packed, Epilogue::NONE, dx, store, Pooled::No);
+    convolve(t, &back, dy, packed, epilogue, dx, store, Pooled::No);
 }
 
 /// `dweight += x * dy` and `dbias += sum of dy`, over the tile's samples; `weight` and `bias` are offsets into the gradient.

@@ -544,6 +544,7 @@ fn is_elementwise(kind: &Kind) -> bool {
             | Kind::BatchNorm(..)
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
+            | Kind::NormByRunningGrad(..)
     )
 }
 

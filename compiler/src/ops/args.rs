@@ -51,6 +51,8 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A list of numbers.
     Numbers(NumberRange),
+    /// The name of an output.
+    Output,
     /// A quoted text.
     Text,
     /// An initialiser, or a number for all elements.

@@ -2,9 +2,15 @@
 
 use netspec::random::bits;
 
-/// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other.
+/// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other. Every fourth has three outputs.
 pub(crate) fn random_net(seed: u64) -> String {
     let body = statements(&mut Dice { seed, throws: 0 }, 3);
+    if seed % 4 == 3 {
+        return format!(
+            "model M {{ input x [8, 8, 8]; conv(8, kernel = 1) as early; {body} flatten; linear(4) as y; from early; \
+             max_pool(2); flatten; linear(4) as z; output y, early, z; }}"
+        );
+    }
     format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}")
 }
 

@@ -52,13 +52,15 @@ pub struct Param {
     pub default: Option<Expr>,
 }
 
-/// `input image [3, 32, 32];`: the shape of one sample.
+/// `input image [3, 32, 32];`: the shape of one sample; or `input image [3, 32, 32] with gradient;`.
 #[derive(Clone, Debug)]
 pub struct Input {
     /// Its name.
     pub name: Ident,
     /// The shape, one list.
     pub shape: Expr,
+    /// `with gradient`: whether the model shall give the loss's derivative by it.
+    pub has_gradient: bool,
 }
 
 /// `block Name(params) { … }`: a template, new weights at each use.

@@ -2,7 +2,7 @@
 //!
 //! After this pass the program also has the loss and every gradient: ops that say what they read, from which follows what is saved. A
 //! gradient is written where it is first found and added to after that, decided here; a loop becomes a reversed loop. Nothing is
-//! computed that no parameter needs.
+//! computed that no parameter needs; or, where the inputs' gradients are wanted, that no input does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,28 +10,87 @@ use crate::ir::{Act, Item, Kind, Loop, Op, Order, Program, Store, ValueId};
 use crate::net::LayerId;
 use crate::target::Target;
 
-/// Adds the loss of the first output and the backward pass to a training program.
+/// Adds the loss of each output and the backward pass to a training program.
 pub fn differentiate(mut program: Program, target: Target) -> Program {
     let forward = std::mem::take(&mut program.body);
+    let Walk { mut program, body, .. } = walk(program, &forward, target, Wanted::Parameters);
+    program.body = forward;
+    program.body.extend(body);
+    program
+}
+
+/// Adds the loss of each output, and the backward pass to the inputs that `wanted` names by their numbers: the program's outputs are the
+/// gradients of all inputs then, 0 of the others.
+pub fn differentiate_inputs(mut program: Program, target: Target, wanted: &[bool]) -> Program {
+    let forward = std::mem::take(&mut program.body);
+    let mut walk = walk(program, &forward, target, Wanted::Inputs(wanted));
+    let layer = last_layer(&forward);
+    let inputs = wanted.iter().enumerate().filter_map(|(input, wanted)| Some((load_of(&forward, input)?, wanted)));
+    let gradients = inputs.map(|(value, wanted)| match walk.gradients.get(&value) {
+        Some(&gradient) if *wanted => gradient,
+        _ => {
+            let gradient = walk.gradient_of(value);
+            walk.push(Kind::Zero, &[], Some((gradient, Store::Write)), layer);
+            gradient
+        }
+    });
+    let outputs = gradients.collect();
+    let Walk { mut program, body, .. } = walk;
+    program.outputs = outputs;
+    program.body = forward;
+    program.body.extend(body);
+    program
+}
+
+/// Whose gradients are wanted.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// The parameters'.
+    Parameters,
+    /// These inputs', by their numbers.
+    Inputs(&'a [bool]),
+}
+
+impl Wanted<'_> {
+    /// Whether an op has a source of gradients that are wanted.
+    fn begins_at(self, kind: &Kind) -> bool {
+        match (self, kind) {
+            (Wanted::Parameters, kind) => has_parameters(kind),
+            (Wanted::Inputs(wanted), Kind::Load(input)) => wanted[*input],
+            (Wanted::Inputs(_), _) => false,
+        }
+    }
+}
+
+/// The value that an input is loaded into.
+fn load_of(body: &[Item], input: usize) -> Option<ValueId> {
+    body.iter().find_map(|item| match item {
+        Item::Op(op) if op.kind == Kind::Load(input) => Some(op.writes[0].0),
+        _ => None,
+    })
+}
+
+fn walk<'a>(program: Program, forward: &[Item], target: Target, wanted: Wanted<'a>) -> Walk<'a> {
     let mut needed = HashSet::new();
     // Until nothing is found: what a loop's end needs, its start does too.
     let mut found = None;
     while found != Some(needed.len()) {
         found = Some(needed.len());
-        find_needed(&forward, &mut needed);
+        find_needed(forward, wanted, &mut needed);
     }
-    let mut walk = Walk { program, target, needed, gradients: HashMap::new(), body: Vec::new() };
-    let output = walk.program.outputs[0];
-    let derivative = walk.gradient_of(output);
-    let layer = last_layer(&forward);
-    let loss = Op { kind: Kind::Loss, reads: vec![output], writes: vec![(derivative, Store::Write)], layer };
-    walk.gradients.insert(output, derivative);
-    walk.body.push(Item::Op(loss));
-    walk.reverse(&forward);
-    let Walk { mut program, body, .. } = walk;
-    program.body = forward;
-    program.body.extend(body);
-    program
+    let mut walk = Walk { program, target, wanted, needed, gradients: HashMap::new(), body: Vec::new() };
+    let layer = last_layer(forward);
+    for (index, output) in walk.program.outputs.clone().into_iter().enumerate() {
+        let derivative = walk.gradient_of(output);
+        walk.push(Kind::Loss(index as u32), &[output], Some((derivative, Store::Write)), layer);
+        // Two outputs can be one value.
+        match walk.gradients.get(&output) {
+            Some(&sum) => walk.push(Kind::Copy, &[derivative], Some((sum, Store::Add)), layer),
+            None => drop(walk.gradients.insert(output, derivative)),
+        }
+    }
+    walk.reverse(forward);
+    walk
 }
 
 fn last_layer(body: &[Item]) -> LayerId {
@@ -42,12 +101,12 @@ fn last_layer(body: &[Item]) -> LayerId {
     }
 }
 
-/// Collects the values that depend on a parameter.
-fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
+/// Collects the values that depend on what has a gradient that is wanted.
+fn find_needed(body: &[Item], wanted: Wanted<'_>, needed: &mut HashSet<ValueId>) {
     for item in body {
         match item {
             Item::Op(op) => {
-                if has_parameters(&op.kind) || op.reads.iter().any(|read| needed.contains(read)) {
+                if wanted.begins_at(&op.kind) || op.reads.iter().any(|read| needed.contains(read)) {
                     needed.extend(op.writes.iter().map(|write| write.0));
                 }
             }
@@ -55,7 +114,7 @@ fn find_needed(body: &[Item], needed: &mut HashSet<ValueId>) {
                 if needed.contains(&looped.outer) || needed.contains(&looped.end) {
                     needed.insert(looped.start);
                 }
-                find_needed(&looped.body, needed);
+                find_needed(&looped.body, wanted, needed);
                 if needed.contains(&looped.end) {
                     needed.extend([looped.start, looped.result]);
                 }
@@ -72,23 +131,24 @@ fn has_parameters(kind: &Kind) -> bool {
     }
 }
 
-struct Walk {
+struct Walk<'a> {
     program: Program,
     target: Target,
+    wanted: Wanted<'a>,
     needed: HashSet<ValueId>,
     /// The gradient of each value that has one so far.
     gradients: HashMap<ValueId, ValueId>,
     body: Vec<Item>,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn gradient_of(&mut self, value: ValueId) -> ValueId {
         let of = &self.program.values[value.0 as usize];
         let (shape, name) = (of.shape.clone(), format!("d {}", of.name));
         self.program.value(shape, name)
     }
 
-    /// Where the next contribution to a value's gradient goes, and whether it is the first. None when no parameter needs it.
+    /// Where the next contribution to a value's gradient goes, and whether it is the first. None when nothing needs it.
     fn contribute(&mut self, value: ValueId) -> Option<(ValueId, Store)> {
         if !self.needed.contains(&value) {
             return None;
@@ -102,6 +162,10 @@ impl Walk {
     }
 
     fn push(&mut self, kind: Kind, reads: &[ValueId], write: Option<(ValueId, Store)>, layer: LayerId) {
+        // What writes no value makes gradients of weights.
+        if write.is_none() && matches!(self.wanted, Wanted::Inputs(_)) {
+            return;
+        }
         let writes = write.into_iter().collect();
         self.body.push(Item::Op(Op { kind, reads: reads.to_vec(), writes, layer }));
     }
@@ -253,8 +317,22 @@ impl Walk {
                 let back = Kind::Permute(moved, (0..order.len()).map(place).collect());
                 self.each_read(x, layer, |_| (back, vec![dy]));
             }
+            // y = act(g (x - mean) / sqrt(var + eps) + b), mean and var running ones: dx = dz g / sqrt(var + eps).
+            Kind::NormByRunning(norm, tensors, act) => {
+                let dz = self.before_act(*act, y, dy, layer);
+                let kind = Kind::NormByRunningGrad(*norm, *tensors);
+                match self.contribute(op.reads[0]) {
+                    None => {}
+                    Some((dx, Store::Write)) => self.push(kind, &[dz], Some((dx, Store::Write)), layer),
+                    Some(sum) => {
+                        let own = self.gradient_of(op.reads[0]);
+                        self.push(kind, &[dz], Some((own, Store::Write)), layer);
+                        self.push(Kind::Copy, &[own], Some(sum), layer);
+                    }
+                }
+            }
             // Inputs end the walk; the others are backward's own or inference's.
-            Kind::Load(_) | Kind::Zero | Kind::Loss | Kind::NormByRunning(..) | Kind::ConvAdd(..) => {}
+            Kind::Load(_) | Kind::Zero | Kind::Loss(_) | Kind::ConvAdd(..) => {}
             Kind::ConvPoolGradInput(..)
             | Kind::ConvPoolGradWeight(..)
             | Kind::ConvGradInput(..)
@@ -266,6 +344,7 @@ impl Walk {
             | Kind::MaxPoolGrad(..)
             | Kind::AvgPoolGrad(..)
             | Kind::BatchNormGrad(..)
+            | Kind::NormByRunningGrad(..)
             | Kind::LogSoftmaxGrad(_)
             | Kind::MulSum(_)
             | Kind::ResampleGrad(..)

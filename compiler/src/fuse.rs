@@ -22,8 +22,22 @@ pub enum PlanKind {
     Evaluation,
     /// Forward, with the running statistics.
     Inference,
+    /// Forward as in inference, loss, and backward to the inputs.
+    InputGradients,
     /// Forward as in inference, with nothing fused and everything kept: the twin that the others are tested against.
     Probe,
+}
+
+impl PlanKind {
+    /// Whether it has a backward pass.
+    pub fn has_backward(self) -> bool {
+        matches!(self, PlanKind::Training | PlanKind::InputGradients)
+    }
+
+    /// Whether it runs as in inference: with the running statistics and without dropout.
+    pub fn infers(self) -> bool {
+        matches!(self, PlanKind::Inference | PlanKind::InputGradients | PlanKind::Probe)
+    }
 }
 
 /// A batch norm that inference finds in the weights of the layer before it.
@@ -44,12 +58,12 @@ pub struct Folded {
 /// Makes a program that of a plan, with nothing fused: the places of maxima are for backward, and without it there is neither
 /// dropout nor a statistic of the batch.
 pub fn specialise(mut program: Program, kind: PlanKind) -> Program {
-    if kind == PlanKind::Training {
+    if kind.has_backward() {
         let mut body = std::mem::take(&mut program.body);
         keep_places(&mut body, &mut program);
         program.body = body;
     }
-    if matches!(kind, PlanKind::Inference | PlanKind::Probe) {
+    if kind.infers() {
         let mut renamed = HashMap::new();
         let body = std::mem::take(&mut program.body);
         program.body = without_training(body, &mut renamed);
@@ -67,7 +81,7 @@ pub fn fuse(program: Program, kind: PlanKind, target: Target) -> (Program, Vec<F
         let mut body = std::mem::take(&mut program.body);
         join_frames(&mut body, &readers);
         join_acts(&mut body, &readers);
-        if kind == PlanKind::Inference {
+        if matches!(kind, PlanKind::Inference | PlanKind::InputGradients) {
             let uses = tensor_uses(&body);
             fold_norms(&mut body, &readers, &uses, &mut program, &mut folded);
         }

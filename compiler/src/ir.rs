@@ -311,6 +311,8 @@ pub enum Kind {
     BatchNormGrad(Norm, NormTensors, Act),
     /// `x -> y` by the running statistics, then the nonlinearity.
     NormByRunning(Norm, NormTensors, Act),
+    /// `dy -> dx` of the same, without its nonlinearity.
+    NormByRunningGrad(Norm, NormTensors),
     /// `x -> y`, and `dy -> dx` alike: the probability, independent units, elements of a unit, which use of a dropout.
     Dropout(f64, u64, u64, u32),
     /// `x -> y` over `[outer, size, inner]`.
@@ -344,8 +346,8 @@ pub enum Kind {
     Copy,
     /// `-> y`: all elements 0.
     Zero,
-    /// `y -> dy`: the loss and its derivative.
-    Loss,
+    /// `y -> dy`: the loss of an output, by its number, and its derivative.
+    Loss(u32),
 }
 
 impl Program {
@@ -549,9 +551,13 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
         Kind::AvgPoolGrad(channels, window, _) => {
             reads == [map(*channels, window.out_size)] && writes == [map(*channels, window.size)]
         }
-        Kind::Act(_) | Kind::Dropout(..) | Kind::Copy | Kind::Loss | Kind::LogSoftmax(_) | Kind::NormByRunning(..) => {
-            reads.len() == 1 && writes == reads
-        }
+        Kind::Act(_)
+        | Kind::Dropout(..)
+        | Kind::Copy
+        | Kind::Loss(_)
+        | Kind::LogSoftmax(_)
+        | Kind::NormByRunning(..)
+        | Kind::NormByRunningGrad(..) => reads.len() == 1 && writes == reads,
         Kind::BatchNorm(.., order) => {
             reads.len() == 1 + usize::from(order.is_some()) && reads.iter().all(|&len| writes == [len])
         }

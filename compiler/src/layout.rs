@@ -561,6 +561,7 @@ fn is_elementwise(kind: &Kind) -> bool {
             | Kind::BatchNorm(..)
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
+            | Kind::NormByRunningGrad(..)
     )
 }
 

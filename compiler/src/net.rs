@@ -59,6 +59,8 @@ pub struct Input {
     pub shape: Option<Vec<u64>>,
     /// Where its shape is written.
     pub span: Span,
+    /// Whether the model can give the loss's derivative by it.
+    pub has_gradient: bool,
 }
 
 /// A named output.
@@ -165,10 +167,19 @@ pub struct Shared {
 pub struct Settings {
     /// The data set; an argument of it that was reported is [`crate::ops::Value::Missing`].
     pub data: Option<Choice>,
-    /// The loss.
-    pub loss: Option<Choice>,
+    /// The losses.
+    pub losses: Vec<Loss>,
     /// Samples of a step, when written.
     pub batch: Option<Int>,
+}
+
+/// A loss of an output.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// Which output, by its place; None when it does not say, and there are several.
+    pub output: Option<usize>,
+    /// What it is.
+    pub choice: Choice,
 }
 
 /// How a model is trained.
@@ -178,8 +189,8 @@ pub struct Train {
     pub head: Span,
     /// The data set.
     pub data: Option<Choice>,
-    /// The loss.
-    pub loss: Choice,
+    /// The losses, each of an output of its own.
+    pub losses: Vec<Loss>,
     /// The optimizer.
     pub optimizer: Choice,
     /// Samples of a step.
@@ -278,7 +289,8 @@ impl fmt::Display for Net {
             writeln!(f, "param {name} = {value}")?;
         }
         for input in &self.inputs {
-            writeln!(f, "input {} {:?}", input.name, input.shape.as_deref().unwrap_or_default())?;
+            write!(f, "input {} {:?}", input.name, input.shape.as_deref().unwrap_or_default())?;
+            writeln!(f, "{}", if input.has_gradient { " with gradient" } else { "" })?;
         }
         self.write_body(f, &self.body, 0)?;
         for output in &self.outputs {
@@ -288,7 +300,8 @@ impl fmt::Display for Net {
             if let Some(data) = &train.data {
                 writeln!(f, "data {data}")?;
             }
-            writeln!(f, "loss {}\noptimizer {}", train.loss, train.optimizer)?;
+            train.losses.iter().try_for_each(|loss| writeln!(f, "loss {}", loss.choice))?;
+            writeln!(f, "optimizer {}", train.optimizer)?;
             let Train { batch, epochs, shuffle, seed, batch_statistics, exact, .. } = train;
             writeln!(f, "batch {batch} epochs {epochs} shuffle {shuffle} seed {seed}")?;
             writeln!(f, "batch_statistics {batch_statistics} exact {exact}")?;

@@ -82,7 +82,7 @@ impl Target {
             Class::Winograd => true,
             Class::Direct | Class::Sparse => conv.window.stride == [1; 3] && conv.window.dilation == [1; 3],
         };
-        is_two_by_two && (has_backward || kind != PlanKind::Training)
+        is_two_by_two && (has_backward || !kind.has_backward())
     }
 
     /// Whether the backward pass of a convolution with a pool goes by the maxima alone. Where Winograd's would be used for all of the

@@ -13,7 +13,7 @@ use std::ops::Range;
 use crate::isa::{Isa, Numerics};
 use crate::kernels::{Store, convert};
 use crate::layout::{Blocked, Layout};
-use crate::network::{Feed, SampleLoss};
+use crate::network::{BatchLoss, Feed};
 use crate::random::Draw;
 
 /// Which memory a value lives in.
@@ -211,7 +211,7 @@ pub struct Tile<'a> {
     pub(crate) gradients: &'a mut [f32],
     /// Memory for a kernel's own use, with any content.
     pub(crate) scratch: &'a mut [f32],
-    /// The loss of each sample of the tile.
+    /// The losses of each sample of the tile, one for each output.
     pub(crate) losses: &'a mut [f32],
     /// Where inputs come from and what the loss is.
     pub(crate) job: &'a Job<'a>,
@@ -223,8 +223,8 @@ pub struct Tile<'a> {
 pub(crate) struct Job<'a> {
     /// Writes an input (its number) of a sample (of the batch).
     pub(crate) feed: &'a Feed<'a>,
-    /// The loss of a sample of the batch; writes its derivative by the output.
-    pub(crate) loss: &'a SampleLoss<'a>,
+    /// The loss.
+    pub(crate) loss: BatchLoss<'a>,
     /// Samples of the batch.
     pub(crate) samples: usize,
 }
@@ -328,13 +328,18 @@ impl Tile<'_> {
 
     /// The loss of the tile's samples from their outputs; writes the derivative of the batch's mean loss by each output value.
     pub fn loss(&mut self, output: View, derivative: View) {
-        let (first, job) = (self.samples.start, self.job);
-        let scale = 1.0 / job.samples as f32;
+        self.loss_of(0, output, derivative);
+    }
+
+    /// As [`Tile::loss`], of an output of several, by its number.
+    pub fn loss_of(&mut self, index: usize, output: View, derivative: View) {
+        let (first, loss) = (self.samples.start, self.job.loss);
+        let scale = 1.0 / loss.totals[index] as f32;
         let mut losses = std::mem::take(&mut self.losses);
         let Parts { reads: [output], writes: [mut derivative], .. } = self.parts([output], [derivative]);
-        for (sample, loss) in losses.iter_mut().enumerate() {
+        for (sample, to) in losses.iter_mut().skip(index).step_by(loss.totals.len()).enumerate() {
             let row = derivative.row(sample);
-            *loss = (job.loss)(first + sample, output.row(sample), row);
+            *to = (loss.of)(first + sample, index, output.row(sample), row);
             row.iter_mut().for_each(|value| *value *= scale);
         }
         std::mem::swap(&mut self.losses, &mut losses);

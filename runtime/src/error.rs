@@ -39,6 +39,8 @@ pub enum Error {
         /// How many classes the model's output has.
         classes: usize,
     },
+    /// The samples of a batch count nothing together, as where each has a class that weighs 0: it has no mean loss.
+    Weightless,
     /// A target that the loss cannot be taken to.
     Target {
         /// Which sample of the batch has it.
@@ -136,6 +138,12 @@ impl fmt::Display for Error {
                 "a batch of one sample: batch normalisation needs more than one value a channel in training; leave a last \
                  batch of one sample out, or make it larger"
             ),
+            Error::Weightless => {
+                write!(
+                    f,
+                    "the samples of the batch count nothing together, since each has a class that weighs 0: there is no mean loss"
+                )
+            }
             Error::Label { sample, label, classes } => {
                 write!(f, "sample {sample} has the label {label}: the model's output has {classes} classes, from 0")
             }

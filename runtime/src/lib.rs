@@ -83,7 +83,10 @@ pub mod weights;
 
 pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
 pub use isa::{Isa, Numerics, UnknownIsa};
-pub use loss::{CrossEntropy, Loss, Mse, Nll, accuracy, argmax, check_label};
+pub use loss::{
+    BceWithLogits, CrossEntropy, CrossEntropyWith, Huber, L1, Loss, Losses, Mse, Nll, NllWith, NoLoss, Same, Scaled,
+    Scores, SmoothL1, accuracy, argmax, check_label,
+};
 pub use model::{Model, Takes, joins};
 pub use optimizer::{Adam, Optimizer, Sgd};
 pub use run::Workspace;
@@ -122,6 +125,9 @@ pub use sample::{Parts, Sample, samples};
 /// | `infer(&self, &mut Workspace, &[Input], &mut [Output]) -> Result<(), Error>` | the outputs of a batch |
 /// | `step(&mut self, &mut Workspace, &[Input], &[Target], &loss, &mut optimizer) -> Result<f32, Error>` | one step of training; the mean loss |
 /// | `gradients(&self, &mut Workspace, &[Input], &[Target], &loss, &mut [f32]) -> Result<f32, Error>` | the gradient of the mean loss |
+/// | `input_gradients(&self, &mut Workspace, &[Input], &[Target], &loss, &mut [Input]) -> Result<f32, Error>` | the derivative of each sample's loss by its input, if the spec says [`with gradient`](network::input_gradients) |
+///
+/// A loss is any [`Loss`] of the output; of several outputs a tuple of them, or what else is [`Losses`] of theirs.
 ///
 /// A batch is a slice of any length. [`network`] has more to do with a model: [`tensors`](network::tensors) lists its weights by their
 /// names, [`save_with`](network::save_with) writes them with texts of one's own, or as PyTorch's strict loading wants them.

@@ -11,7 +11,7 @@ use crate::arena::{Job, Pack, View};
 use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
-use crate::{Error, Loss, Model, Optimizer, Workspace};
+use crate::{Error, Losses, Model, Optimizer, Workspace};
 
 pub use crate::weights::NamedTensor;
 pub use crate::weights::file::SaveOptions;
@@ -76,6 +76,10 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     const INFER: Plan;
     /// Floats that inference reads in place of the parameters; 0 when it reads the parameters themselves.
     const FOLDED: usize = 0;
+    /// The memory of the pass that gives the inputs' gradients; [`Plan::NONE`] for a model whose spec asks for none.
+    const INPUT_GRADIENTS: Plan = Plan::NONE;
+    /// Where that leaves the gradient of each input, in the batch's memory.
+    const INPUT_GRADIENTS_AT: &'static [View] = &[];
     /// Where a forward pass as in training leaves the outputs, in the batch's memory.
     const FORWARD_OUTPUTS: &'static [View];
     /// Where inference leaves the outputs, in the batch's memory.
@@ -93,6 +97,8 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     fn train(run: &mut Run<'_>);
     /// Forward as in inference; leaves the outputs.
     fn infer(run: &mut Run<'_>);
+    /// Forward as in inference, loss, backward to the inputs; leaves their gradients.
+    fn input_gradients(_: &mut Run<'_>) {}
     /// Writes what inference reads in place of the parameters: parameters and statistics, batch norms in the weights before them.
     fn fold(_params: &[f32], _statistics: &[f32], _folded: &mut [f32]) {}
     /// Packs the weights for training's kernels.
@@ -101,6 +107,8 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     fn pack_forward(_: &mut Pack<'_>) {}
     /// Packs the weights for those of inference.
     fn pack_infer(_: &mut Pack<'_>) {}
+    /// Packs the weights for those of the inputs' gradients.
+    fn pack_input_gradients(_: &mut Pack<'_>) {}
 }
 
 /// A model with the initial weights that a seed draws. Each weight follows from the seed, its name and its place in it alone.
@@ -177,8 +185,8 @@ pub fn infer<N: Network>(
 /// # Errors
 ///
 /// With nothing changed: [`Error::Lengths`] when there is not one target for each input; [`Error::EmptyBatch`]; [`Error::OneValue`];
-/// what [`Loss::check`] says of a target.
-pub fn step<N: Network, L: Loss<N::Output>, O: Optimizer>(
+/// [`Error::Weightless`]; what [`Loss::check`](crate::Loss::check) says of a target.
+pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
     model: &mut N,
     workspace: &mut Workspace,
     inputs: &[N::Input],
@@ -186,9 +194,11 @@ pub fn step<N: Network, L: Loss<N::Output>, O: Optimizer>(
     loss: &L,
     optimizer: &mut O,
 ) -> Result<f32, Error> {
-    check_targets(inputs, targets, loss)?;
-    let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| loss.loss(output, &targets[sample], derivative);
-    step_from(model, workspace, inputs.len(), &feed(inputs), &loss, optimizer)
+    check_batch::<N>(inputs.len())?;
+    let totals = totals(inputs, targets, loss)?;
+    let of = of_targets(targets, loss);
+    let loss = BatchLoss { of: &of, totals: &totals[..N::Output::COUNT] };
+    step_by(model, workspace, inputs.len(), &feed(inputs), loss, optimizer)
 }
 
 /// The mean loss of a batch; writes its gradient by each parameter. Running statistics stay as they are, and dropout draws what it
@@ -197,7 +207,7 @@ pub fn step<N: Network, L: Loss<N::Output>, O: Optimizer>(
 /// # Errors
 ///
 /// As of [`step`], and [`Error::Lengths`] when there is not one float of `gradients` for each parameter.
-pub fn gradients<N: Network, L: Loss<N::Output>>(
+pub fn gradients<N: Network, L: Losses<N::Output>>(
     model: &N,
     workspace: &mut Workspace,
     inputs: &[N::Input],
@@ -209,20 +219,99 @@ pub fn gradients<N: Network, L: Loss<N::Output>>(
         let (found, wanted) = (gradients.len(), N::PARAMETERS);
         return Err(Error::Lengths { what: "gradients", found, of: "params", wanted });
     }
-    check_targets(inputs, targets, loss)?;
-    let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| loss.loss(output, &targets[sample], derivative);
-    let mean = gradients_from(model, workspace, inputs.len(), &feed(inputs), &loss)?;
+    check_batch::<N>(inputs.len())?;
+    let totals = totals(inputs, targets, loss)?;
+    let of = of_targets(targets, loss);
+    let loss = BatchLoss { of: &of, totals: &totals[..N::Output::COUNT] };
+    let mean = gradients_by(model, workspace, inputs.len(), &feed(inputs), loss)?;
     gradients.copy_from_slice(workspace.gradients());
     Ok(mean)
+}
+
+/// The derivative of each sample's loss by its input: what would make an image more of a bird, say, or which pixels a model looks at. The
+/// pass is that of inference, with running statistics and without dropout, as PyTorch's behind `model.eval()`; losses are not divided by
+/// anything. Gives their mean. An input that is not `with gradient` has the gradient 0.
+///
+/// A spec asks for it with `input image [3, 32, 32] with gradient;`, in YAML `image: { shape: [3, 32, 32], gradient: true }`.
+///
+/// ```
+/// netspec::netspec! {
+///     model Digits {
+///         input image [1, 8, 8] with gradient;
+///         conv(8, kernel = 3, padding = 1);
+///         batch_norm;
+///         relu;
+///         max_pool(2);
+///         view(-1, 8 * 4 * 4);
+///         linear(10);
+///     }
+/// }
+///
+/// use netspec::{CrossEntropy, Workspace};
+///
+/// let (net, mut workspace) = (Digits::new(0), Workspace::new());
+/// let mut images = [[[[0.5; 8]; 8]; 1]];
+/// let mut gradients = images;
+/// let before = net.input_gradients(&mut workspace, &images, &[7], &CrossEntropy, &mut gradients)?;
+/// // Nudged along its gradient, the image is more of a 7 to this net.
+/// let pixels = images.as_flattened_mut().as_flattened_mut().as_flattened_mut();
+/// for (pixel, gradient) in pixels.iter_mut().zip(gradients.as_flattened().as_flattened().as_flattened()) {
+///     *pixel -= 0.01 * gradient.signum();
+/// }
+/// let after = net.input_gradients(&mut workspace, &images, &[7], &CrossEntropy, &mut gradients)?;
+/// assert!(after < before);
+/// # Ok::<(), netspec::Error>(())
+/// ```
+///
+/// # Panics
+///
+/// When the spec does not ask for it.
+///
+/// # Errors
+///
+/// [`Error::Lengths`] when there is not one target or one gradient for each input; what [`Loss::check`](crate::Loss::check) says of a
+/// target.
+pub fn input_gradients<N: Network, L: Losses<N::Output>>(
+    model: &N,
+    workspace: &mut Workspace,
+    inputs: &[N::Input],
+    targets: &[L::Target],
+    loss: &L,
+    gradients: &mut [N::Input],
+) -> Result<f32, Error> {
+    same_length("gradients", gradients.len(), inputs.len())?;
+    same_length("targets", targets.len(), inputs.len())?;
+    targets.iter().enumerate().try_for_each(|(sample, target)| loss.check_all(sample, target))?;
+    let of = of_targets(targets, loss);
+    Ok(input_gradients_from(model, workspace, inputs.len(), &feed(inputs), &of, &mut |sample, input, values| {
+        gradients[sample].part_mut(input).copy_from_slice(values);
+    }))
 }
 
 /// Writes the values of an input, by its number, of a sample of the batch, by its number. It is called from several threads, and for
 /// each input once.
 pub type Feed<'a> = dyn Fn(usize, usize, &mut [f32]) + Sync + 'a;
 
-/// The loss of a sample of the batch, by its number, of its output; writes the derivative, as [`Loss::loss`]. It is called from several
-/// threads, and for each sample once.
+/// The loss of a sample of the batch, by its number, of its output; writes the derivative, as [`Loss::loss`](crate::Loss::loss). It is
+/// called from several threads, and for each sample once.
 pub type SampleLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f32 + Sync + 'a;
+
+/// The loss of a sample of the batch, by its number, by one of its outputs, by its number; else as [`SampleLoss`].
+pub type OutputLoss<'a> = dyn Fn(usize, usize, &[f32], &mut [f32]) -> f32 + Sync + 'a;
+
+/// The loss of a batch: the sum over the outputs of `sum of losses / total`.
+#[derive(Clone, Copy)]
+pub struct BatchLoss<'a> {
+    /// The loss of a sample by an output.
+    pub of: &'a OutputLoss<'a>,
+    /// For each output what its samples count together: their number, or the sum of their weights.
+    pub totals: &'a [f64],
+}
+
+impl BatchLoss<'_> {
+    /// That of a pass without one.
+    pub(crate) const NONE: BatchLoss<'static> = BatchLoss { of: &|_, _, _, _| 0.0, totals: &[1.0] };
+}
 
 /// Is given the values of an output, by its number, of a sample of the batch, by its number: `(sample, output, values)`. It is called
 /// in the order of the samples.
@@ -237,7 +326,7 @@ pub fn infer_from<N: Network>(
     each: &mut Each<'_>,
 ) {
     let weights = model.weights();
-    let job = Job { feed, loss: &no_loss, samples };
+    let job = Job { feed, loss: BatchLoss::NONE, samples };
     let copies =
         Copies { pass: PassKind::Infer, of: TypeId::of::<N>(), folded: N::FOLDED, fold: N::fold, pack: N::pack_infer };
     let params = Params::Read(weights);
@@ -269,7 +358,7 @@ pub fn forward_from<N: Network>(
         return Ok(());
     }
     check_batch::<N>(samples)?;
-    let job = Job { feed, loss: &no_loss, samples };
+    let job = Job { feed, loss: BatchLoss::NONE, samples };
     let draw = Some(workspace.forward_draw());
     let copies =
         Copies { pass: PassKind::Forward, of: TypeId::of::<N>(), folded: 0, fold: N::fold, pack: N::pack_forward };
@@ -294,7 +383,29 @@ pub fn step_from<N: Network>(
     loss: &SampleLoss<'_>,
     optimizer: &mut dyn Optimizer,
 ) -> Result<f32, Error> {
+    let of = |sample: usize, _: usize, output: &[f32], derivative: &mut [f32]| loss(sample, output, derivative);
+    step_by(model, workspace, samples, feed, BatchLoss { of: &of, totals: &[samples as f64] }, optimizer)
+}
+
+/// As [`step_from`], of a model with any number of outputs, each of which has a total. Targets and totals are the caller's to check.
+///
+/// # Panics
+///
+/// When there is not one total for each output.
+///
+/// # Errors
+///
+/// With nothing changed: [`Error::EmptyBatch`], [`Error::OneValue`].
+pub fn step_by<N: Network>(
+    model: &mut N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    loss: BatchLoss<'_>,
+    optimizer: &mut dyn Optimizer,
+) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
+    assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
     let version = model.weights().version();
     let (params, statistics) = model.weights_mut().both_mut();
     let job = Job { feed, loss, samples };
@@ -326,7 +437,28 @@ pub fn gradients_from<N: Network>(
     feed: &Feed<'_>,
     loss: &SampleLoss<'_>,
 ) -> Result<f32, Error> {
+    let of = |sample: usize, _: usize, output: &[f32], derivative: &mut [f32]| loss(sample, output, derivative);
+    gradients_by(model, workspace, samples, feed, BatchLoss { of: &of, totals: &[samples as f64] })
+}
+
+/// As [`gradients_from`], of a model with any number of outputs, as [`step_by`].
+///
+/// # Panics
+///
+/// When there is not one total for each output.
+///
+/// # Errors
+///
+/// [`Error::EmptyBatch`], [`Error::OneValue`].
+pub fn gradients_by<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    loss: BatchLoss<'_>,
+) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
+    assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
     let job = Job { feed, loss, samples };
     let params = Params::Trained(model.weights().params(), model.weights().version());
     let copies = training_copies::<N>();
@@ -334,6 +466,39 @@ pub fn gradients_from<N: Network>(
     let mut run = workspace.run(pass);
     N::train(&mut run);
     Ok(run.mean_loss())
+}
+
+/// As [`input_gradients`], of `samples` samples whose inputs `feed` writes, with the loss of each sample by each output, as
+/// [`BatchLoss::of`]; `each` is given the gradients.
+///
+/// # Panics
+///
+/// When the spec does not ask for it.
+pub fn input_gradients_from<N: Network>(
+    model: &N,
+    workspace: &mut Workspace,
+    samples: usize,
+    feed: &Feed<'_>,
+    loss: &OutputLoss<'_>,
+    each: &mut Each<'_>,
+) -> f32 {
+    assert!(!N::INPUT_GRADIENTS_AT.is_empty(), "the spec of `{}` says `with gradient` of no input", N::NAME);
+    let totals = [1.0; OUTPUTS];
+    let loss = BatchLoss { of: loss, totals: &totals[..N::Output::COUNT] };
+    let job = Job { feed, loss, samples };
+    let copies = Copies {
+        pass: PassKind::InputGradients,
+        of: TypeId::of::<N>(),
+        folded: N::FOLDED,
+        fold: N::fold,
+        pack: N::pack_input_gradients,
+    };
+    let params = Params::Read(model.weights());
+    let pass = Pass { plan: &const { N::INPUT_GRADIENTS }, copies, params, statistics: None, job: &job, draw: None };
+    let mut run = workspace.run(pass);
+    N::input_gradients(&mut run);
+    give(&run, N::INPUT_GRADIENTS_AT, each);
+    run.mean_loss() / samples.max(1) as f32
 }
 
 fn training_copies<N: Network>() -> Copies {
@@ -353,13 +518,33 @@ pub fn check_batch<N: Network>(samples: usize) -> Result<(), Error> {
     }
 }
 
-fn check_targets<Input, Output, L: Loss<Output>>(
+/// Checks the targets of a batch; gives what they count together, for each output.
+fn totals<Input, Output: Parts, L: Losses<Output>>(
     inputs: &[Input],
     targets: &[L::Target],
     loss: &L,
-) -> Result<(), Error> {
+) -> Result<[f64; OUTPUTS], Error> {
     same_length("targets", targets.len(), inputs.len())?;
-    targets.iter().enumerate().try_for_each(|(sample, target)| loss.check(sample, target))
+    targets.iter().enumerate().try_for_each(|(sample, target)| loss.check_all(sample, target))?;
+    let mut totals = [0.0; OUTPUTS];
+    for (index, total) in totals[..Output::COUNT].iter_mut().enumerate() {
+        *total = targets.iter().map(|target| f64::from(loss.weight_of(index, target))).sum();
+        if *total <= 0.0 || total.is_nan() {
+            return Err(Error::Weightless);
+        }
+    }
+    Ok(totals)
+}
+
+/// Outputs that a model may have.
+const OUTPUTS: usize = 12;
+
+/// The loss of each sample by its target.
+fn of_targets<Output, L: Losses<Output>>(
+    targets: &[L::Target],
+    loss: &L,
+) -> impl Fn(usize, usize, &[f32], &mut [f32]) -> f32 + Sync {
+    |sample, index, output, derivative| loss.loss_of(index, output, &targets[sample], derivative)
 }
 
 fn same_length(what: &'static str, found: usize, wanted: usize) -> Result<(), Error> {
@@ -368,11 +553,6 @@ fn same_length(what: &'static str, found: usize, wanted: usize) -> Result<(), Er
 
 fn feed<Input: Parts + Sync>(inputs: &[Input]) -> impl Fn(usize, usize, &mut [f32]) + Sync {
     |sample, input, to| to.copy_from_slice(inputs[sample].part(input))
-}
-
-/// The loss of a pass that has none.
-fn no_loss(_: usize, _: &[f32], _: &mut [f32]) -> f32 {
-    0.0
 }
 
 fn give(run: &Run<'_>, outputs: &[View], each: &mut Each<'_>) {
@@ -496,6 +676,7 @@ mod tests {
         let mut probe: Probe = new(0);
         let workspace = &mut Workspace::new();
         let nothing: &Feed<'_> = &|_, _, _| ();
+        let no_loss = |_: usize, _: &[f32], _: &mut [f32]| 0.0;
         assert_eq!(step_from(&mut probe, workspace, 1, nothing, &no_loss, &mut Sgd::new(0.0)), Err(Error::OneValue));
         assert_eq!(gradients_from(&probe, workspace, 1, nothing, &no_loss), Err(Error::OneValue));
         assert_eq!(forward_from(&probe, workspace, 1, nothing, &mut |_, _, _| ()), Err(Error::OneValue));

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use crate::arena::{Job, Pack, Tile};
 use crate::isa::{Isa, Numerics};
 use crate::memory::Memory;
-use crate::network::Feed;
+use crate::network::{BatchLoss, Feed};
 use crate::pool;
 use crate::random::{Draw, scatter};
 use crate::weights::Weights;
@@ -72,7 +72,7 @@ pub struct Workspace {
     losses: Vec<f32>,
     gradients: Vec<f32>,
     /// Parameters as kernels read them, of each kind of pass.
-    copies: [(Memory, Option<CopiesOf>); 3],
+    copies: [(Memory, Option<CopiesOf>); 4],
     draw: Draw,
     /// How often a batch ran forward as in training, without a step.
     forwards: u64,
@@ -188,7 +188,7 @@ impl Workspace {
         let mut copies = Memory::default();
         copies.reserve(packed);
         pack(&mut Pack { isa: self.isa, numerics: self.numerics, params, packed: copies.floats_mut(packed) });
-        let job = Job { feed, loss: &|_, _, _| 0.0, samples };
+        let job = Job { feed, loss: BatchLoss::NONE, samples };
         let params = Params::Trained(params, 0);
         let mut run = self.run(Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None });
         run.packed = copies.floats(packed);
@@ -211,7 +211,6 @@ impl Workspace {
         let in_budget = GRADIENT_BUDGET / (4 * plan.gradients.max(1));
         // Each worker can always go on; how many tiles run at once changes no bit.
         let wave = in_budget.max(workers).min(tiles.max(1));
-        let gradients_of_tiles = if matches!(params, Params::Trained(..)) { plan.gradients } else { 0 };
         // Checked here, so that no product of the same factors overflows later.
         let floats = |count: usize, each: usize| count.checked_mul(each).expect("a batch fits the address space");
         let take = |memory: &'a mut Memory, len: usize| {
@@ -220,17 +219,24 @@ impl Workspace {
         };
         let made = self.copies[copies.pass as usize].0.floats(copies.folded_room() + plan.packed);
         let (folded, packed) = made.split_at(copies.folded_room());
-        let (params, gradients): (&[f32], &mut [f32]) = match params {
-            Params::Trained(params, _) => {
-                self.gradients.clear();
-                self.gradients.resize(params.len(), 0.0);
-                (params, self.gradients.as_mut_slice())
+        let (params, gradients): (&[f32], Option<usize>) = match params {
+            Params::Trained(params, _) => (params, Some(params.len())),
+            Params::Read(weights) => {
+                // An op may make a weight's gradient only together with its input's.
+                let gradients = (plan.gradients > 0).then_some(weights.params().len());
+                (if copies.folded > 0 { folded } else { weights.params() }, gradients)
             }
-            Params::Read(_) if copies.folded > 0 => (folded, &mut []),
-            Params::Read(weights) => (weights.params(), &mut []),
+        };
+        let gradients: &mut [f32] = match gradients {
+            None => &mut [],
+            Some(len) => {
+                self.gradients.clear();
+                self.gradients.resize(len, 0.0);
+                &mut self.gradients
+            }
         };
         self.losses.clear();
-        self.losses.resize(job.samples, 0.0);
+        self.losses.resize(job.samples * job.loss.totals.len(), 0.0);
         Run {
             plan,
             threads: self.threads,
@@ -247,7 +253,7 @@ impl Workspace {
             batch: take(&mut self.batch, floats(job.samples, plan.batch)),
             state: take(&mut self.state, plan.state),
             scratch: take(&mut self.scratch, floats(workers, plan.scratch)),
-            tile_gradients: take(&mut self.tile_gradients, floats(wave, gradients_of_tiles)),
+            tile_gradients: take(&mut self.tile_gradients, floats(wave, plan.gradients)),
             losses: &mut self.losses,
             gradients,
         }
@@ -280,6 +286,7 @@ pub(crate) enum PassKind {
     Train,
     Forward,
     Infer,
+    InputGradients,
 }
 
 /// The copies of weights that a pass reads.
@@ -406,10 +413,15 @@ impl Run<'_> {
         }
     }
 
-    /// The sum of the losses in the order of the samples, divided by their number.
+    /// The sum of an output's losses in the order of the samples, divided by what the samples count together; of several outputs the sum
+    /// of those.
     pub(crate) fn mean_loss(&self) -> f32 {
-        let sum: f64 = self.losses.iter().map(|&loss| f64::from(loss)).sum();
-        (sum / self.losses.len().max(1) as f64) as f32
+        let totals = self.job.loss.totals;
+        let of = |(index, total): (usize, &f64)| {
+            let sum: f64 = self.losses.iter().skip(index).step_by(totals.len()).map(|&loss| f64::from(loss)).sum();
+            sum / total
+        };
+        totals.iter().enumerate().map(of).sum::<f64>() as f32
     }
 
     /// Runs `work` on each tile of the batch, and adds the tiles' gradients to the model's, in the order of the tiles.
@@ -434,7 +446,7 @@ impl Run<'_> {
     fn tiles(&mut self, first: usize, count: usize, gradient_len: usize, work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
         let (plan, job, samples) = (self.plan, self.job, self.job.samples);
         let (params, packed, isa, draw) = (self.params, self.packed, self.isa, self.draw);
-        let numerics = self.numerics;
+        let (numerics, outputs) = (self.numerics, job.loss.totals.len());
         let state: &[f32] = self.state;
         let (tile, batch, scratch) = (Chunks::new(self.tile), Chunks::new(self.batch), Chunks::new(self.scratch));
         let (gradients, losses) = (Chunks::new(self.tile_gradients), Chunks::new(self.losses));
@@ -454,7 +466,7 @@ impl Run<'_> {
                     batch_stride: plan.batch,
                     scratch: scratch.chunk(worker * plan.scratch, plan.scratch),
                     gradients: gradients.chunk(gradient, gradient_len),
-                    losses: losses.chunk(begin, rows),
+                    losses: losses.chunk(begin * outputs, rows * outputs),
                     samples: range,
                     params,
                     packed,
@@ -505,7 +517,8 @@ mod tests {
 
     /// Runs two stages of a batch whose tiles' gradients are rounded when they are added, and gives the sum.
     fn gradients(threads: usize, samples: usize, plan: &Plan, len: usize) -> Vec<f32> {
-        let job = Job { feed: &|sample, _, to| to.fill(1.0 / (sample + 1) as f32), loss: &|_, _, _| 0.0, samples };
+        let feed = |sample: usize, _: usize, to: &mut [f32]| to.fill(1.0 / (sample + 1) as f32);
+        let job = Job { feed: &feed, loss: BatchLoss::NONE, samples };
         let mut workspace = Workspace::with_threads(threads);
         // The sums begin at zero, whatever the last pass left.
         for _ in 0..2 {
@@ -553,7 +566,7 @@ mod tests {
     fn workspaces_are_told_by_their_size() {
         let mut workspace = Workspace::with_threads(0);
         let plan = Plan { tile: 16, batch: 16, ..Plan::default() };
-        let job = Job { feed: &|_, _, _| (), loss: &|_, _, _| 0.0, samples: 9 };
+        let job = Job { feed: &|_, _, _| (), loss: BatchLoss::NONE, samples: 9 };
         let (copies, params) = (Copies::none(), Params::Trained(&[], 0));
         workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None });
         assert_eq!(

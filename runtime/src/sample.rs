@@ -58,6 +58,9 @@ impl<T: Sample, const N: usize> Sample for [T; N] {
 
 /// What a model takes or gives for one sample: one array, or a tuple of up to twelve.
 pub trait Parts {
+    /// How many arrays.
+    const COUNT: usize;
+
     /// The values of an array, by its place, the last index running fastest.
     fn part(&self, index: usize) -> &[f32];
 
@@ -66,6 +69,8 @@ pub trait Parts {
 }
 
 impl<T: Sample> Parts for T {
+    const COUNT: usize = 1;
+
     fn part(&self, index: usize) -> &[f32] {
         debug_assert_eq!(index, 0, "one array");
         T::flat(std::slice::from_ref(self))
@@ -80,6 +85,8 @@ impl<T: Sample> Parts for T {
 macro_rules! parts_of_tuples {
     ($($part:ident $index:tt)*) => {
         impl<$($part: Sample),*> Parts for ($($part,)*) {
+            const COUNT: usize = [$($index),*].len();
+
             fn part(&self, index: usize) -> &[f32] {
                 match index {
                     $($index => $part::flat(std::slice::from_ref(&self.$index)),)*

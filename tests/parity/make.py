@@ -540,6 +540,64 @@ def nonfinite_conv():
          lambda: nn.ConvTranspose2d(2, 2, 3, stride=2))
 
 
+# Losses: `output`, `target`, and of the batch's mean loss `loss` and its `gradient` by the output. The cases of tests/tests/losses.rs,
+# which has the same numbers; `cases` lists none, for there are no layers.
+
+LOSSES = File("losses")
+CLASS_WEIGHTS = [0.5, 2.0, 0.0, 1.25]
+
+
+def loss_case(name, output, target, loss):
+    y = f32_values(output).requires_grad_()
+    value = loss(y, target)
+    value.backward()
+    parts = {"output": y, "target": target, "loss": value.reshape(1), "gradient": y.grad}
+    for part, tensor in parts.items():
+        LOSSES.tensors[f"{name}/{part}"] = tensor.detach().to(torch.float32).contiguous().clone()
+
+
+def losses():
+    weights = torch.tensor(CLASS_WEIGHTS)
+    label_losses = {
+        "cross_entropy": nn.CrossEntropyLoss(),
+        "cross_entropy_smoothed": nn.CrossEntropyLoss(label_smoothing=0.25),
+        "cross_entropy_weighted": nn.CrossEntropyLoss(weight=weights),
+        "cross_entropy_both": nn.CrossEntropyLoss(weight=weights, label_smoothing=0.25),
+        "nll": lambda y, t: nn.NLLLoss()(F.log_softmax(y, 1), t),
+        "nll_weighted": lambda y, t: nn.NLLLoss(weight=weights)(F.log_softmax(y, 1), t),
+    }
+    for name, loss in label_losses.items():
+        labels = torch.tensor([0, 3, 1, 1, 2, 3])
+        loss_case(name, 3 * torch.randn(6, 4), labels, loss)
+        loss_case(f"{name}_of_map", 3 * torch.randn(6, 4, 2, 3), torch.randint(0, 4, (6, 2, 3)), loss)
+    value_losses = {
+        "mse": nn.MSELoss(),
+        "l1": nn.L1Loss(),
+        "smooth_l1": nn.SmoothL1Loss(beta=0.75),
+        "smooth_l1_of_zero": nn.SmoothL1Loss(beta=0.0),
+        "huber": nn.HuberLoss(delta=1.5),
+    }
+    for name, loss in value_losses.items():
+        y, target = torch.randn(6, 4, 2, 3), f32_values(torch.randn(6, 4, 2, 3))
+        # Where they are equal, L1 has no derivative.
+        y[0, 0] = target[0, 0]
+        loss_case(name, y, target, loss)
+    parts = f32_values(torch.rand(6, 4, 2, 3))
+    parts[1], parts[2] = 0.0, 1.0
+    loss_case("bce_with_logits", 4 * torch.randn(6, 4, 2, 3), parts, nn.BCEWithLogitsLoss())
+    loss_case("bce_with_logits_weighted", 4 * torch.randn(6, 4, 2, 3), parts, nn.BCEWithLogitsLoss(pos_weight=torch.tensor(2.5)))
+    each = torch.tensor([0.5, 2.0, 1.0, 3.0])
+    far = torch.tensor([[200.0, -200.0, 30.0, -30.0]]).repeat(6, 1) * torch.randn(6, 1)
+    loss_case("bce_with_logits_each", 4 * torch.randn(6, 4), parts[:, :, 0, 0], nn.BCEWithLogitsLoss(pos_weight=each))
+    loss_case("bce_with_logits_far", far, parts[:, :, 0, 0].round(), nn.BCEWithLogitsLoss())
+
+    # Two outputs, next to each other in `output`, with one target.
+    def both(y, target):
+        return nn.CrossEntropyLoss()(y[:, :4], target) + 0.3 * nn.CrossEntropyLoss(weight=weights)(y[:, 4:], target)
+
+    loss_case("several", torch.randn(6, 8), torch.tensor([0, 3, 1, 1, 2, 3]), both)
+
+
 NARROW = {"n_chans1": 4, "n_blocks": 3}
 # What writes each file.
 FILES = {
@@ -549,6 +607,7 @@ FILES = {
     "nonfinite_spatial": lambda: (nonfinite_spatial(), NONFINITE_SPATIAL.write()),
     "layers_conv": lambda: (layers_conv(), LAYERS_CONV.write()),
     "nonfinite_conv": lambda: (nonfinite_conv(), NONFINITE_CONV.write()),
+    "losses": lambda: (losses(), LOSSES.write()),
     "net": lambda: model_case("net", "specs/net.netspec", {}, 1e-2, Net),
     "batch_norm": lambda: model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4)),
     "res_deep": lambda: model_case("res_deep", "specs/res_deep.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=False)),

@@ -9,10 +9,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use netspec::network::{self, Network};
-use netspec::{CrossEntropy, Sgd, Workspace, kernels, pool};
+use netspec::{CrossEntropy, Same, Scaled, Sgd, Workspace, kernels, pool};
 use netspec_compiler::emit::planned;
 use netspec_compiler::fuse::PlanKind;
-use netspec_tests::reference::compile_file;
+use netspec_tests::reference::{compile_file, compile_text};
 
 netspec::netspec!(Net = "../specs/net.yaml");
 
@@ -20,6 +20,25 @@ netspec::netspec!(Net = "../specs/net.yaml");
 #[allow(deprecated)]
 mod res_deep {
     netspec::netspec!(pub(crate) ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3);
+}
+
+mod outputs {
+    netspec::netspec! {
+        model Outputs {
+            input image [3, 32, 32] with gradient;
+            conv(8, kernel = 3, padding = 1) as early;
+            batch_norm;
+            relu;
+            max_pool(2);
+            flatten;
+            linear(2) as logits;
+            from early;
+            avg_pool(8);
+            flatten;
+            linear(2) as aux;
+            output logits, aux;
+        }
+    }
 }
 
 mod grouped {
@@ -133,6 +152,39 @@ fn takes_what_is_planned<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32;
     }
 }
 
+/// The same of a model with two outputs, and of its inputs' gradients.
+fn several_outputs_take_what_is_planned(samples: usize) {
+    let checked = compile_text(
+        "model Outputs { input image [3, 32, 32] with gradient; conv(8, kernel = 3, padding = 1) as early; batch_norm; relu; \
+         max_pool(2); flatten; linear(2) as logits; from early; avg_pool(8); flatten; linear(2) as aux; output logits, aux; }",
+    );
+    let planned = |kind: PlanKind| planned(&checked, kind).heap(samples as u64, 1);
+    let mut model = outputs::Outputs::new(1);
+    let (inputs, labels) = (vec![[[[0.5; 32]; 32]; 3]; samples], vec![1; samples]);
+    let mut gradients = inputs.clone();
+    let loss = Same((CrossEntropy, Scaled(0.3, CrossEntropy)));
+    let mut workspace = Workspace::with_threads(1);
+    let sgd = &mut Sgd::new(0.01);
+    let training = peak(|| {
+        model.step(&mut workspace, &inputs, &labels, &loss, sgd).expect("a batch");
+    });
+    let (again, _) = counted(|| {
+        model.step(&mut workspace, &inputs, &labels, &loss, sgd).expect("a batch");
+    });
+    let mut workspace = Workspace::with_threads(1);
+    let mut of_inputs = || {
+        model.input_gradients(&mut workspace, &inputs, &labels, &loss, &mut gradients).expect("a batch");
+    };
+    let first = peak(&mut of_inputs);
+    let (of_inputs_again, _) = counted(&mut of_inputs);
+    assert_eq!((again, of_inputs_again), (0, 0), "{samples} samples");
+    assert_eq!(
+        (training, first),
+        (planned(PlanKind::Training), planned(PlanKind::InputGradients)),
+        "{samples} samples"
+    );
+}
+
 // The only test of its process, so that nobody else allocates.
 #[test]
 fn a_step_allocates_what_its_plan_says() {
@@ -151,6 +203,7 @@ fn a_step_allocates_what_its_plan_says() {
         allocates_for_products::<far::Far>(threads, true);
     }
     for samples in [64, 20, 3] {
+        several_outputs_take_what_is_planned(samples);
         takes_what_is_planned::<Net>("specs/net.yaml", &[], samples);
         takes_what_is_planned::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], samples);
         takes_what_is_planned::<grouped::Grouped>("tests/specs/grouped.netspec", &[], samples);

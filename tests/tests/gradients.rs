@@ -136,6 +136,22 @@ const FORMS: &[(&str, &str, &str)] = &[
 
 /// Nets whose wiring is unusual.
 const WIRINGS: &[(&str, &str)] = &[
+    (
+        "an output that is read on, and one behind it",
+        "input x [4]; linear(5) as early; tanh; linear(3) as late; output early, late;",
+    ),
+    (
+        "an auxiliary output from the middle of residual sums",
+        "input x [2, 4, 4]; conv(3, kernel = 3, padding = 1); skip as mid { conv(3, kernel = 1); sigmoid; } \
+         skip { batch_norm; conv(3, kernel = 1); } flatten; linear(2) as y; from mid; avg_pool(4); flatten; \
+         linear(2) as aux; output aux, y;",
+    ),
+    (
+        "what a loop begins and ends with",
+        "input x [4]; linear(4) as a; repeat 3 as r { skip { linear(4); tanh; } } linear(2) as y; output a, y, r;",
+    ),
+    ("one value twice", "input x [4]; linear(3) as a; tanh as b; identity as c; output b, c;"),
+    ("an input for an output", "input x [3]; linear(3) as y; output y, x;"),
     ("repeat with separate weights", "input x [4]; linear(4); repeat 3 { linear(4); tanh; } linear(2);"),
     ("tied repeat", "input x [4]; linear(4); repeat 3 tied { linear(4); tanh; } linear(2);"),
     ("repeat once", "input x [4]; linear(4); repeat 1 { linear(4); tanh; } linear(2);"),
@@ -280,7 +296,8 @@ impl Run {
         let mut numbers = Numbers(samples as u64);
         let (params, statistics) = numbers.weights(&lower(&checked));
         let inputs = inputs.unwrap_or_else(|| numbers.inputs(&checked, samples));
-        let targets = (0..samples).map(|_| numbers.numbers(elements(&checked.outputs[0]) as usize)).collect();
+        let lens = checked.outputs.iter().map(|shape| elements(shape) as usize);
+        let targets = lens.flat_map(|len| vec![len; samples]).map(|len| numbers.numbers(len)).collect();
         Run { checked, params, statistics, inputs, targets }
     }
 
@@ -441,8 +458,8 @@ fn backward_ops_that_are_missed(body: &str) -> Vec<String> {
     for at in 0.. {
         let mut broken = program.clone();
         let Some(op) = op_at(&mut broken.body, &mut { at }) else { break };
-        is_backward |= op.kind == Kind::Loss;
-        if !is_backward || matches!(op.kind, Kind::Loss | Kind::Zero) {
+        is_backward |= matches!(op.kind, Kind::Loss(_));
+        if !is_backward || matches!(op.kind, Kind::Loss(_) | Kind::Zero) {
             continue;
         }
         kinds.push(format!("{:?}", op.kind).split('(').next().unwrap_or_default().to_owned());

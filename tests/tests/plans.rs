@@ -10,7 +10,8 @@ use netspec_compiler::plan::{self, Block, Plan, Region};
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, compile};
 
-const KINDS: [PlanKind; 4] = [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::Probe];
+const KINDS: [PlanKind; 5] =
+    [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::InputGradients, PlanKind::Probe];
 
 fn compiled(text: &str) -> Outcome {
     let main = Main::Text { path: "test.netspec".to_owned(), text: text.to_owned(), spelling: Spelling::Netspec };
@@ -42,8 +43,9 @@ fn waste(plan: &Plan) -> f64 {
 fn no_two_values_share_memory_while_both_live_and_little_is_wasted() {
     let mut worst: f64 = 1.0;
     for text in (0..300).map(random_net).chain((0..100).map(moving_net)) {
-        let outcome = compiled(&text);
-        let checked = outcome.checked.as_ref().expect("a right spec");
+        let mut checked = compiled(&text).checked.expect("a right spec");
+        checked.net.inputs.iter_mut().for_each(|input| input.has_gradient = true);
+        let checked = &checked;
         for kind in KINDS {
             let plan = planned(checked, kind).plan;
             assert_eq!(plan::verify(&plan), Ok(()), "{kind:?} of {text}");

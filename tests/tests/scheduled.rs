@@ -14,7 +14,8 @@ use netspec_compiler::plan::{self, Plan};
 use netspec_compiler::schedule::Step;
 use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, relative_l2};
 
-const KINDS: [PlanKind; 4] = [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::Probe];
+const KINDS: [PlanKind; 5] =
+    [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::InputGradients, PlanKind::Probe];
 
 /// A stage's gradient is added up before it is added to the model's; everything else is the same sums.
 const TOLERANCE: f64 = 1e-12;
@@ -80,9 +81,11 @@ fn difference((found, found_statistics): &Numbered, (wanted, statistics): &Numbe
 
 /// Runs the plans of a model, and gives how far the worst is from its program.
 fn agrees(what: &str, checked: &Checked, seed: u64) -> f64 {
-    let data = Data::new(checked, seed);
+    let mut checked = checked.clone();
+    checked.net.inputs.iter_mut().for_each(|input| input.has_gradient = true);
+    let data = Data::new(&checked, seed);
     let of_kind = |kind: PlanKind| {
-        let planned = planned(checked, kind);
+        let planned = planned(&checked, kind);
         let found = data.by_plan(&planned, &planned.plan);
         let found = found.unwrap_or_else(|problem| panic!("{kind:?} of {what}: {problem}\n{}", planned.plan));
         let apart = difference(&found, &data.by_program(&planned));

@@ -197,6 +197,8 @@ pub(crate) enum PlanKind {
     Inference,
     /// Forward as in training, with dropout and the statistics of the batch.
     Evaluation,
+    /// Forward as in inference, loss, and backward to the inputs.
+    InputGradients,
     /// Forward as in inference, with nothing fused.
     Probe,
 }

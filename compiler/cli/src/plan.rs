@@ -18,13 +18,13 @@ pub(crate) fn run(args: &Plan) -> io::Result<Verdict> {
             PlanKind::Training => (fuse::PlanKind::Training, "training"),
             PlanKind::Inference => (fuse::PlanKind::Inference, "inference"),
             PlanKind::Evaluation => (fuse::PlanKind::Evaluation, "evaluation"),
+            PlanKind::InputGradients => (fuse::PlanKind::InputGradients, "input gradients"),
             PlanKind::Probe => (fuse::PlanKind::Probe, "probe"),
         };
-        let outputs = checked.outputs.len();
-        if kind == fuse::PlanKind::Training && outputs > 1 {
+        if kind == fuse::PlanKind::InputGradients && checked.net.inputs.iter().all(|input| !input.has_gradient) {
             writeln!(
                 io::stderr(),
-                "error: {} has {outputs} outputs, and training is of one; `--kind inference` has a plan",
+                "error: {} has no such pass; an input is declared `with gradient` (in YAML `gradient: true`) for it",
                 checked.net.name
             )?;
             return Ok(Verdict::Usage);

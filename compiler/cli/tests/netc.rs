@@ -392,7 +392,16 @@ in all, for a batch of 64 on one thread: 8,960 bytes
     }
     misuse(&["plan", "planned.yaml", "--kind", "train"], "invalid value 'train' for '--kind <KIND>'");
     file("two.netspec", b"model Two { input x [2]; linear(2) as a; tanh as b; output a, b; }");
-    misuse(&["plan", "two.netspec"], "Two has 2 outputs, and training is of one; `--kind inference` has a plan\n");
-    assert_eq!(netc(&["plan", "two.netspec", "--kind", "inference"]).code, Some(0));
+    let plan = netc(&["plan", "two.netspec"]);
+    assert!(plan.code == Some(0) && plan.out.contains("d a") && plan.out.contains("d b"), "{}", plan.out);
+    let words = "Two has no such pass; an input is declared `with gradient` (in YAML `gradient: true`) for it\n";
+    misuse(&["plan", "two.netspec", "--kind", "input-gradients"], words);
+    file("of-inputs.netspec", b"model Of { input x [2] with gradient; linear(2) as a; }");
+    let plan = netc(&["plan", "of-inputs.netspec", "--kind", "input-gradients"]);
+    assert!(
+        plan.code == Some(0) && plan.out.starts_with("Of, input gradients\n") && plan.out.contains("d x"),
+        "{}",
+        plan.out
+    );
     assert_eq!(netc(&["plan", "no.yaml"]).code, Some(2));
 }

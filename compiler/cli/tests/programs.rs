@@ -65,3 +65,38 @@ fn a_spec_is_trained_built_and_evaluated() {
     let help = run(netc, &["train", spec, "--", "--help"]);
     assert!(prints(&help).contains("[default: 0.05]"));
 }
+
+#[test]
+fn two_outputs_learn_one_label() {
+    let netc = env!("CARGO_BIN_EXE_netc");
+    let spec = "\
+model: Two
+input: { image: [1, 8, 8] }
+layers:
+  - conv: { out: 8, kernel: 3, padding: 1 }
+  - relu
+  - max_pool: 2
+  - flatten:
+    as: features
+  - linear: 10
+    as: aux
+  - from: features
+  - linear: 32
+  - relu
+  - linear: 10
+    as: logits
+output: [aux, logits]
+train:
+  data: digits
+  loss:
+    - cross_entropy: { of: logits, label_smoothing: 0.05, class_weights: [1, 1, 1, 1, 1, 1, 1, 2, 2, 2] }
+    - cross_entropy: { of: aux, weight: 0.3 }
+  optimizer: { sgd: { lr: 0.05, momentum: 0.9 } }
+  batch: 32
+";
+    fs::write(folder().join("two.yaml"), spec).unwrap();
+    let trained = run(netc, &["train", "two.yaml", "--epochs", "6", "--threads", "2"]);
+    let last = prints(&trained).lines().last().unwrap();
+    let accuracy: f64 = last.split(' ').next_back().unwrap().parse().unwrap();
+    assert!(accuracy > 0.95, "{last}");
+}

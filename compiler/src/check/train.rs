@@ -2,7 +2,7 @@
 
 use super::{Checker, Node, Value};
 use crate::diag::{Code, Diagnostic};
-use crate::net::{LayerId, LayerKind, NetLayer, Output, Settings, ValueId};
+use crate::net::{LayerId, LayerKind, Loss, NetLayer, Output, Settings, ValueId};
 use crate::ops::datasets::{DATASETS, Dataset};
 use crate::ops::{self, Choice, Shape, given, losses, plural, sizes};
 
@@ -16,51 +16,159 @@ impl Checker<'_> {
         if let Some(batch) = settings.batch.as_ref().filter(|batch| batch.value == 1) {
             self.batch_of_one(batch, body);
         }
-        let Some(loss) = &settings.loss else {
+        let mut seen: Vec<Option<&Loss>> = vec![None; outputs.len()];
+        for loss in &settings.losses {
+            let Some(index) = loss.output else {
+                self.loss_of_several(loss, outputs.len());
+                return;
+            };
+            let (Some(output), Some(seen)) = (outputs.get(index), seen.get_mut(index)) else {
+                continue;
+            };
+            if let Some(first) = seen.replace(loss) {
+                self.second_loss(loss, first, index);
+            } else if let Some(shape) = &output.shape {
+                self.loss(loss, index, shape, output, data);
+            }
+        }
+        self.one_target(settings, outputs);
+        if self.net.train.is_some() && !settings.losses.is_empty() {
+            for (index, _) in seen.iter().enumerate().filter(|(_, loss)| loss.is_none()) {
+                let Some(output) = self.net.outputs.get(index) else { continue };
+                let title = format!("the output `{}` has no loss", output.name);
+                let problem = Diagnostic::new(Code::N0910, title, output.span, "nothing is trained by it")
+                    .label(settings.losses[0].choice.span, "the losses")
+                    .note("the weights that only it reads stay as they are drawn");
+                self.report(problem);
+            }
+        }
+    }
+
+    /// A loss that does not say which of several outputs it compares.
+    fn loss_of_several(&mut self, loss: &Loss, outputs: usize) {
+        let name = loss.choice.decl.name;
+        let title = format!("`{name}` takes one output, but the model has {outputs}");
+        let problem = Diagnostic::new(Code::N0501, title, loss.choice.span, "which one?");
+        let Some(first) = self.net.outputs.first() else {
+            self.report(problem);
             return;
         };
-        let [output] = outputs else {
-            let title = format!("`{}` takes one output, but the model has {}", loss.decl.name, outputs.len());
-            let named = self.net.outputs.first().map(|output| output.span);
-            let problem = Diagnostic::new(Code::N0501, title, loss.span, "which one?");
-            self.report(match named {
-                Some(span) => problem.label(span, "the outputs are named here"),
-                None => problem,
-            });
-            return;
-        };
-        let Some(shape) = &output.shape else {
-            return;
-        };
-        if losses::takes_label(loss.decl) && shape.len() != 1 {
-            let title = format!("`{}` takes one number a class, but the output is {}", loss.decl.name, given(shape));
-            self.report(
-                Diagnostic::new(Code::N0501, title, loss.span, "needs a flat output")
-                    .label(output.made_at, format!("this makes {}", given(shape))),
-            );
+        let (first_name, span) = (&first.name, first.span);
+        let problem = problem.label(span, "the outputs are named here").note(format!(
+            "a loss names its output, `{name}({first_name})`; those of several outputs are a list in `[ ]`"
+        ));
+        self.report(problem);
+    }
+
+    fn second_loss(&mut self, loss: &Loss, first: &Loss, index: usize) {
+        let name = self.net.outputs.get(index).map_or("the output".to_owned(), |output| format!("`{}`", output.name));
+        let problem = Diagnostic::new(Code::N0501, format!("{name} has two losses"), loss.choice.span, "the second")
+            .label(first.choice.span, "the first")
+            .note("each output has one loss");
+        self.report(problem);
+    }
+
+    /// Whether a loss fits its output, and the data both.
+    fn loss(
+        &mut self,
+        loss: &Loss,
+        index: usize,
+        shape: &[u64],
+        output: &Value,
+        data: Option<(&Choice, &'static Dataset)>,
+    ) {
+        let choice = &loss.choice;
+        let name = choice.decl.name;
+        let labels_of_records = data.filter(|(_, dataset)| dataset.classes.is_some());
+        if let Some((data, _)) = labels_of_records
+            && losses::takes_label(choice.decl)
+            && shape.len() != 1
+        {
+            let title = format!("`{name}` takes one number a class, but the output is {}", given(shape));
+            let problem = Diagnostic::new(Code::N0501, title, choice.span, "needs a flat output")
+                .label(output.made_at, format!("this makes {}", given(shape)))
+                .note(format!(
+                    "of a map it takes a label for each position, and `{}` has one a record",
+                    data.decl.name
+                ));
+            self.report(problem);
             return;
         }
-        if loss.decl.name == "cross_entropy"
-            && let Some(last) = self.last_op()
+        let classes = shape[0];
+        for (argument, each) in [("class_weights", "class"), ("pos_weight", "value")] {
+            let numbers = losses::numbers(choice, argument).len();
+            // One `pos_weight` is that of all values, several are those of a flat output.
+            let is_fit = match argument {
+                "pos_weight" => numbers <= 1 || (shape.len() == 1 && numbers as u64 == classes),
+                _ => numbers == 0 || numbers as u64 == classes,
+            };
+            if !is_fit {
+                let title = format!("`{argument}` of `{name}` has {numbers} number{}", plural(numbers));
+                let span = choice.args.span(argument).unwrap_or(choice.span);
+                let label = format!("one for each {each}");
+                let problem = Diagnostic::new(Code::N0501, title, span, label)
+                    .label(output.made_at, format!("this makes {}", given(shape)));
+                self.report(problem);
+                return;
+            }
+        }
+        if name == "cross_entropy"
+            && let Some(last) = self.last_op(index)
         {
             let layer = self.net.layer(last);
             let title = format!("`{}` before `cross_entropy`, which takes a log_softmax itself", layer.name);
             let problem = Diagnostic::new(Code::N0908, title, layer.head, "does nothing more here")
-                .label(loss.span, "the loss")
+                .label(choice.span, "the loss")
                 .note("leave the layer out, or take the loss `nll`");
             self.report(problem);
         }
         if let Some((data, dataset)) = data {
-            self.classes(data, dataset, loss, shape, output);
+            self.classes(data, dataset, choice, shape, output);
         }
     }
 
-    /// The layer that makes the output, when it is a `log_softmax`.
-    fn last_op(&self) -> Option<LayerId> {
-        let mut last = match self.net.outputs.as_slice() {
-            [Output { value: ValueId::Layer(id), .. }] => Some(*id),
-            [] => self.net.body.last().copied(),
-            _ => None,
+    /// A record has one target, which the losses of all outputs take.
+    fn one_target(&mut self, settings: &Settings, outputs: &[Value]) {
+        let target = |loss: &Loss| {
+            let shape = outputs.get(loss.output?)?.shape.as_deref()?;
+            let takes_label = losses::takes_label(loss.choice.decl);
+            Some((takes_label, if takes_label { &shape[1..] } else { shape }))
+        };
+        let words = |(takes_label, shape): (bool, &[u64])| match (takes_label, shape) {
+            (true, []) => "a label".to_owned(),
+            (true, shape) => format!("{} labels", sizes(shape)),
+            (false, shape) => format!("{} values", sizes(shape)),
+        };
+        let Some((first, rest)) = settings.losses.split_first() else {
+            return;
+        };
+        for loss in rest {
+            if let (Some(a), Some(b)) = (target(first), target(loss))
+                && a != b
+            {
+                let title = format!(
+                    "`{}` takes {}, but `{}` {}",
+                    loss.choice.decl.name,
+                    words(b),
+                    first.choice.decl.name,
+                    words(a)
+                );
+                let problem = Diagnostic::new(Code::N0501, title, loss.choice.span, format!("of {}", words(b)))
+                    .label(first.choice.span, format!("of {}", words(a)))
+                    .note("a record of a data set has one target, for all outputs")
+                    .note("in Rust each output can have a target of its own: a step takes a tuple of losses");
+                self.report(problem);
+                return;
+            }
+        }
+    }
+
+    /// The layer that makes an output, when it is a `log_softmax`.
+    fn last_op(&self, output: usize) -> Option<LayerId> {
+        let mut last = match self.net.outputs.get(output) {
+            Some(Output { value: ValueId::Layer(id), .. }) => Some(*id),
+            None => self.net.body.last().copied(),
+            Some(_) => None,
         };
         while let Some(LayerKind::Group { body, .. }) = last.map(|id| &self.net.layer(id).kind) {
             last = body.last().copied();

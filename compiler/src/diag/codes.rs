@@ -97,6 +97,7 @@ codes! {
     N0907 "two activations in a row"
     N0908 "log_softmax before cross_entropy"
     N0909 "linear on the last dimension of a map"
+    N0910 "an output without a loss"
 }
 
 impl Code {

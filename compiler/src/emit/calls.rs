@@ -138,7 +138,8 @@ impl Calls<'_> {
         match &call.kernel {
             Kernel::Op(kind) => match kind {
                 Kind::Load(input) => format!("t.load({input}, {})", write(0)),
-                Kind::Loss => format!("t.loss({}, {})", read(0), write(0)),
+                Kind::Loss(0) => format!("t.loss({}, {})", read(0), write(0)),
+                Kind::Loss(output) => format!("t.loss_of({output}, {}, {})", read(0), write(0)),
                 Kind::Conv(conv, weight, bias, act) if call.class == Class::Plain => {
                     let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
                     let g = self.conv(layer, conv);
@@ -240,6 +241,11 @@ impl Calls<'_> {
                     let g = self.norm(layer, norm);
                     let act = act_text(*act);
                     function("batch_norm::infer", &["t", &g, &read(0), &w, &b, &mean, &var, &act, &write(0)])
+                }
+                Kind::NormByRunningGrad(norm, tensors) => {
+                    let (w, var) = (self.maybe_param(tensors.weight, loops), self.param(tensors.var, loops));
+                    let g = self.norm(layer, norm);
+                    function("batch_norm::infer_backward", &["t", &g, &read(0), &w, &var, &write(0)])
                 }
                 Kind::Dropout(p, units, per_unit, of) => {
                     let value = format!(

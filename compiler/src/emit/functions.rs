@@ -17,8 +17,17 @@ pub(super) struct Pass<'a> {
     pub(super) sources: &'a Sources,
     pub(super) program: &'a Program,
     pub(super) plan: &'a Plan,
-    /// `train`, `infer` or `evaluate`: what functions of its loops end in, forward.
+    /// `train`, `infer`, `evaluate` or `input_gradients`: what functions of its loops end in, unless [`directions`] says otherwise.
     pub(super) name: &'static str,
+}
+
+/// What functions of both directions are called, forward and backward.
+fn directions(pass: &str) -> [&str; 2] {
+    match pass {
+        "train" => ["forward", "backward"],
+        "input_gradients" => ["forward_for_inputs", "backward_to_inputs"],
+        name => [name, name],
+    }
 }
 
 /// Prints the functions of a pass below `lines`: the pass itself, and its loops.
@@ -46,24 +55,27 @@ impl Printer<'_, '_> {
             // One stage: forward, loss and backward of a tile together.
             [Step::Stage(nodes), rest @ ..] if rest.iter().all(|step| matches!(step, Step::Whole(_))) => {
                 let groups = plan::gradient_groups(self.pass.program, nodes, &[]);
-                let loss = nodes.iter().position(|node| matches!(node, Node::Call(call) if is_loss(call)));
+                // From the first output's loss to the last one's.
+                let is_loss = |node: &Node| matches!(node, Node::Call(call) if is_loss(call));
+                let loss = nodes.iter().position(is_loss).zip(nodes.iter().rposition(is_loss));
+                let [forward, backward] = directions(name);
                 lines.line(format!("fn pass_{name}(run: &mut Run<'_>) {{"));
                 lines.line(format!("run.stage({}, |t| {{", folds(&groups, &Vec::new())));
                 match loss {
                     None => self.nodes(nodes, &Vec::new(), &groups, lines),
-                    Some(at) => {
-                        lines.line("Self::forward(t);");
-                        self.node(&nodes[at], &Vec::new(), &groups, lines);
-                        if at + 1 < nodes.len() {
-                            lines.line("Self::backward(t);");
+                    Some((first, last)) => {
+                        lines.line(format!("Self::{forward}(t);"));
+                        self.nodes(&nodes[first..=last], &Vec::new(), &groups, lines);
+                        if last + 1 < nodes.len() {
+                            lines.line(format!("Self::{backward}(t);"));
                         }
                     }
                 }
                 lines.line("});");
                 rest.iter().for_each(|step| self.step(step, &Vec::new(), lines));
                 lines.line("}");
-                if let Some(at) = loss {
-                    for (direction, nodes) in [("forward", &nodes[..at]), ("backward", &nodes[at + 1..])] {
+                if let Some((first, last)) = loss {
+                    for (direction, nodes) in [(forward, &nodes[..first]), (backward, &nodes[last + 1..])] {
                         if nodes.is_empty() {
                             continue;
                         }
@@ -133,11 +145,7 @@ impl Printer<'_, '_> {
         let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
         let mut inner = loops.clone();
         inner.push(Around { layer: looped.layer, variable: variable.clone(), count: looped.count });
-        let direction = match (self.pass.name, looped.reversed) {
-            ("train", false) => "forward",
-            ("train", true) => "backward",
-            (name, _) => name,
-        };
+        let direction = directions(self.pass.name)[usize::from(looped.reversed)];
         let stem = stem(&looped.name);
         let mut name = format!("{stem}_{direction}");
         let mut number = 2;
@@ -207,7 +215,7 @@ fn reads(calls: &Lines, variable: &str) -> bool {
 }
 
 fn is_loss(call: &Call) -> bool {
-    matches!(call.kernel, Kernel::Op(crate::ir::Kind::Loss))
+    matches!(call.kernel, Kernel::Op(crate::ir::Kind::Loss(_)))
 }
 
 /// `&[Fold { from: 0, to: 896 + l * 9_280, len: 9_280 }]`

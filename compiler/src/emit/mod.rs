@@ -13,7 +13,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use crate::check::Checked;
-use crate::differentiate::differentiate;
+use crate::differentiate::{differentiate, differentiate_inputs};
 use crate::fuse::{Folded, PlanKind, fuse};
 use crate::ir::{self, Fill, Item, Kind, Program};
 use crate::layout::{Laid, lay};
@@ -48,6 +48,8 @@ pub struct Planned {
     pub folded: Vec<Folded>,
     /// Where and when.
     pub plan: Plan,
+    /// The model's outputs, each of which has a loss.
+    pub losses: u64,
 }
 
 impl Planned {
@@ -57,7 +59,9 @@ impl Planned {
         let plan = &self.plan;
         let tiles = samples.div_ceil(TILE);
         let workers = threads.min(tiles).max(1);
-        let trains = plan.schedule.kind == PlanKind::Training;
+        let kind = plan.schedule.kind;
+        let trains = kind == PlanKind::Training;
+        let losses = if kind.has_backward() { self.losses } else { 1 };
         let wave = (GRADIENT_BUDGET / (4 * plan.gradients.max(1))).max(workers).min(tiles.max(1));
         let folded = if trains { 0 } else { folded_len(self).next_multiple_of(16) };
         // Memories are of whole lines of 16 floats; the losses and the gradient are plain vectors.
@@ -66,12 +70,12 @@ impl Planned {
             samples * plan.batch,
             plan.state,
             workers * plan.scratch,
-            if trains { wave * plan.gradients } else { 0 },
+            wave * plan.gradients,
             folded + plan.packed_len,
         ];
         let lines: u64 = memories.iter().map(|floats| floats.next_multiple_of(16)).sum();
         // A vector that grows has room for four at least.
-        4 * (lines + samples.max(4) + if trains { self.program.params } else { 0 })
+        4 * (lines + (losses * samples).max(4) + if trains || plan.gradients > 0 { self.program.params } else { 0 })
     }
 }
 
@@ -100,21 +104,29 @@ pub fn planned(checked: &Checked, kind: PlanKind) -> Planned {
     verify(&program);
     if kind == PlanKind::Training {
         program = differentiate(program, target);
-        verify(&program);
+    } else if kind == PlanKind::InputGradients {
+        let wanted: Vec<bool> = checked.net.inputs.iter().map(|input| input.has_gradient).collect();
+        program = differentiate_inputs(program, target, &wanted);
     }
+    verify(&program);
     let Laid { program, layouts } = lay(program, kind, target);
     verify(&program);
     let plan = plan::plan(&program, schedule(&program, &layouts, kind, target));
     debug_assert_eq!(plan::verify(&plan), Ok(()));
-    Planned { program, folded, plan }
+    Planned { program, folded, plan, losses: checked.outputs.len() as u64 }
 }
 
-/// The passes that a model has: training if it has one output, for a loss takes one; evaluation as in training if its spec says
-/// `eval_mode batch_statistics`; inference.
+/// The passes that a model has: training; evaluation as in training if its spec says `eval_mode batch_statistics`; inference; the
+/// gradients of inputs if its spec says `with gradient` of one.
 pub fn passes(checked: &Checked) -> impl Iterator<Item = PlanKind> {
-    let trains = checked.outputs.len() == 1;
     let evaluates = checked.net.train.as_ref().is_some_and(|train| train.batch_statistics);
-    let passes = [(trains, PlanKind::Training), (evaluates, PlanKind::Evaluation), (true, PlanKind::Inference)];
+    let has_gradient = checked.net.inputs.iter().any(|input| input.has_gradient);
+    let passes = [
+        (true, PlanKind::Training),
+        (evaluates, PlanKind::Evaluation),
+        (true, PlanKind::Inference),
+        (has_gradient, PlanKind::InputGradients),
+    ];
     passes.into_iter().filter_map(|(has, kind)| has.then_some(kind))
 }
 
@@ -123,13 +135,16 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     let of = |kind: PlanKind| passes(checked).find(|pass| *pass == kind).map(|kind| planned(checked, kind));
     let (train, evaluate) = (of(PlanKind::Training), of(PlanKind::Evaluation));
     let infer = planned(checked, PlanKind::Inference);
+    let input_gradients = of(PlanKind::InputGradients);
+    // They read the copy of the weights that inference reads.
+    debug_assert!(input_gradients.as_ref().is_none_or(|of_inputs| folded_len(of_inputs) == folded_len(&infer)));
 
     let mut geometries = Geometries::default();
     // A repeat labelled `pass` has functions of its own.
     let mut names = HashSet::from(PASS_FUNCTIONS.map(str::to_owned));
     let mut bodies = Lines::default();
-    let passes = [("train", train.as_ref()), ("evaluate", evaluate.as_ref()), ("infer", Some(&infer))];
-    for (name, planned) in passes {
+    let passes = Passes { train, evaluate, infer, input_gradients };
+    for (name, planned) in passes.named() {
         if let Some(Planned { program, plan, .. }) = planned {
             bodies.line("");
             functions(&Pass { checked, sources, program, plan, name }, &mut geometries, &mut names, &mut bodies);
@@ -139,7 +154,7 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
 
     let mut lines = Lines::default();
     let name = naming.name;
-    structure(checked, naming, train.is_some(), &mut lines);
+    structure(checked, naming, &mut lines);
     lines.line("");
     lines.line("const _: () = {");
     // A model named like what is imported is called otherwise behind the imports, which hide its name.
@@ -158,7 +173,7 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     IMPORTS.iter().for_each(|line| lines.line(line));
     lines.line("};");
     lines.line("");
-    network(checked, naming, train.as_ref(), evaluate.as_ref(), &infer, &mut geometries, &mut lines);
+    network(checked, naming, &passes, &mut geometries, &mut lines);
     lines.line("");
     lines.line("/// The passes: functions of their own, so that the model's names are its user's.");
     lines.line(format!("struct {PASSES};"));
@@ -176,9 +191,38 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     lines.text
 }
 
+/// The passes of a model.
+struct Passes {
+    train: Option<Planned>,
+    evaluate: Option<Planned>,
+    infer: Planned,
+    input_gradients: Option<Planned>,
+}
+
+impl Passes {
+    /// By what their functions are called.
+    fn named(&self) -> [(&'static str, Option<&Planned>); 4] {
+        let Passes { train, evaluate, infer, input_gradients } = self;
+        [
+            ("train", train.as_ref()),
+            ("evaluate", evaluate.as_ref()),
+            ("infer", Some(infer)),
+            ("input_gradients", input_gradients.as_ref()),
+        ]
+    }
+}
+
 /// The functions that every model may have.
-const PASS_FUNCTIONS: [&str; 6] =
-    ["pass_train", "pass_evaluate", "pass_infer", "pack_train", "pack_evaluate", "pack_infer"];
+const PASS_FUNCTIONS: [&str; 8] = [
+    "pass_train",
+    "pass_evaluate",
+    "pass_infer",
+    "pass_input_gradients",
+    "pack_train",
+    "pack_evaluate",
+    "pack_infer",
+    "pack_input_gradients",
+];
 
 /// The function that makes the packed weights of a pass, if it has any.
 fn pack(pass: &Pass<'_>, geometries: &mut Geometries, lines: &mut Lines) {
@@ -211,7 +255,7 @@ const IMPORTS: &[&str] = &[
 const OPTION: &str = "Option";
 
 /// The struct, its types and its methods.
-fn structure(checked: &Checked, naming: Naming<'_>, trains: bool, lines: &mut Lines) {
+fn structure(checked: &Checked, naming: Naming<'_>, lines: &mut Lines) {
     let Naming { visibility, name, origin } = naming;
     let net = &checked.net;
     let visibility = if visibility.is_empty() { String::new() } else { format!("{visibility} ") };
@@ -232,9 +276,13 @@ fn structure(checked: &Checked, naming: Naming<'_>, trains: bool, lines: &mut Li
     lines.line("#[allow(dead_code)]");
     lines.line(format!("impl {name} {{"));
     METHODS.trim_end().lines().for_each(|line| lines.line(line.trim_start()));
-    if trains {
+    // A loss of one output is a loss of the outputs too; rustc's words are plainer of it alone.
+    let bound = if checked.outputs.len() == 1 { "Loss" } else { "Losses" };
+    let has_gradient = net.inputs.iter().any(|input| input.has_gradient);
+    for methods in [Some(TRAINING_METHODS), has_gradient.then_some(INPUT_METHODS)].into_iter().flatten() {
         lines.line("");
-        TRAINING_METHODS.trim_end().lines().for_each(|line| lines.line(line.trim_start()));
+        let methods = methods.replace("::netspec::Loss<", &format!("::netspec::{bound}<"));
+        methods.trim_end().lines().for_each(|line| lines.line(line.trim_start()));
     }
     lines.line("}");
 }
@@ -277,7 +325,7 @@ pub fn infer(
 }
 ";
 
-/// What a model of one output can do besides.
+/// What it can be trained with.
 const TRAINING_METHODS: &str = "\
 /// One step of training on a batch: gives the mean loss before it.
 pub fn step<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>, O: ::netspec::Optimizer>(
@@ -304,16 +352,25 @@ pub fn gradients<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>>(
 }
 ";
 
+/// What a model whose spec says `with gradient` of an input can do besides.
+const INPUT_METHODS: &str = "\
+/// The derivative of each sample's loss by its input, as in inference; gives the mean loss.
+pub fn input_gradients<L: ::netspec::Loss<<Self as ::netspec::Model>::Output>>(
+    &self,
+    workspace: &mut ::netspec::Workspace,
+    inputs: &[<Self as ::netspec::Model>::Input],
+    targets: &[L::Target],
+    loss: &L,
+    gradients: &mut [<Self as ::netspec::Model>::Input],
+) -> ::core::result::Result<f32, ::netspec::Error> {
+    ::netspec::network::input_gradients(self, workspace, inputs, targets, loss, gradients)
+}
+";
+
 /// What the runtime needs to know of the model.
-fn network(
-    checked: &Checked,
-    naming: Naming<'_>,
-    train: Option<&Planned>,
-    evaluate: Option<&Planned>,
-    infer: &Planned,
-    geometries: &mut Geometries,
-    lines: &mut Lines,
-) {
+fn network(checked: &Checked, naming: Naming<'_>, passes: &Passes, geometries: &mut Geometries, lines: &mut Lines) {
+    let Passes { train, evaluate, infer, input_gradients } = passes;
+    let (train, evaluate, input_gradients) = (train.as_ref(), evaluate.as_ref(), input_gradients.as_ref());
     let lowered = lower(checked);
     lines.line(format!("impl Network for {} {{", naming.name));
     lines.line("const TENSORS: &'static [Tensor] = &[");
@@ -330,9 +387,14 @@ fn network(
         let text = planned.map_or("Plan::NONE".to_owned(), plan_text);
         lines.line(format!("const {name}: Plan = {text};"));
     }
+    if let Some(planned) = input_gradients {
+        lines.line(format!("const INPUT_GRADIENTS: Plan = {};", plan_text(planned)));
+    }
     let folded = folded_len(infer);
     lines.line(format!("const FOLDED: usize = {};", grouped(folded)));
-    for (name, planned) in [("FORWARD_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))] {
+    let outputs = [("FORWARD_OUTPUTS", evaluate), ("INFER_OUTPUTS", Some(infer))];
+    let of_inputs = input_gradients.map(|planned| ("INPUT_GRADIENTS_AT", Some(planned)));
+    for (name, planned) in outputs.into_iter().chain(of_inputs) {
         let views = planned.map_or(Vec::new(), |planned| {
             let mut calls = Calls { program: &planned.program, plan: &planned.plan, geometries: &mut *geometries };
             planned.plan.schedule.outputs.iter().map(|output| calls.view(output, &Loops::new())).collect()
@@ -349,9 +411,9 @@ fn network(
         lines.line(body);
         lines.line("}");
     }
-    for (method, pass, planned) in
-        [("train", "train", train), ("forward", "evaluate", evaluate), ("infer", "infer", Some(infer))]
-    {
+    let methods = [("train", "train", train), ("forward", "evaluate", evaluate), ("infer", "infer", Some(infer))];
+    let of_inputs = input_gradients.map(|planned| ("input_gradients", "input_gradients", Some(planned)));
+    for (method, pass, planned) in methods.into_iter().chain(of_inputs) {
         match planned {
             None => lines.line(format!("fn {method}(_: &mut Run<'_>) {{}}")),
             Some(_) => {
@@ -361,9 +423,12 @@ fn network(
             }
         }
     }
-    for (method, pass, planned) in
-        [("pack_train", "train", train), ("pack_forward", "evaluate", evaluate), ("pack_infer", "infer", Some(infer))]
-    {
+    for (method, pass, planned) in [
+        ("pack_train", "train", train),
+        ("pack_forward", "evaluate", evaluate),
+        ("pack_infer", "infer", Some(infer)),
+        ("pack_input_gradients", "input_gradients", input_gradients),
+    ] {
         if planned.is_some_and(|planned| planned.plan.packed_len > 0) {
             lines.line(format!("fn {method}(p: &mut Pack<'_>) {{"));
             lines.line(format!("{PASSES}::pack_{pass}(p);"));
@@ -504,8 +569,12 @@ pub fn emit_broken(visibility: &TokenStream, name: &Ident, error: &TokenStream) 
     // An array's length is an expression, so `compile_error!` can stand there; and what rustc derives from such an array is a
     // type it has already complained about, with which it takes everything to agree.
     let model_name = name.to_string();
-    let methods: TokenStream =
-        without_bodies(METHODS).chain(without_bodies(TRAINING_METHODS)).collect::<String>().parse().unwrap_or_default();
+    let methods: TokenStream = [METHODS, TRAINING_METHODS, INPUT_METHODS]
+        .into_iter()
+        .flat_map(without_bodies)
+        .collect::<String>()
+        .parse()
+        .unwrap_or_default();
     quote! {
         #[doc = #doc]
         #[derive(Clone, Debug)]

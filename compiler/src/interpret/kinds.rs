@@ -227,6 +227,11 @@ impl Scope<'_> {
                 let y = |(at, x): (usize, &f64)| scale[at / positions] * x + shift[at / positions];
                 one(&|x| formulas::act(*act, x.iter().enumerate().map(y).collect()))
             }
+            Kind::NormByRunningGrad(norm, tensors) => {
+                let (scale, _) = by_running(norm.eps, tensors, |tensor| self.floats(tensor));
+                let positions = norm.positions as usize;
+                one(&|dy| dy.iter().enumerate().map(|(at, dy)| scale[at / positions] * dy).collect())
+            }
             // y = x / (1 - p) where a unit is kept, else 0.
             Kind::Dropout(p, _, per_unit, of) => {
                 let iteration = self.around.iter().fold(0, |all, (_, iteration, count)| all * count + iteration);
@@ -264,12 +269,13 @@ impl Scope<'_> {
             Kind::Slice(from) => one(&|all| all[*from as usize..][..len].to_vec()),
             Kind::Copy => one(&|x| x.to_vec()),
             Kind::Zero => vec![vec![vec![0.0; len]; self.samples()]],
-            // The mean over the batch.
-            Kind::Loss => {
-                let count = reads[0].len() as f64;
+            // The mean over the batch, added to that of other outputs.
+            Kind::Loss(output) => {
+                let samples = reads[0].len();
+                let (count, first) = (samples as f64, *output as usize * samples);
                 let (losses, derivatives): (Vec<f64>, Samples) =
-                    reads[0].iter().enumerate().map(|(sample, y)| (self.batch.loss)(sample, y)).unzip();
-                self.loss = losses.iter().sum::<f64>() / count;
+                    reads[0].iter().enumerate().map(|(sample, y)| (self.batch.loss)(first + sample, y)).unzip();
+                self.loss += losses.iter().sum::<f64>() / count;
                 vec![derivatives.into_iter().map(|dy| dy.into_iter().map(|dy| dy / count).collect()).collect()]
             }
         }

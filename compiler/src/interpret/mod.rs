@@ -21,7 +21,7 @@ use kinds::Scope;
 /// A value of a batch: `[sample][element]`.
 pub type Samples = Vec<Vec<f64>>;
 
-/// The loss of one sample.
+/// The loss of one sample, by its number; those of a second output count on behind the samples of the first.
 pub type Loss<'a> = dyn Fn(usize, &[f64]) -> (f64, Vec<f64>) + 'a;
 
 /// What a run is given beside the weights.

@@ -53,6 +53,8 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A list of numbers.
     Numbers(NumberRange),
+    /// The name of an output.
+    Output,
     /// A quoted text.
     Text,
     /// An initialiser, or a number for all elements.

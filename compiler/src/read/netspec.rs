@@ -311,15 +311,17 @@ impl Reader<'_> {
         let span = self.span(&pair);
         let mut name = self.nameless();
         let mut shape = None;
+        let mut has_gradient = false;
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::name => name = self.ident(&part),
                 Rule::list => shape = Some(self.list(part)),
+                Rule::with_gradient => has_gradient = true,
                 _ => {}
             }
         }
         match (&mut place.inputs, shape) {
-            (Some(inputs), Some(shape)) => inputs.push(Input { name, shape }),
+            (Some(inputs), Some(shape)) => inputs.push(Input { name, shape, has_gradient }),
             _ => self.report(misplaced("input", "in the model itself", span)),
         }
     }
@@ -762,6 +764,7 @@ fn word_for(rule: Rule) -> Option<&'static str> {
         Rule::close_bracket => "`]`",
         Rule::semicolon | Rule::missing_semicolon => "`;`",
         Rule::equals => "`=`",
+        Rule::gradient_word => "`gradient`",
         Rule::comma => "`,`",
         Rule::plus | Rule::minus | Rule::times | Rule::over => OPERATOR,
         Rule::setting | Rule::one_setting => "a setting",

@@ -216,6 +216,7 @@ impl<'a> Resolver<'a> {
             }
             (Kind::Word(words), ExprKind::Word(word)) => self.word(wanted, words, word, expr.span).map(Value::Word),
             (Kind::Words(words), ExprKind::List(items)) => self.words(wanted, words, expr, items),
+            (Kind::Output, ExprKind::Word(word)) => Some(Value::Word(word.clone())),
             (Kind::Text, ExprKind::Text(text)) => Some(Value::Text(text.clone())),
             (Kind::Init | Kind::VectorInit, _) => self.initialiser(wanted, expr, scope).map(Value::Init),
             (kind, _) => {
@@ -224,6 +225,7 @@ impl<'a> Resolver<'a> {
                     Kind::Bool => "true or false",
                     Kind::Word(_) => "a word",
                     Kind::Words(_) => "a list of words",
+                    Kind::Output => "the name of an output",
                     Kind::Text => "a text in quotes",
                     _ => "something else",
                 };

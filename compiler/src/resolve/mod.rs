@@ -281,7 +281,7 @@ impl<'a> Resolver<'a> {
 
     /// Adds an input to the net, and gives its name, unless that is taken.
     fn input(&mut self, input: &'a ast::Input, scope: &mut Scope<'a>, level: &mut Level) -> Option<&'a ast::Ident> {
-        let ast::Input { name, shape } = input;
+        let ast::Input { name, shape, has_gradient } = input;
         let sizes = match &shape.kind {
             ast::ExprKind::List(sizes) if sizes.is_empty() => {
                 let title = format!("the input `{}` has no sizes", name.text);
@@ -302,7 +302,8 @@ impl<'a> Resolver<'a> {
         }
         let id = ValueId::Input(self.net.inputs.len() as u32);
         let sizes = sizes.map(|sizes| sizes.iter().map(|size| size.value.unsigned_abs()).collect());
-        self.net.inputs.push(Input { name: name.text.clone(), shape: sizes, span: shape.span });
+        let (text, has_gradient) = (name.text.clone(), *has_gradient);
+        self.net.inputs.push(Input { name: text, shape: sizes, span: shape.span, has_gradient });
         scope.values.name(name, id);
         Some(name)
     }

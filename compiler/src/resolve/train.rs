@@ -6,11 +6,11 @@ use super::names::Values;
 use super::{Resolver, Scope, bind};
 use crate::ast::{self, ExprKind, Setting};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::net::{Settings, Train};
+use crate::net::{Loss, Settings, Train};
 use crate::ops::datasets::DATASETS;
 use crate::ops::losses::LOSSES;
 use crate::ops::optimizers::OPTIMIZERS;
-use crate::ops::{Choice, Int};
+use crate::ops::{Choice, Int, Value};
 
 /// Every setting of a train section, with what it is.
 const SETTINGS: &[(&str, &str)] = &[
@@ -81,7 +81,7 @@ impl<'a> Resolver<'a> {
         let datasets = DATASETS.iter().map(|dataset| &dataset.decl);
         let code = [Code::N0504, Code::N0502];
         let data = value("data").and_then(|expr| self.choice("data set", datasets, code, expr, scope).0);
-        let loss = value("loss").and_then(|expr| self.choice("loss", LOSSES.iter(), code, expr, scope).0);
+        let losses = value("loss").map_or(Vec::new(), |expr| self.losses(expr, scope));
         let optimizer =
             value("optimizer").and_then(|expr| self.choice("optimizer", OPTIMIZERS.iter(), code, expr, scope).0);
         let mut count = |name: &str, least: i64| {
@@ -113,16 +113,64 @@ impl<'a> Resolver<'a> {
         if let Some(optimizer) = &optimizer {
             self.check_nesterov(optimizer);
         }
-        self.net.settings = Some(Settings { data: data.clone(), loss: loss.clone(), batch: batch.clone() });
+        self.net.settings = Some(Settings { data: data.clone(), losses: losses.clone(), batch: batch.clone() });
         if self.reports == before
-            && let (Some(loss), Some(optimizer)) = (loss, optimizer)
+            && let Some(optimizer) = optimizer
         {
             let head = train.head;
             let or = |int: Option<Int>, otherwise| int.map_or(otherwise, |int| int.value.unsigned_abs());
             let (batch, epochs, seed) = (or(batch, 64), or(epochs, 100), or(seed, 0));
             self.net.train =
-                Some(Train { head, data, loss, optimizer, batch, epochs, shuffle, seed, batch_statistics, exact });
+                Some(Train { head, data, losses, optimizer, batch, epochs, shuffle, seed, batch_statistics, exact });
         }
+    }
+
+    /// One loss, or a list of them, each with the output that it names.
+    fn losses(&mut self, expr: &'a ast::Expr, scope: &mut Scope<'a>) -> Vec<Loss> {
+        let exprs = match &expr.kind {
+            ExprKind::List(items) if items.is_empty() => {
+                let title = "the list of losses is empty";
+                self.report(Diagnostic::new(Code::N0505, title, expr.span, "write a loss for each output"));
+                return Vec::new();
+            }
+            ExprKind::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(expr),
+        };
+        let mut losses = Vec::new();
+        for expr in exprs {
+            let choice = self.choice("loss", LOSSES.iter(), [Code::N0504, Code::N0502], expr, scope).0;
+            if let Some(choice) = choice {
+                losses.extend(self.loss_of(choice));
+            }
+        }
+        losses
+    }
+
+    /// A loss with the output that it names; None when there is no such output.
+    fn loss_of(&mut self, choice: Choice) -> Option<Loss> {
+        let outputs = &self.net.outputs;
+        let name = match choice.args.get("of") {
+            Some(Value::Word(name)) => name,
+            Some(_) => return None,
+            None => {
+                let output = if outputs.len() <= 1 { Some(0) } else { None };
+                return Some(Loss { output, choice });
+            }
+        };
+        if let Some(output) = outputs.iter().position(|output| output.name == *name) {
+            return Some(Loss { output: Some(output), choice });
+        }
+        let span = choice.args.span("of").unwrap_or(choice.span);
+        let title = format!("the model has no output `{name}`");
+        let names = || outputs.iter().map(|output| output.name.as_str());
+        let problem = match outputs.as_slice() {
+            [] => Diagnostic::new(Code::N0501, title, span, "it names no outputs")
+                .note("a model without `output` has one output, its last value, and its loss names none"),
+            _ => Diagnostic::meant(Code::N0501, title, span, nearest(name, names()), "no output has this name")
+                .note_without_fix(|| format!("its outputs: {}", names().collect::<Vec<_>>().join(", "))),
+        };
+        self.report(problem);
+        None
     }
 
     /// PyTorch's rule: Nesterov momentum needs a momentum and no dampening.

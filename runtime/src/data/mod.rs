@@ -77,6 +77,8 @@ enum Inputs {
 enum Targets {
     /// Its class.
     Labels(Vec<usize>),
+    /// A class of each position of a map, so many a record.
+    LabelMaps { labels: Vec<usize>, each: usize },
     /// Values, so many a record.
     Values { values: Vec<f32>, each: usize },
 }
@@ -159,22 +161,33 @@ impl Split {
     pub fn records(&self) -> usize {
         match &self.targets {
             Targets::Labels(labels) => labels.len(),
+            Targets::LabelMaps { labels, each } => labels.len() / each,
             Targets::Values { values, each } => values.len() / each,
         }
     }
 
-    /// The class of each record; None when its target is values.
+    /// The class of each record; None when its target is not one class.
     pub fn labels(&self) -> Option<&[usize]> {
         match &self.targets {
             Targets::Labels(labels) => Some(labels),
+            Targets::LabelMaps { .. } | Targets::Values { .. } => None,
+        }
+    }
+
+    /// The classes of each record, one record after the other, and how many each has: one for each position of a map, or one; None when
+    /// its target is values.
+    pub fn label_maps(&self) -> Option<(&[usize], usize)> {
+        match &self.targets {
+            Targets::Labels(labels) => Some((labels, 1)),
+            Targets::LabelMaps { labels, each } => Some((labels, *each)),
             Targets::Values { .. } => None,
         }
     }
 
-    /// The values that are wanted of each record, one record after the other, and how many each has; None when its target is a class.
+    /// The values that are wanted of each record, one record after the other, and how many each has; None when its target is classes.
     pub fn values(&self) -> Option<(&[f32], usize)> {
         match &self.targets {
-            Targets::Labels(_) => None,
+            Targets::Labels(_) | Targets::LabelMaps { .. } => None,
             Targets::Values { values, each } => Some((values, *each)),
         }
     }

@@ -16,6 +16,7 @@ use super::{Dataset, Error, Split, Targets, file};
 /// | --- | --- | --- |
 /// | `input` | `U8` (a byte is divided by 255) or `F32` | `[records, …]` |
 /// | `target` | integers of any kind: the class of each record | `[records]` |
+/// | | or the classes of each position of a map, `[h, w]` say | `[records, h, w]` |
 /// | | or `F32`: the values that are wanted | `[records, …]` |
 /// | `test_input`, `test_target` | the same, to test with; when they are absent, the records to train with are tested with too | |
 ///
@@ -108,6 +109,7 @@ impl<'a> File<'a> {
             }
             let is_alike = match (&train.targets, &test.targets) {
                 (Targets::Values { each: a, .. }, Targets::Values { each: b, .. }) => a == b,
+                (Targets::LabelMaps { each: a, .. }, Targets::LabelMaps { each: b, .. }) => a == b,
                 (a, b) => matches!((a, b), (Targets::Labels(_), Targets::Labels(_))),
             };
             if !is_alike {
@@ -137,7 +139,13 @@ impl<'a> File<'a> {
                 let values = self.floats(target, &targets)?;
                 Targets::Values { values, each: targets.shape[1..].iter().product() }
             }
-            _ => Targets::Labels(self.labels(target, &targets, classes)?),
+            _ => {
+                let labels = self.labels(target, &targets, classes)?;
+                match targets.shape[1..].iter().product() {
+                    _ if targets.shape.len() == 1 => Targets::Labels(labels),
+                    each => Targets::LabelMaps { labels, each },
+                }
+            }
         };
         let split = match inputs.kind {
             "U8" => {
@@ -177,9 +185,6 @@ impl<'a> File<'a> {
     }
 
     fn labels(&self, name: &str, tensor: &Tensor<'_>, classes: Option<usize>) -> Result<Vec<usize>, Error> {
-        if tensor.shape.len() != 1 {
-            return Err(self.header_error(name, "a shape `[records]` for labels, or a `dtype` F32 for values"));
-        }
         let labels: Vec<i128> = match tensor.kind {
             "U8" => self.elements(name, tensor, |bytes| u8::from_le_bytes(bytes).into())?,
             "I8" => self.elements(name, tensor, |bytes| i8::from_le_bytes(bytes).into())?,
@@ -270,6 +275,22 @@ mod tests {
         assert_eq!(record, [2.0, 3.0]);
     }
 
+    #[test]
+    fn labels_of_maps() {
+        let tensors = |name_of_test, labels: &[u8]| {
+            let target: (&str, &str, &[usize], &[u8]) = ("target", "U8", &[2, 1, 3], labels);
+            let test = (name_of_test, "U8", &[1][..], &[0][..]);
+            let inputs = ("input", "U8", &[2, 1, 1, 3][..], &[0; 6][..]);
+            file(&[inputs, target, ("test_input", "U8", &[1, 1, 1, 3], &[0; 3]), test])
+        };
+        let bytes = file(&[("input", "U8", &[2, 1, 1, 3], &[0; 6]), ("target", "U8", &[2, 1, 3], &[0, 1, 2, 3, 4, 7])]);
+        let data = parse(&bytes).unwrap();
+        assert_eq!(data.train.label_maps(), Some((&[0, 1, 2, 3, 4, 7][..], 3)));
+        assert_eq!((data.train.records(), data.train.labels(), data.train.values()), (2, None, None));
+        let other = tensors("test_target", &[0; 6]);
+        refuse(&other, "8", "expected the kind and shape of `target`, again of the tensor `test_target`");
+    }
+
     #[track_caller]
     fn refuse(bytes: &[u8], place: &str, words: &str) {
         let error = parse(bytes).unwrap_err().to_string();
@@ -296,7 +317,7 @@ mod tests {
         let target = |kind, shape: &[usize], bytes: &[u8]| file(&[input, ("target", kind, shape, bytes)]);
         refuse(&target("U8", &[3], &[0; 3]), "8", "expected a shape `[2, …]` of the tensor `target`");
         refuse(&target("U8", &[2], &[0; 3]), "8", "as many elements");
-        refuse(&target("U8", &[2, 1], &[0; 2]), "8", "expected a shape `[records]` for labels");
+        refuse(&target("U8", &[2, 2], &[0; 3]), "8", "as many elements");
         refuse(&target("F16", &[2], &[0; 4]), "8", "expected a `dtype` of integers or F32");
         let start = |bytes: &[u8], back: usize| (bytes.len() - back).to_string();
         let negative = target("I16", &[2], &[0, 0, 255, 255]);

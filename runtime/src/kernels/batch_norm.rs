@@ -143,7 +143,8 @@ fn weight_of(params: &[f32], weight: Option<usize>, channel: usize) -> f32 {
 
 /// What makes `(x - mean) scale + shift` of a channel: slices of a float for each.
 struct Scales<'a> {
-    mean: &'a [f32],
+    /// 0 where there is none.
+    mean: Option<&'a [f32]>,
     spread: Spread<'a>,
     weight: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
@@ -168,7 +169,7 @@ impl<'a> Scales<'a> {
         bias: Option<usize>,
     ) -> Scales<'a> {
         let of = |offset: Option<usize>| offset.map(|offset| &params[offset..][..norm.channels]);
-        Scales { mean, spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
+        Scales { mean: Some(mean), spread: Spread::Inverse(inverse), weight: of(weight), bias: of(bias) }
     }
 
     /// Mean, scale, shift.
@@ -179,7 +180,8 @@ impl<'a> Scales<'a> {
             Spread::Inverse(inverse) => weight * inverse[channel],
             Spread::Variance(var, eps) => weight / (var[channel] + eps).sqrt(),
         };
-        [self.mean[channel], scale, self.bias.map_or(0.0, |bias| bias[channel])]
+        let mean = self.mean.map_or(0.0, |mean| mean[channel]);
+        [mean, scale, self.bias.map_or(0.0, |bias| bias[channel])]
     }
 }
 
@@ -490,11 +492,20 @@ pub fn infer(
     normalise(t, norm, x, &Epilogue::NONE.act(act), y, |params, _| {
         let of = |offset: usize| &params[offset..][..channels];
         Scales {
-            mean: of(mean),
+            mean: Some(of(mean)),
             spread: Spread::Variance(of(var), norm.eps),
             weight: weight.map(of),
             bias: bias.map(of),
         }
+    });
+}
+
+/// The backward pass of [`infer`] to its input, behind the nonlinearity's: `dx[c] = weight[c] dy[c] / sqrt(var[c] + eps)`.
+pub fn infer_backward(t: &mut Tile<'_>, norm: &Norm, dy: View, weight: Option<usize>, var: usize, dx: View) {
+    let channels = norm.channels;
+    normalise(t, norm, dy, &Epilogue::NONE, dx, |params, _| {
+        let of = |offset: usize| &params[offset..][..channels];
+        Scales { mean: None, spread: Spread::Variance(of(var), norm.eps), weight: weight.map(of), bias: None }
     });
 }
 

@@ -38,7 +38,7 @@ pub fn forward(t: &mut Tile<'_>, softmax: &LogSoftmax, x: View, y: View) {
         for (x, y) in outer {
             match inner {
                 1 => forward_row(isa, x, y),
-                _ => forward_lines(isa, x, inner, y),
+                _ => log_softmax_lines(isa, x, inner, y),
             }
         }
     }
@@ -64,12 +64,14 @@ pub fn backward(t: &mut Tile<'_>, softmax: &LogSoftmax, y: View, dy: View, dx: V
 dispatch! {
     /// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes.
     pub(crate) fn exponentials(x: &[f32], to: &mut [f32]) -> (f32, f64) = exponentials_kernel;
+    /// `e^x` of each, in its place.
+    pub(crate) fn exponential(x: &mut [f32]) = exponential_kernel;
+    /// [`forward`] of `inner` softmaxes side by side.
+    pub(crate) fn log_softmax_lines(x: &[f32], inner: usize, y: &mut [f32]) = forward_lines_kernel;
     /// [`forward`] of one softmax whose elements are next to each other.
     fn forward_row(x: &[f32], y: &mut [f32]) = forward_row_kernel;
     /// [`backward`] of such a one.
     fn backward_row(y: &[f32], dy: &[f32], dx: &mut [f32], store: Store) = backward_row_kernel;
-    /// [`forward`] of `inner` of them side by side.
-    fn forward_lines(x: &[f32], inner: usize, y: &mut [f32]) = forward_lines_kernel;
     /// [`backward`] of `inner` of them side by side.
     fn backward_lines(y: &[f32], dy: &[f32], inner: usize, dx: &mut [f32], store: Store) = backward_lines_kernel;
 }
@@ -127,6 +129,13 @@ unsafe fn exponentials_kernel<W: Lanes, H: Lanes>(x: &[f32], to: &mut [f32]) -> 
     // SAFETY: slices of one length, the written one apart.
     unsafe { math::map::<W, H, _, 1>(ExpLess(most), [x.as_ptr()], to.as_mut_ptr(), x.len(), Store::Write) };
     (most, math::sum(to))
+}
+
+#[inline(always)]
+unsafe fn exponential_kernel<W: Lanes, H: Lanes>(x: &mut [f32]) {
+    let place = x.as_mut_ptr();
+    // SAFETY: both are the one slice.
+    unsafe { math::map::<W, H, _, 1>(ExpLess(0.0), [place.cast_const()], place, x.len(), Store::Write) };
 }
 
 #[inline(always)]

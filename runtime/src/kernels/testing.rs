@@ -4,6 +4,7 @@ use crate::arena::{Job, Region, Tile, View};
 use crate::isa::{Isa, Numerics};
 use crate::kernels::Store;
 use crate::layout::{Blocked, Layout, Plane};
+use crate::network::BatchLoss;
 use crate::random::{self, Draw};
 use crate::run::{Copies, Params, Pass, Plan, Run, Workspace};
 
@@ -209,7 +210,7 @@ impl Bench {
             gradients: &mut self.gradients,
             scratch: &mut scratch,
             losses: &mut losses,
-            job: &Job { feed: &|_, _, _| {}, loss: &|_, _, _| 0.0, samples: self.first + samples },
+            job: &Job { feed: &|_, _, _| {}, loss: BatchLoss::NONE, samples: self.first + samples },
             draw: self.draw,
         });
         assert!(scratch[self.scratch..].iter().all(is_guard), "scratch that was not asked for is written");
@@ -298,7 +299,7 @@ pub(crate) fn pass(
     let feed = |sample: usize, input: usize, to: &mut [f32]| {
         to.copy_from_slice(&inputs[input][sample * to.len()..][..to.len()])
     };
-    let job = Job { feed: &feed, loss: &|_, _, _| 0.0, samples };
+    let job = Job { feed: &feed, loss: BatchLoss::NONE, samples };
     let mut workspace = Workspace::with_threads(threads);
     let (copies, params) = (Copies::none(), Params::Trained(params, 0));
     let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics, job: &job, draw: None });

@@ -3,7 +3,7 @@
 /// What a spec says: what a program does unless its command line says otherwise.
 ///
 /// ```
-/// use netspec::trainer::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, Train};
+/// use netspec::trainer::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, OutputLoss, Train};
 ///
 /// const NET: Defaults = Defaults {
 ///     origin: "specs/net.yaml",
@@ -18,7 +18,11 @@
 ///             mean: &[0.4915, 0.4823, 0.4468],
 ///             std: &[0.2470, 0.2435, 0.2616],
 ///         }),
-///         loss: Loss::CrossEntropy,
+///         losses: &[OutputLoss {
+///             output: 0,
+///             weight: 1.0,
+///             loss: Loss::CrossEntropy { label_smoothing: 0.0, class_weights: &[] },
+///         }],
 ///         optimizer: Optimizer::Sgd { lr: 1e-2, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 },
 ///         batch: 64,
 ///         epochs: 100,
@@ -48,8 +52,8 @@ pub struct Defaults {
 pub struct Train {
     /// The data set; None: it must be named when training.
     pub data: Option<Data>,
-    /// What training makes small.
-    pub loss: Loss,
+    /// What training makes small: the sum of these.
+    pub losses: &'static [OutputLoss],
     /// How the parameters follow the gradient.
     pub optimizer: Optimizer,
     /// Samples of a step.
@@ -81,15 +85,71 @@ pub struct Data {
     pub std: &'static [f32],
 }
 
-/// A loss; each is the mean over the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The loss of an output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OutputLoss {
+    /// Which output, by its place.
+    pub output: usize,
+    /// How much it counts.
+    pub weight: f32,
+    /// What it is.
+    pub loss: Loss,
+}
+
+/// A loss; each is the mean over the batch. Weights that are empty are all 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// [`crate::CrossEntropy`].
-    CrossEntropy,
+    CrossEntropy {
+        /// The part of a target that is spread over all classes.
+        label_smoothing: f32,
+        /// How much each class counts.
+        class_weights: &'static [f32],
+    },
     /// [`crate::Nll`].
-    Nll,
+    Nll {
+        /// How much each class counts.
+        class_weights: &'static [f32],
+    },
     /// [`crate::Mse`].
     Mse,
+    /// [`crate::L1`].
+    L1,
+    /// [`crate::SmoothL1`].
+    SmoothL1 {
+        /// The distance below which it is a square.
+        beta: f32,
+    },
+    /// [`crate::Huber`].
+    Huber {
+        /// The distance up to which it is a square.
+        delta: f32,
+    },
+    /// [`crate::BceWithLogits`].
+    BceWithLogits {
+        /// How much a yes counts: a number for all values, or for each.
+        pos_weight: &'static [f32],
+    },
+}
+
+impl Loss {
+    /// Whether its targets are classes; else they are values.
+    pub(super) fn takes_label(&self) -> bool {
+        matches!(self, Loss::CrossEntropy { .. } | Loss::Nll { .. })
+    }
+
+    /// What it is called in a spec.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Loss::CrossEntropy { .. } => "cross_entropy",
+            Loss::Nll { .. } => "nll",
+            Loss::Mse => "mse",
+            Loss::L1 => "l1",
+            Loss::SmoothL1 { .. } => "smooth_l1",
+            Loss::Huber { .. } => "huber",
+            Loss::BceWithLogits { .. } => "bce_with_logits",
+        }
+    }
 }
 
 /// An optimizer and its numbers.

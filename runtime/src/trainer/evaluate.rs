@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::EvalMode;
 use super::failure::Failure;
 use super::task::{Part, Task};
-use super::{EvalMode, Loss};
 use crate::Workspace;
 use crate::network::{self, Network};
 
@@ -26,9 +26,9 @@ impl<N: Network> Task<N> {
     /// Evaluates every record, those to train with too.
     pub(super) fn scores(&mut self) -> Result<Scores, Failure> {
         let Task { model, workspace, dataset, train, .. } = self;
-        let mut score = |split| score(model, workspace, Part::of(split, train.loss), train.batch, train.eval_mode);
+        let mut score = |split| score(model, workspace, Part::of(split, train.losses), train.batch, train.eval_mode);
         Ok(Scores {
-            name: if train.loss == Loss::Mse { "loss" } else { "accuracy" },
+            name: if train.losses[0].loss.takes_label() { "accuracy" } else { "loss" },
             train: score(&dataset.train)?,
             test: score(&dataset.test)?,
         })
@@ -49,9 +49,9 @@ fn score<N: Network>(
     for first in (0..records).step_by(batch) {
         let samples = batch.min(records - first);
         let feed = |sample: usize, _: usize, to: &mut [f32]| part.split.feed(first + sample, to);
-        let mut each = |sample: usize, _: usize, output: &[f32]| {
+        let mut each = |sample: usize, index: usize, output: &[f32]| {
             scratch.resize(output.len(), 0.0);
-            sum += part.score(first + sample, output, &mut scratch);
+            sum += part.score(first + sample, index, output, &mut scratch);
         };
         match mode {
             EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each),

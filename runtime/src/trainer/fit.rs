@@ -11,9 +11,9 @@ use serde_json::json;
 use super::args::TrainArgs;
 use super::failure::Failure;
 use super::progress::Progress;
-use super::task::{Part, Task};
+use super::task::{Part, Task, outputs};
 use crate::data::order;
-use crate::network::{self, Network, SaveOptions};
+use crate::network::{self, BatchLoss, Network, SaveOptions};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
@@ -78,13 +78,18 @@ fn pass<N: Network>(
     progress: &mut Progress,
 ) -> Result<f64, String> {
     let Task { model, workspace, dataset, train, .. } = task;
-    let part = Part::of(&dataset.train, train.loss);
+    let part = Part::of(&dataset.train, train.losses);
     let steps = order.len().div_ceil(train.batch);
+    let mut totals = vec![0.0; outputs::<N>()];
     let mut sum = 0.0;
     for (step, batch) in (1..).zip(order.chunks(train.batch)) {
         let feed = |sample: usize, _: usize, to: &mut [f32]| part.split.feed(batch[sample], to);
-        let loss = |sample: usize, output: &[f32], derivative: &mut [f32]| part.loss(batch[sample], output, derivative);
-        let loss = network::step_from(model, workspace, batch.len(), &feed, &loss, optimizer);
+        let of = |sample: usize, index: usize, output: &[f32], derivative: &mut [f32]| {
+            part.loss(batch[sample], index, output, derivative)
+        };
+        part.totals(batch, &mut totals);
+        let loss = BatchLoss { of: &of, totals: &totals };
+        let loss = network::step_by(model, workspace, batch.len(), &feed, loss, optimizer);
         let problem = match loss {
             Ok(loss) if !loss.is_finite() => format!("the loss is {loss}"),
             // A loss is that before its step: of the last one, the weights tell.

@@ -20,8 +20,9 @@
 //! `loss` is the mean of the batches' mean losses, each before its step. The accuracies are those after the epoch: every record is
 //! evaluated once more, those to train with too, so that both figures are of the same weights. Evaluation is inference, with
 //! running statistics and without dropout; with `eval_mode batch_statistics` it is the forward pass of training, in batches of the
-//! training's size, in the order of the files, with dropout. With the loss `mse` there are no classes, and the two figures are
-//! mean losses, `train loss 0.0210  test loss 0.0234`.
+//! training's size, in the order of the files, with dropout. With losses of values, such as `mse`, there are no classes, and the two
+//! figures are mean losses, `train loss 0.0210  test loss 0.0234`. Of several outputs the accuracy is that of the first one that has a
+//! loss; of a map it is the part of the positions.
 //!
 //! Everything else goes to the error output: on a terminal a bar for each epoch, else a line every ten seconds. The standard output
 //! is the same for the same spec, seed and data, whatever the number of threads.
@@ -55,7 +56,7 @@ use std::process::ExitCode;
 
 pub use crate::Numerics;
 use args::Command;
-pub use defaults::{Data, Defaults, EvalMode, Loss, Optimizer, Train};
+pub use defaults::{Data, Defaults, EvalMode, Loss, Optimizer, OutputLoss, Train};
 use failure::Failure;
 use task::Task;
 

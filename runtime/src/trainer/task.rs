@@ -2,10 +2,11 @@
 
 use super::args::Shared;
 use super::failure::Failure;
-use super::{Data, Defaults, EvalMode, Loss, Train};
+use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Train};
 use crate::data::{Dataset, Source, Split};
+use crate::loss::{bce_with_logits, cross_entropy, nll, weight_of_labels};
 use crate::network::{self, Network};
-use crate::{CrossEntropy, Mse, Nll, Workspace, argmax};
+use crate::{Huber, L1, Mse, Parts, SmoothL1, Workspace, argmax};
 
 /// A model, its data, and how it is trained.
 pub(super) struct Task<N> {
@@ -20,15 +21,11 @@ pub(super) struct Task<N> {
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     pub(super) split: &'a Split,
-    aim: Aim<'a>,
-}
-
-/// What is wanted of each record, and how it is compared.
-#[derive(Clone, Copy)]
-enum Aim<'a> {
-    CrossEntropy(&'a [usize]),
-    Nll(&'a [usize]),
-    Mse { values: &'a [f32], each: usize },
+    losses: &'a [OutputLoss],
+    /// The labels of all records, and how many each has.
+    labels: (&'a [usize], usize),
+    /// Likewise the values.
+    values: (&'a [f32], usize),
 }
 
 impl<N: Network> Task<N> {
@@ -38,8 +35,8 @@ impl<N: Network> Task<N> {
             let text = format!("{} has no `train` section, so neither loss nor optimizer are known", defaults.origin);
             return Err(Failure::Usage(text));
         };
-        let ([input], [output]) = (defaults.inputs, defaults.outputs) else {
-            let text = format!("{} has several inputs or outputs; data sets have one value a record", N::NAME);
+        let [input] = defaults.inputs else {
+            let text = format!("{} has several inputs; data sets have one value a record", N::NAME);
             return Err(Failure::Usage(text));
         };
         let Some(source) = args.data.clone() else {
@@ -52,9 +49,9 @@ impl<N: Network> Task<N> {
         let spec = train.data.filter(|data| data.name == source.name());
         let Data { classes, mean, std, .. } =
             spec.unwrap_or(Data { name: "", file: None, classes: &[], mean: &[], std: &[] });
-        let outputs: usize = output.iter().product();
-        let takes_label = train.loss != Loss::Mse;
-        let dataset = source.load(classes, takes_label.then_some(outputs))?;
+        let first = &train.losses[0];
+        let classes_of_output = first.loss.takes_label().then_some(defaults.outputs[first.output][0]);
+        let dataset = source.load(classes, classes_of_output)?;
         if dataset.shape != *input {
             let (found, wanted) = (sizes(&dataset.shape), sizes(input));
             let text = format!("`{source}` gives {found}, but {} takes {wanted}", N::NAME);
@@ -62,7 +59,9 @@ impl<N: Network> Task<N> {
         }
         let dataset = dataset.normalized(mean, std)?;
         for split in [&dataset.train, &dataset.test] {
-            check_targets(split, &source, takes_label, outputs)?;
+            for OutputLoss { output, loss, .. } in train.losses {
+                check_targets(split, &source, loss, defaults.outputs[*output])?;
+            }
         }
         let model = match &args.weights {
             Some(path) if !path.exists() => {
@@ -103,49 +102,124 @@ impl<N: Network> Task<N> {
     }
 }
 
-/// Checks that targets are of the loss's kind and size.
-fn check_targets(split: &Split, source: &Source, takes_label: bool, outputs: usize) -> Result<(), Failure> {
-    let problem = match (split.values(), takes_label) {
-        (None, true) => return Ok(()),
-        (Some((_, each)), false) if each == outputs => return Ok(()),
-        (None, false) => "has labels, but the loss `mse` takes values".to_owned(),
-        (Some(_), true) => "has values for targets, but the loss takes labels".to_owned(),
-        (Some((_, each)), false) => format!("wants {each} values of a record, but the output has {outputs}"),
+/// Outputs of a model.
+pub(super) fn outputs<N: Network>() -> usize {
+    <N::Output as Parts>::COUNT
+}
+
+/// Checks that targets are of a loss's kind and size.
+fn check_targets(split: &Split, source: &Source, loss: &Loss, output: &[usize]) -> Result<(), Failure> {
+    let (name, values) = (loss.name(), output.iter().product::<usize>());
+    let positions: usize = output[1..].iter().product();
+    let problem = match (split.label_maps(), split.values(), loss.takes_label()) {
+        (Some((_, each)), _, true) if each == positions => return Ok(()),
+        (_, Some((all, each)), false) if each == values => match all.iter().find(|value| !(0.0..=1.0).contains(*value))
+        {
+            Some(value) if name == "bce_with_logits" => {
+                format!("has a target {value}, and `{name}` takes those from 0 to 1")
+            }
+            _ => return Ok(()),
+        },
+        (Some((_, each)), _, true) => {
+            let found = if each == 1 { "one label a record".to_owned() } else { format!("{each} labels a record") };
+            format!("has {found}, but the output is {}: `{name}` takes {positions} of it", sizes(output))
+        }
+        (Some(_), _, false) => format!("has labels, but the loss `{name}` takes values"),
+        (_, _, true) => "has values for targets, but the loss takes labels".to_owned(),
+        (_, Some((_, each)), false) => format!("wants {each} values of a record, but the output has {values}"),
+        (None, None, false) => return Ok(()),
     };
     Err(Failure::Usage(format!("`{source}` {problem}")))
 }
 
 impl<'a> Part<'a> {
     /// Records of a task, whose targets were checked.
-    pub(super) fn of(split: &'a Split, loss: Loss) -> Part<'a> {
-        let labels = split.labels().unwrap_or_default();
-        let aim = match loss {
-            Loss::CrossEntropy => Aim::CrossEntropy(labels),
-            Loss::Nll => Aim::Nll(labels),
-            Loss::Mse => {
-                let (values, each) = split.values().unwrap_or_default();
-                Aim::Mse { values, each }
+    pub(super) fn of(split: &'a Split, losses: &'a [OutputLoss]) -> Part<'a> {
+        let (labels, values) = (split.label_maps(), split.values());
+        Part { split, losses, labels: labels.unwrap_or_default(), values: values.unwrap_or_default() }
+    }
+
+    /// What an output's loss is; None: it has none.
+    fn loss_of(&self, index: usize) -> Option<&'a OutputLoss> {
+        self.losses.iter().find(|loss| loss.output == index)
+    }
+
+    /// The labels of a record.
+    fn labels(&self, record: usize) -> &'a [usize] {
+        let (labels, each) = self.labels;
+        &labels[record * each..][..each]
+    }
+
+    /// The values of a record.
+    fn values(&self, record: usize) -> &'a [f32] {
+        let (values, each) = self.values;
+        &values[record * each..][..each]
+    }
+
+    /// For each output what some records count together.
+    pub(super) fn totals(&self, records: &[usize], totals: &mut [f64]) {
+        for (index, total) in totals.iter_mut().enumerate() {
+            let weights = match self.loss_of(index).map(|loss| loss.loss) {
+                Some(Loss::CrossEntropy { class_weights, .. } | Loss::Nll { class_weights }) => class_weights,
+                _ => &[],
+            };
+            *total = match weights {
+                [] => records.len() as f64,
+                weights => {
+                    records.iter().map(|&record| f64::from(weight_of_labels(weights, self.labels(record)))).sum()
+                }
+            };
+        }
+    }
+
+    /// The loss of a record's output, by its number; writes its derivative.
+    pub(super) fn loss(&self, record: usize, index: usize, output: &[f32], derivative: &mut [f32]) -> f32 {
+        let Some(OutputLoss { weight, loss, .. }) = self.loss_of(index) else {
+            derivative.fill(0.0);
+            return 0.0;
+        };
+        let value = match *loss {
+            Loss::CrossEntropy { label_smoothing, class_weights } => {
+                cross_entropy(output, self.labels(record), label_smoothing, class_weights, derivative)
+            }
+            Loss::Nll { class_weights } => nll(output, self.labels(record), class_weights, derivative),
+            Loss::Mse => Mse.of(output, self.values(record), derivative),
+            Loss::L1 => L1.of(output, self.values(record), derivative),
+            Loss::SmoothL1 { beta } => SmoothL1::new(beta).of(output, self.values(record), derivative),
+            Loss::Huber { delta } => Huber::new(delta).of(output, self.values(record), derivative),
+            Loss::BceWithLogits { pos_weight } => {
+                let pos_weight = if pos_weight.is_empty() { &[1.0] } else { pos_weight };
+                bce_with_logits(output, self.values(record), pos_weight, derivative)
             }
         };
-        Part { split, aim }
+        if *weight != 1.0 {
+            derivative.iter_mut().for_each(|value| *value *= weight);
+        }
+        weight * value
     }
 
-    /// The loss of a record's output; writes its derivative.
-    pub(super) fn loss(&self, record: usize, output: &[f32], derivative: &mut [f32]) -> f32 {
-        match self.aim {
-            Aim::CrossEntropy(labels) => CrossEntropy.of(output, labels[record], derivative),
-            Aim::Nll(labels) => Nll.of(output, labels[record], derivative),
-            Aim::Mse { values, each } => Mse.of(output, &values[record * each..][..each], derivative),
+    /// What an output of a record, by its number, adds to the part's score: with classes the part of the positions of the first output
+    /// with a loss that are right; else its loss. `scratch` has the length of the output.
+    pub(super) fn score(&self, record: usize, index: usize, output: &[f32], scratch: &mut [f32]) -> f64 {
+        let first = &self.losses[0];
+        if !first.loss.takes_label() {
+            return self.loss(record, index, output, scratch).into();
         }
-    }
-
-    /// What a record adds to the part's score: 1 for a right class, its loss where there are no classes. `scratch` has the length of
-    /// the output.
-    pub(super) fn score(&self, record: usize, output: &[f32], scratch: &mut [f32]) -> f64 {
-        match self.aim {
-            Aim::CrossEntropy(labels) | Aim::Nll(labels) => f64::from(u8::from(argmax(output) == labels[record])),
-            Aim::Mse { .. } => self.loss(record, output, scratch).into(),
+        if index != first.output {
+            return 0.0;
         }
+        let labels = self.labels(record);
+        if let [label] = labels {
+            return f64::from(u8::from(argmax(output) == *label));
+        }
+        let (positions, mut right) = (labels.len(), 0_usize);
+        for (position, &label) in labels.iter().enumerate() {
+            let scores = &mut scratch[..output.len() / positions];
+            let of_position = output.iter().skip(position).step_by(positions);
+            scores.iter_mut().zip(of_position).for_each(|(to, score)| *to = *score);
+            right += usize::from(argmax(scores) == label);
+        }
+        right as f64 / positions as f64
     }
 }
 

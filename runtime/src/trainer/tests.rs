@@ -51,6 +51,10 @@ fn forward(tile: &mut Tile<'_>) {
 /// `dW = dy x`, `db = dy`.
 fn backward(tile: &mut Tile<'_>) {
     tile.loss(OUTPUT, DERIVATIVE);
+    weight_gradients(tile);
+}
+
+fn weight_gradients(tile: &mut Tile<'_>) {
     let Parts { reads: [x, dy], gradients, .. } = tile.parts([INPUT, DERIVATIVE], []);
     let (weight, bias) = gradients.split_at_mut(CLASSES * PIXELS);
     for sample in 0..x.samples() {
@@ -112,9 +116,16 @@ impl<const NORM: bool> Network for Linear<NORM> {
     }
 }
 
+/// The loss of the only output.
+const fn of_first(loss: Loss) -> OutputLoss {
+    OutputLoss { output: 0, weight: 1.0, loss }
+}
+
+const MSE: &[OutputLoss] = &[of_first(Loss::Mse)];
+
 const TRAIN: Train = Train {
     data: Some(Data { name: "digits", file: None, classes: &[], mean: &[0.3], std: &[0.375] }),
-    loss: Loss::CrossEntropy,
+    losses: &[of_first(Loss::CrossEntropy { label_smoothing: 0.0, class_weights: &[] })],
     optimizer: Optimizer::Sgd { lr: 0.05, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 0.0 },
     batch: 32,
     epochs: 3,
@@ -157,6 +168,11 @@ fn refuse(result: Result<String, Failure>, code: u8, words: &str) {
     assert!(found == code && text.contains(words), "{found}: {text}");
 }
 
+/// The figure behind a name.
+fn figure(word: &str, name: &str) -> f64 {
+    word.strip_prefix(name).unwrap().trim().parse().unwrap()
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -176,7 +192,6 @@ fn digits_are_learned_and_evaluated() {
     assert!(lines[0].starts_with("epoch  1  loss "), "{out}");
     let words: Vec<&str> = lines[9].split("  ").collect();
     assert_eq!(words[0], "epoch 10");
-    let figure = |word: &str, name: &str| word.strip_prefix(name).unwrap().trim().parse::<f64>().unwrap();
     assert!(figure(words[1], "loss") < 0.1, "{out}");
     // A linear classifier of all 64 pixels comes to 0.95 to 0.97 here.
     assert!(figure(words[2], "train accuracy") > 0.96 && figure(words[3], "test accuracy") > 0.93, "{out}");
@@ -273,8 +288,8 @@ fn what_does_not_fit_is_refused_before_anything_runs() {
     let without = Defaults { train: Some(Train { data: None, ..TRAIN }), ..DIGITS };
     refuse(run_with::<false>(&without, &["eval"]), 2, "names no data set, so `--data NAME[:PATH]` is needed");
     let several = Defaults { inputs: &[&[1, 8, 8], &[3]], ..DIGITS };
-    refuse(run_with::<false>(&several, &["train"]), 2, "Digits has several inputs or outputs");
-    let mse = Defaults { train: Some(Train { loss: Loss::Mse, ..TRAIN }), ..DIGITS };
+    refuse(run_with::<false>(&several, &["train"]), 2, "Digits has several inputs; data sets have one value a record");
+    let mse = Defaults { train: Some(Train { losses: MSE, ..TRAIN }), ..DIGITS };
     refuse(run_with::<false>(&mse, &["train"]), 2, "`digits` has labels, but the loss `mse` takes values");
     let wide = Defaults { inputs: &[&[64]], ..DIGITS };
     refuse(run_with::<false>(&wide, &["train"]), 2, "`digits` gives 1 x 8 x 8, but Digits takes 64");
@@ -326,7 +341,7 @@ fn values_are_learned_with_mse() {
     let (data, out) = (folder.path().join("data"), folder.path().join("out"));
     write_values(&data, 20);
     let optimizer = Optimizer::Adam { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
-    let mse = Defaults { train: Some(Train { loss: Loss::Mse, optimizer, ..TRAIN }), ..DIGITS };
+    let mse = Defaults { train: Some(Train { losses: MSE, optimizer, ..TRAIN }), ..DIGITS };
     let source = format!("safetensors:{}", text(&data));
     let line = ["train", "--data", &source, "--epochs", "40", "--lr", "0.01", "--out", text(&out)];
     let printed = run_with::<false>(&mse, &line).unwrap();
@@ -338,4 +353,160 @@ fn values_are_learned_with_mse() {
     assert!(train.parse::<f64>().unwrap() < 0.01, "{printed}");
     // Labels where values are, and the other way round.
     refuse(digits(&line), 2, "has values for targets, but the loss takes labels");
+}
+
+/// The same layer whose output is given twice.
+#[derive(Clone, Debug)]
+struct Twice(Digits);
+
+impl Model for Twice {
+    type Input = [[[f32; 8]; 8]; 1];
+    type Output = ([f32; CLASSES], [f32; CLASSES]);
+    const NAME: &'static str = "Twice";
+    const PARAMETERS: usize = PARAMS;
+}
+
+const SECOND: View = tile(PIXELS + CLASSES, CLASSES);
+
+impl Network for Twice {
+    const TENSORS: &'static [Tensor] = Digits::TENSORS;
+    const STATISTICS: usize = 0;
+    const SPEC_HASH: u64 = 1;
+    const BATCH_NORM_POSITIONS: Option<usize> = None;
+    const TRAIN: Plan = Plan { tile: PIXELS + 2 * CLASSES, ..Digits::TRAIN };
+    const INFER: Plan = INFER;
+    const FORWARD: Plan = INFER;
+    const FORWARD_OUTPUTS: &'static [View] = &[OUTPUT, OUTPUT];
+    const INFER_OUTPUTS: &'static [View] = &[OUTPUT, OUTPUT];
+
+    fn weights(&self) -> &Weights {
+        self.0.weights()
+    }
+    fn weights_mut(&mut self) -> &mut Weights {
+        self.0.weights_mut()
+    }
+    fn with_weights(weights: Weights) -> Self {
+        Twice(Digits::with_weights(weights))
+    }
+    fn forward(run: &mut Run<'_>) {
+        run.stage(&[], forward);
+    }
+    fn train(run: &mut Run<'_>) {
+        run.stage(&[Fold { from: 0, to: 0, len: PARAMS }], |tile| {
+            forward(tile);
+            tile.loss_of(1, OUTPUT, SECOND);
+            tile.loss_of(0, OUTPUT, DERIVATIVE);
+            let Parts { reads: [second], writes: [mut first], .. } = tile.parts([SECOND], [DERIVATIVE]);
+            for sample in 0..second.samples() {
+                first.row(sample).iter_mut().zip(second.row(sample)).for_each(|(first, second)| *first += second);
+            }
+            weight_gradients(tile);
+        });
+    }
+    fn infer(run: &mut Run<'_>) {
+        run.stage(&[], forward);
+    }
+}
+
+const CROSS_ENTROPY: Loss = Loss::CrossEntropy { label_smoothing: 0.0, class_weights: &[] };
+
+/// The loss of the last epoch.
+fn last_loss(printed: &str) -> f64 {
+    figure(printed.lines().last().unwrap().split("  ").nth(1).unwrap(), "loss")
+}
+
+#[test]
+fn losses_of_several_outputs_are_added() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.safetensors");
+    let line = |lr| ["digits", "train", "--epochs", "2", "--lr", lr, "--out", text(&file)].map(OsString::from);
+    let trained = |losses: &'static [OutputLoss], lr| {
+        let defaults =
+            Defaults { outputs: &[&[CLASSES], &[CLASSES]], train: Some(Train { losses, ..TRAIN }), ..DIGITS };
+        let mut out = Vec::new();
+        run::<Twice>(&defaults, line(lr), &mut out).unwrap();
+        let weights = network::load::<Twice>(&file).unwrap().weights().params().to_vec();
+        (String::from_utf8(out).unwrap(), weights)
+    };
+    const BOTH: &[OutputLoss] = &[of_first(CROSS_ENTROPY), OutputLoss { output: 1, weight: 0.5, loss: CROSS_ENTROPY }];
+    const SECOND_ALONE: &[OutputLoss] = &[OutputLoss { output: 1, weight: 1.0, loss: CROSS_ENTROPY }];
+    let (printed, both) = trained(BOTH, "0.04");
+    let (alone_printed, alone) = trained(SECOND_ALONE, "0.06");
+    // Once and a half the loss and two thirds of the rate.
+    let apart = both.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-4, "{apart}");
+    assert!((last_loss(&printed) - 1.5 * last_loss(&alone_printed)).abs() < 2e-4, "{printed}{alone_printed}");
+    let accuracies = |printed: &str| printed.lines().last().unwrap().split("  ").skip(2).collect::<Vec<_>>().join("  ");
+    assert_eq!(accuracies(&printed), accuracies(&alone_printed));
+}
+
+/// A safetensors file with inputs and two labels for each, as of a map of two positions.
+fn write_labels(path: &Path, records: usize, shape: &str) {
+    let header = format!(
+        r#"{{"input":{{"dtype":"U8","shape":[{records},1,8,8],"data_offsets":[0,{0}]}},"target":{{"dtype":"U8","shape":[{records}{shape}],"data_offsets":[{0},{1}]}}}}"#,
+        records * PIXELS,
+        records * (PIXELS + 2)
+    );
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend((0..records * PIXELS).map(|place| (place * place % 251) as u8));
+    bytes.extend((0..2 * records).map(|place| (place % 5) as u8));
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn labels_of_maps_are_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    write_labels(&data, 20, ",2");
+    // Five classes at each of two positions; a class that weighs nothing leaves the others.
+    const WEIGHTED: &[OutputLoss] =
+        &[of_first(Loss::CrossEntropy { label_smoothing: 0.0, class_weights: &[1.0, 1.0, 0.0, 2.0, 1.0] })];
+    const PLAIN: &[OutputLoss] = &[of_first(CROSS_ENTROPY)];
+    let source = format!("safetensors:{}", text(&data));
+    let line = ["train", "--data", &source, "--epochs", "120", "--lr", "0.2", "--out", text(&out)];
+    let printed = |losses: &'static [OutputLoss]| {
+        let defaults = Defaults { outputs: &[&[5, 2]], train: Some(Train { losses, ..TRAIN }), ..DIGITS };
+        run_with::<false>(&defaults, &line)
+    };
+    let (plain, weighted) = (printed(PLAIN).unwrap(), printed(WEIGHTED).unwrap());
+    assert!(plain.lines().last().unwrap().ends_with("train accuracy 1.0000  test accuracy 1.0000"), "{plain}");
+    // A fifth of the labels is the class without weight.
+    assert!(weighted.lines().last().unwrap().ends_with("train accuracy 0.8000  test accuracy 0.8000"), "{weighted}");
+    // One label a record, where two are wanted; and the other way round.
+    refuse(run_with::<false>(&Defaults { outputs: &[&[5, 2]], ..DIGITS }, &["train"]), 2, "`digits` has 10 classes");
+    refuse(digits(&line), 2, "has 2 labels a record, but the output is 10: `cross_entropy` takes 1 of it");
+    write_labels(&data, 20, ",1,2");
+    assert!(printed(PLAIN).is_ok());
+    // Values where labels are.
+    write_values(&data, 20);
+    refuse(printed(PLAIN), 2, "has values for targets, but the loss takes labels");
+}
+
+#[test]
+fn each_loss_of_values_is_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    write_values(&data, 20);
+    let source = format!("safetensors:{}", text(&data));
+    let line = ["train", "--data", &source, "--epochs", "40", "--lr", "0.01", "--out", text(&out)];
+    let optimizer = Optimizer::Adam { lr: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 };
+    let learned = |losses: &'static [OutputLoss]| {
+        let defaults = Defaults { train: Some(Train { losses, optimizer, ..TRAIN }), ..DIGITS };
+        let printed = run_with::<false>(&defaults, &line).unwrap();
+        let figures = printed.lines().map(|line| figure(line.split("  ").nth(2).unwrap(), "train loss"));
+        let figures: Vec<f64> = figures.collect();
+        (figures[0], figures[figures.len() - 1])
+    };
+    for losses in [
+        const { &[of_first(Loss::L1)] },
+        const { &[of_first(Loss::SmoothL1 { beta: 0.5 })] },
+        const { &[of_first(Loss::Huber { delta: 0.5 })] },
+    ] {
+        let (first, last) = learned(losses);
+        assert!(last < 0.3 * first, "{losses:?}: {first}, then {last}");
+    }
+    // Its least is that of the targets' own entropy: of 0.25 about 0.5623.
+    let (_, last) = learned(const { &[of_first(Loss::BceWithLogits { pos_weight: &[] })] });
+    assert!((0.5622..0.60).contains(&last), "{last}");
 }

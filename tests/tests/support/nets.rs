@@ -2,7 +2,7 @@
 
 use netspec::random::bits;
 
-/// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other.
+/// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other. Every fourth has three outputs.
 pub(crate) fn random_net(seed: u64) -> String {
     net(Dice { seed, throws: 0, moves: false })
 }
@@ -14,6 +14,12 @@ pub(crate) fn moving_net(seed: u64) -> String {
 
 fn net(mut dice: Dice) -> String {
     let body = statements(&mut dice, 3);
+    if dice.seed % 4 == 3 {
+        return format!(
+            "model M {{ input x [8, 8, 8]; conv(8, kernel = 1) as early; {body} flatten; linear(4) as y; from early; \
+             max_pool(2); flatten; linear(4) as z; output y, early, z; }}"
+        );
+    }
     format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}")
 }
 

@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::check::Checked;
-use netspec_compiler::net::Train;
-use netspec_compiler::ops::{Choice, Value};
+use netspec_compiler::net::{Loss, Train};
+use netspec_compiler::ops::{Choice, Value, losses};
 use netspec_compiler::source::Sources;
 use netspec_compiler::summary::summary;
 
@@ -162,17 +162,14 @@ fn defaults(checked: &Checked, origin: &str) -> String {
 fn train(train: &Train) -> String {
     let Train { batch, epochs, shuffle, seed, .. } = train;
     let data = train.data.as_ref().map_or("None".to_owned(), |it| format!("Some({})", data(it)));
-    let loss = match train.loss.decl.name {
-        "nll" => "Nll",
-        "mse" => "Mse",
-        _ => "CrossEntropy",
-    };
+    let losses: Vec<String> = train.losses.iter().map(loss).collect();
+    let losses = losses.join(", ");
     let eval_mode = if train.batch_statistics { "BatchStatistics" } else { "RunningStatistics" };
     let numerics = if train.exact { "Exact" } else { "Fast" };
     format!(
         "::netspec::trainer::Train {{
         data: {data},
-        loss: ::netspec::trainer::Loss::{loss},
+        losses: &[{losses}],
         optimizer: {},
         batch: {batch},
         epochs: {epochs},
@@ -183,6 +180,39 @@ fn train(train: &Train) -> String {
     }}",
         optimizer(&train.optimizer)
     )
+}
+
+/// A loss of an output.
+fn loss(loss: &Loss) -> String {
+    let choice = &loss.choice;
+    let number = |name: &str, or: f64| literal(choice.args.number(name).unwrap_or(or));
+    let numbers = |name: &str| {
+        let numbers: Vec<f32> = losses::numbers(choice, name).iter().map(|&number| literal(number)).collect();
+        format!("&{numbers:?}")
+    };
+    let kind = match choice.decl.name {
+        "nll" => format!("Nll {{ class_weights: {} }}", numbers("class_weights")),
+        "mse" => "Mse".to_owned(),
+        "l1" => "L1".to_owned(),
+        "smooth_l1" => format!("SmoothL1 {{ beta: {:?} }}", number("beta", 1.0)),
+        "huber" => format!("Huber {{ delta: {:?} }}", number("delta", 1.0)),
+        "bce_with_logits" => format!("BceWithLogits {{ pos_weight: {} }}", numbers("pos_weight")),
+        _ => format!(
+            "CrossEntropy {{ label_smoothing: {:?}, class_weights: {} }}",
+            number("label_smoothing", 0.0),
+            numbers("class_weights")
+        ),
+    };
+    let (output, weight) = (loss.output.unwrap_or(0), number("weight", 1.0));
+    format!(
+        "::netspec::trainer::OutputLoss {{ output: {output}, weight: {weight:?}, \
+         loss: ::netspec::trainer::Loss::{kind} }}"
+    )
+}
+
+/// A number as f32: a literal beyond that would be an error of rustc.
+fn literal(number: f64) -> f32 {
+    (number as f32).clamp(f32::MIN, f32::MAX)
 }
 
 /// An optimizer; its arguments have the names of the fields, and their defaults are filled in.
@@ -208,10 +238,7 @@ fn data(choice: &Choice) -> String {
     };
     let numbers = |name: &str| -> Vec<f32> {
         match args.get(name) {
-            // A literal beyond f32 would be an error of rustc.
-            Some(Value::Numbers(numbers)) => {
-                numbers.iter().map(|&number| (number as f32).clamp(f32::MIN, f32::MAX)).collect()
-            }
+            Some(Value::Numbers(numbers)) => numbers.iter().map(|&number| literal(number)).collect(),
             _ => Vec::new(),
         }
     };
@@ -259,7 +286,8 @@ train Net {
     train: Some(::netspec::trainer::Train {
         data: Some(::netspec::trainer::Data { name: \"cifar10\", file: None, classes: &[\"bird\", \"cat\"], \
                         mean: &[0.5, 1e-9, 3.4028235e38], std: &[1.0, 2.0, 3.0] }),
-        loss: ::netspec::trainer::Loss::Nll,
+        losses: &[::netspec::trainer::OutputLoss { output: 0, weight: 1.0, \
+                        loss: ::netspec::trainer::Loss::Nll { class_weights: &[] } }],
         optimizer: ::netspec::trainer::Optimizer::Sgd { lr: 1.0, momentum: 0.9, dampening: 0.0, nesterov: true, weight_decay: 0.0 },
         batch: 8,
         epochs: 3,
@@ -279,7 +307,7 @@ train Net {
         let text = defaults_of(model);
         assert!(text.contains("inputs: &[&[2], &[3]],") && text.contains("data: None,"), "{text}");
         let adam = "Adam { lr: 0.001, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }";
-        assert!(text.contains(adam) && text.contains("Loss::Mse,"), "{text}");
+        assert!(text.contains(adam) && text.contains("loss: ::netspec::trainer::Loss::Mse }],"), "{text}");
         let text = defaults_of(
             "model M { input x [2]; linear(1); } train M { data safetensors(file = \"a \\\"b\\\"\"); loss mse; optimizer adam; }",
         );

@@ -9,6 +9,8 @@ use crate::source::Span;
 
 /// The keys of the page itself.
 const TOP: &[&str] = &["model", "params", "input", "blocks", "shared", "layers", "output", "train"];
+/// The keys of an input.
+const INPUT: &[&str] = &["shape", "gradient"];
 /// The keys of a block.
 const BLOCK: &[&str] = &["params", "shared", "layers"];
 /// The keys that stand beside a layer's name and so cannot be one.
@@ -169,11 +171,33 @@ impl Page<'_> {
             self.report_wrong("`input`", "a mapping of names to shapes", node, fix);
             return (Vec::new(), false);
         }
-        let inputs = self.named(node, "`input`", |page, name, value| {
-            page.shape(value, &name.text).map(|shape| Input { name, shape })
-        });
+        let inputs = self.named(node, "`input`", |page, name, value| page.input(name, value));
         let are_read = matches!(&node.kind, Kind::Map(entries) if entries.len() == inputs.len());
         (inputs, are_read)
+    }
+
+    /// `[3, 32, 32]` or `{ shape: [3, 32, 32], gradient: true }`.
+    fn input(&mut self, name: Ident, node: &Node) -> Option<Input> {
+        if !matches!(node.kind, Kind::Map(_)) {
+            return self.shape(node, &name.text).map(|shape| Input { name, shape, has_gradient: false });
+        }
+        let owner = format!("the input `{}`", name.text);
+        let fields = self.fields(node, &owner, Some(INPUT))?;
+        let Some((_, shape)) = field(&fields, "shape") else {
+            self.report_wrong(&owner, "a shape, or a mapping with the key `shape`", node, None);
+            return None;
+        };
+        let has_gradient = match field(&fields, "gradient") {
+            None => false,
+            Some((key, value)) => match self.expr(value, &key.text)?.kind {
+                ExprKind::Word(word) if word == "true" || word == "false" => word == "true",
+                _ => {
+                    self.report_wrong("`gradient`", "true or false", value, None);
+                    return None;
+                }
+            },
+        };
+        self.shape(shape, &name.text).map(|shape| Input { name, shape, has_gradient })
     }
 
     fn outputs(&mut self, node: &Node) -> Vec<Ident> {

@@ -1,8 +1,18 @@
 //! How far outputs are from what was wanted.
 
-use crate::isa::Isa;
-use crate::kernels::log_softmax::exponentials;
-use crate::{Error, Sample};
+mod classes;
+mod several;
+mod values;
+
+use crate::Error;
+
+pub use classes::{CrossEntropy, CrossEntropyWith, Nll, NllWith, Scores, check_label};
+#[cfg(feature = "trainer")]
+pub(crate) use classes::{cross_entropy, nll, weight_of_labels};
+pub use several::{Losses, NoLoss, Same, Scaled};
+#[cfg(feature = "trainer")]
+pub(crate) use values::bce_with_logits;
+pub use values::{BceWithLogits, Huber, L1, Mse, SmoothL1};
 
 /// How far the output of one sample is from what was wanted. The loss of a batch is the mean over its samples.
 ///
@@ -27,7 +37,8 @@ use crate::{Error, Sample};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss of an output `{Output}`",
-    note = "`CrossEntropy` and `Nll` take one score for each class, `[f32; N]`; `Mse` takes any one array"
+    note = "`CrossEntropy` and `Nll` take a score for each class, `[f32; N]`, or a map of them; `Mse` and its like take any one array",
+    note = "of several outputs a tuple has a loss for each: `(CrossEntropy, Mse)`"
 )]
 pub trait Loss<Output>: Sync {
     /// What is wanted of one sample: a class, say, or an output.
@@ -37,6 +48,13 @@ pub trait Loss<Output>: Sync {
     /// Both have the values of one `Output`, the last index running fastest.
     fn loss(&self, output: &[f32], target: &Self::Target, derivative: &mut [f32]) -> f32;
 
+    /// What a sample of this target counts in the mean over the batch, which is the sum of the losses over the sum of these: 1 unless a
+    /// loss says otherwise. With a weight for each class, which [`Loss::loss`] multiplies with, it is that weight.
+    fn weight(&self, target: &Self::Target) -> f32 {
+        let _ = target;
+        1.0
+    }
+
     /// Says what is wrong with the target of a sample of the batch, by its number. It is asked for the whole batch before anything runs.
     ///
     /// # Errors
@@ -45,102 +63,6 @@ pub trait Loss<Output>: Sync {
     fn check(&self, sample: usize, target: &Self::Target) -> Result<(), Error> {
         let _ = (sample, target);
         Ok(())
-    }
-}
-
-/// `-log softmax(y)[label]` of logits y: the loss of a classifier whose last layer is linear.
-///
-/// Source: PyTorch, [`torch.nn.CrossEntropyLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.CrossEntropyLoss.html). The
-/// derivative by `y[i]` is `softmax(y)[i]`, less 1 at the label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CrossEntropy;
-
-impl CrossEntropy {
-    /// The loss of one sample, as [`Loss::loss`]; `label` is below the length of `output`.
-    pub fn of(self, output: &[f32], label: usize, derivative: &mut [f32]) -> f32 {
-        let derivative = &mut derivative[..output.len()];
-        // In loops of any machine: a loss knows no workspace, and is the same bits whatever instructions that has.
-        let (largest, sum) = exponentials(Isa::PORTABLE, output, derivative);
-        let scale = (1.0 / sum) as f32;
-        derivative.iter_mut().for_each(|value| *value *= scale);
-        derivative[label] -= 1.0;
-        sum.ln() as f32 - (output[label] - largest)
-    }
-}
-
-/// `-y[label]` of logarithms of probabilities y, as `log_softmax` gives them.
-///
-/// Source: PyTorch, [`torch.nn.NLLLoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.NLLLoss.html).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Nll;
-
-impl Nll {
-    /// The loss of one sample, as [`Loss::loss`]; `label` is below the length of `output`.
-    pub fn of(self, output: &[f32], label: usize, derivative: &mut [f32]) -> f32 {
-        derivative.fill(0.0);
-        derivative[label] = -1.0;
-        -output[label]
-    }
-}
-
-/// The mean of `(y - target)^2` over the values of an output, and over the batch.
-///
-/// Source: PyTorch, [`torch.nn.MSELoss`](https://docs.pytorch.org/docs/stable/generated/torch.nn.MSELoss.html).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mse;
-
-impl Mse {
-    /// The loss of one sample, as [`Loss::loss`]; all have one length.
-    pub fn of(self, output: &[f32], target: &[f32], derivative: &mut [f32]) -> f32 {
-        let per_value = 1.0 / output.len() as f32;
-        let mut sum = 0.0;
-        for ((derivative, value), target) in derivative.iter_mut().zip(output).zip(target) {
-            let difference = value - target;
-            *derivative = 2.0 * difference * per_value;
-            sum += difference * difference;
-        }
-        sum * per_value
-    }
-}
-
-/// Checks that the label of a sample of a batch is one of the classes.
-///
-/// # Errors
-///
-/// [`Error::Label`] when it is not.
-pub fn check_label(sample: usize, label: usize, classes: usize) -> Result<(), Error> {
-    if label < classes { Ok(()) } else { Err(Error::Label { sample, label, classes }) }
-}
-
-impl<const N: usize> Loss<[f32; N]> for CrossEntropy {
-    type Target = usize;
-
-    fn loss(&self, output: &[f32], target: &usize, derivative: &mut [f32]) -> f32 {
-        self.of(output, *target, derivative)
-    }
-
-    fn check(&self, sample: usize, target: &usize) -> Result<(), Error> {
-        check_label(sample, *target, N)
-    }
-}
-
-impl<const N: usize> Loss<[f32; N]> for Nll {
-    type Target = usize;
-
-    fn loss(&self, output: &[f32], target: &usize, derivative: &mut [f32]) -> f32 {
-        self.of(output, *target, derivative)
-    }
-
-    fn check(&self, sample: usize, target: &usize) -> Result<(), Error> {
-        check_label(sample, *target, N)
-    }
-}
-
-impl<Output: Sample + Sync> Loss<Output> for Mse {
-    type Target = Output;
-
-    fn loss(&self, output: &[f32], target: &Output, derivative: &mut [f32]) -> f32 {
-        self.of(output, Output::flat(std::slice::from_ref(target)), derivative)
     }
 }
 
@@ -211,6 +133,71 @@ mod tests {
         let target = [1.0, 2.0, -0.5, 0.0];
         let mean = |y: &[f64]| y.iter().zip(target).map(|(y, t)| (y - f64::from(t)).powi(2)).sum::<f64>() / 4.0;
         check(&y, Mse.of(&y, &target, d), d, mean);
+    }
+
+    #[test]
+    fn weights_and_smoothing_are_their_formulas() {
+        let (y, weights) = ([0.3, -1.2, 2.0, 0.0, 1.5, -0.5], [0.5, 2.0, 1.25]);
+        let log = |y: &[f64], class: usize, position: usize| {
+            let sum: f64 = (0..3).map(|class| y[2 * class + position].exp()).sum();
+            y[2 * class + position] - sum.ln()
+        };
+        let d = &mut [f32::NAN; 6];
+        for labels in [[[0, 1]], [[2, 0]]] {
+            let formula = |y: &[f64]| {
+                let of = |position: usize| {
+                    let label = labels[0][position];
+                    let spread: f64 = (0..3).map(|class| f64::from(weights[class]) * log(y, class, position)).sum();
+                    -0.75 * f64::from(weights[label]) * log(y, label, position) - 0.25 / 3.0 * spread
+                };
+                (of(0) + of(1)) / 2.0
+            };
+            let loss = CrossEntropy.label_smoothing(0.25).class_weights(weights);
+            check(&y, Loss::<[[[f32; 2]; 1]; 3]>::loss(&loss, &y, &labels, d), d, formula);
+            let weighed = Loss::<[[[f32; 2]; 1]; 3]>::weight(&loss, &labels);
+            assert_eq!(weighed, (weights[labels[0][0]] + weights[labels[0][1]]) / 2.0);
+            let nll = |y: &[f64]| {
+                let of = |position: usize| {
+                    let label = labels[0][position];
+                    -f64::from(weights[label]) * y[2 * label + position]
+                };
+                (of(0) + of(1)) / 2.0
+            };
+            check(&y, Loss::<[[[f32; 2]; 1]; 3]>::loss(&Nll.class_weights(weights), &y, &labels, d), d, nll);
+        }
+    }
+
+    #[test]
+    fn losses_of_values_are_their_formulas() {
+        let (y, target) = ([0.3_f32, -1.2, 2.0, 0.0], [1.0_f32, -1.0, -0.5, 0.25]);
+        let d = &mut [f32::NAN; 4];
+        let mean = |y: &[f64], of: &dyn Fn(f64) -> f64| {
+            y.iter().zip(target).map(|(y, t)| of(y - f64::from(t))).sum::<f64>() / 4.0
+        };
+        check(&y, L1.of(&y, &target, d), d, |y| mean(y, &f64::abs));
+        let smooth = |d: f64| if d.abs() < 0.5 { d * d } else { d.abs() - 0.25 };
+        check(&y, SmoothL1::new(0.5).of(&y, &target, d), d, |y| mean(y, &smooth));
+        let huber = |d: f64| if d.abs() <= 0.5 { d * d / 2.0 } else { 0.5 * (d.abs() - 0.25) };
+        check(&y, Huber::new(0.5).of(&y, &target, d), d, |y| mean(y, &huber));
+        let parts = [0.0_f32, 1.0, 0.25, 0.75];
+        let (single, each) =
+            (BceWithLogits::new().pos_weight(3.0), BceWithLogits::new().pos_weight([3.0, 0.5, 1.0, 2.0]));
+        for (weights, loss) in [
+            ([3.0_f64; 4], Loss::<[f32; 4]>::loss(&single, &y, &parts, d)),
+            ([3.0, 0.5, 1.0, 2.0], Loss::<[f32; 4]>::loss(&each, &y, &parts, &mut [0.0; 4])),
+        ] {
+            let formula = |y: &[f64]| {
+                let of = |at: usize| {
+                    let (p, t) = (1.0 / (1.0 + (-y[at]).exp()), f64::from(parts[at]));
+                    -weights[at] * t * p.ln() - (1.0 - t) * (1.0 - p).ln()
+                };
+                (0..4).map(of).sum::<f64>() / 4.0
+            };
+            let derivative = &mut [0.0; 4];
+            let again = values::bce_with_logits(&y, &parts, &weights.map(|weight| weight as f32), derivative);
+            assert_eq!(again, loss);
+            check(&y, loss, derivative, formula);
+        }
     }
 
     #[test]

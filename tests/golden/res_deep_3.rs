@@ -79,6 +79,7 @@ const _: () = {
         arena::{Pack, Tile, View, batch, tile},
         kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},
         kernels::{depthwise, log_softmax, max_pool, sparse, winograd},
+        kernels::{frame, multiply, permute, resample, shuffle},
         layout::{Blocked, Plane},
         network::{Fill, Network, Repeat, Tensor},
         run::{Fold, Plan, Run},

@@ -131,7 +131,7 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("multiply", "3, 4", "tanh as map; conv(1, kernel = 4) as one; multiply(map, one);"),
     ("multiply", "2, 3, 4", "tanh as map; conv(2, kernel = (3, 1)) as lines; multiply(lines, map);"),
     ("multiply", "5", "tanh as a; multiply(a, a);"),
-    ("multiply", "3, 2, 2, 2", "branch multiply { { tanh; } { global_avg_pool; sigmoid; } }"),
+    ("multiply", "3, 2, 2, 2", "tanh as map; global_avg_pool; sigmoid as gate; multiply(gate, map);"),
 ];
 
 /// Nets whose wiring is unusual.
@@ -272,6 +272,10 @@ const WIRINGS: &[(&str, &str)] = &[
         "a gate from outside of a repeat",
         "input x [3, 4, 4]; conv(4, kernel = 1) as v; global_avg_pool; sigmoid as gate; from v; \
          repeat 2 { conv(4, kernel = 3, padding = 1); tanh as map; multiply(map, gate); } flatten; linear(2);",
+    ),
+    (
+        "a branch that multiplies",
+        "input x [2, 3, 3]; conv(3, kernel = 1); branch multiply { { tanh; } { global_avg_pool; sigmoid; } } flatten; linear(2);",
     ),
     ("rows as wide as they are many", "input x [3, 3]; linear(3 -> 3, bias = false); batch_norm; flatten; linear(2);"),
     ("no parameters before the loop", "input x [3]; tanh; repeat 2 { tanh; } linear(2);"),
@@ -439,9 +443,9 @@ fn the_check_finds_each_backward_op_that_is_missing() {
         assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");
     }
     let kinds = backward_ops_that_are_missed(
-        "input x [2, 3, 4]; conv(4, kernel = 1) as v; narrow(1, start = 1, length = 2); permute(0, 2, 1, 3); conv(4, kernel = 1); \
+        "input x [2, 2, 2]; conv(4, kernel = 1) as v; narrow(1, start = 1, length = 2); permute(0, 2, 1, 3); conv(4, kernel = 1); \
          zero_pad((0, 1, 1, 0)); tanh; channel_shuffle(2); upsample(2, mode = bilinear) as map; global_avg_pool; sigmoid as gate; \
-         multiply(map, gate); flatten; linear(3); sigmoid;",
+         multiply(map, gate); avg_pool(3); flatten; linear(3); sigmoid;",
     );
     for kind in ["Place", "Permute", "Frame", "Shuffle", "ResampleGrad", "Mul", "MulSum"] {
         assert!(kinds.iter().any(|found| found == kind), "{kind} is in {kinds:?}");

@@ -79,6 +79,7 @@ impl Layer for Narrow {
             let span = site.args.span("length").unwrap_or(site.head);
             let mut error = Diagnostic::new(Code::N0211, title, span, format!("{start} + {length} = {end}"))
                 .label(site.input().made_at, made)
+                .note("elements count from 0")
                 .notes(site.args.how("start"))
                 .notes(site.args.how("length"));
             if start < size {

@@ -26,7 +26,7 @@ mod outputs {
     netspec::netspec! {
         model Outputs {
             input image [3, 32, 32] with gradient;
-            conv(8, kernel = 3, padding = 1) as early;
+            conv(8, kernel = 3, padding = 1, bias = false) as early;
             batch_norm;
             relu;
             max_pool(2);
@@ -155,7 +155,7 @@ fn takes_what_is_planned<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32;
 /// The same of a model with two outputs, and of its inputs' gradients.
 fn several_outputs_take_what_is_planned(samples: usize) {
     let checked = compile_text(
-        "model Outputs { input image [3, 32, 32] with gradient; conv(8, kernel = 3, padding = 1) as early; batch_norm; relu; \
+        "model Outputs { input image [3, 32, 32] with gradient; conv(8, kernel = 3, padding = 1, bias = false) as early; batch_norm; relu; \
          max_pool(2); flatten; linear(2) as logits; from early; avg_pool(8); flatten; linear(2) as aux; output logits, aux; }",
     );
     let planned = |kind: PlanKind| planned(&checked, kind).heap(samples as u64, 1);

@@ -13,6 +13,8 @@ use netspec_tests::reference::{Numbers, compile_text, cross_entropy, keeps, rela
 /// A model as text and as a type.
 macro_rules! models {
     ($($model:ident, $text:ident = { $($spec:tt)* })*) => {
+        // A bias before a norm is folded too.
+        #[allow(deprecated)]
         mod models {
             $(netspec::netspec! { $($spec)* })*
         }

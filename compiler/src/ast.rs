@@ -4,7 +4,7 @@
 //! table's ([`crate::ops`]) and [`crate::resolve`] joins the two. A page in either spelling gives the same AST but for its
 //! spans and for [`Arg`]s that YAML names and the DSL gives by position.
 
-use crate::source::Span;
+use crate::source::{FileId, Span};
 
 /// A name as written.
 #[derive(Clone, Debug)]
@@ -15,15 +15,31 @@ pub struct Ident {
     pub span: Span,
 }
 
-/// A whole source: one model, its blocks, its training. The readers report a missing model and still give what they read.
+/// A whole source: one model, its blocks, its training; or blocks for others to use. The readers report a missing model and still give
+/// what they read.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
+    /// The source.
+    pub file: FileId,
+    /// The files whose blocks it uses, in the order written.
+    pub uses: Vec<Use>,
     /// The model.
     pub model: Option<Model>,
     /// Templates, in the order written.
     pub blocks: Vec<Block>,
     /// How it is trained.
     pub train: Option<Train>,
+}
+
+/// `use "blocks.netspec";`: the blocks of another file.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// As written: from the folder of the file it stands in.
+    pub path: String,
+    /// Where it is written.
+    pub span: Span,
+    /// The file, once it is read.
+    pub file: Option<FileId>,
 }
 
 /// `model Name(params) { … }`.
@@ -187,6 +203,8 @@ pub enum ExprKind {
     Text(String),
     /// A bare word: a parameter or a word, by the argument's kind.
     Word(String),
+    /// `my_crate::Swish`: a type of Rust's.
+    Path(String),
     /// `-x`.
     Negative(Box<Expr>),
     /// `a + b - c`: the operators stand before their operands.

@@ -127,6 +127,7 @@ fn has_parameters(kind: &Kind) -> bool {
     match kind {
         Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvTranspose(..) | Kind::Linear(..) => true,
         Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
+        Kind::Custom(_, tensors) => !tensors.is_empty(),
         _ => false,
     }
 }
@@ -270,6 +271,19 @@ impl Walk<'_> {
             }
             // y = x - log sum exp x: dx = dy - exp(y) sum dy.
             Kind::LogSoftmax(sizes) => self.each_read(x, layer, |_| (Kind::LogSoftmaxGrad(*sizes), vec![y, dy])),
+            // As the layer says.
+            Kind::Custom(custom, tensors) => {
+                let x = op.reads[0];
+                let into = match self.contribute(x) {
+                    // Without a gradient to pass on it still has its own weights'.
+                    None if !tensors.is_empty() => Some((self.gradient_of(x), Store::Write)),
+                    into => into,
+                };
+                if into.is_some() {
+                    let kind = Kind::CustomGrad(custom.clone(), tensors.clone());
+                    self.push(kind, &[x, dy], into, layer);
+                }
+            }
             // y = a + b: da = dy, db = dy.
             Kind::Add => {
                 if let Some((once, other)) = self.sides(op, before) {
@@ -345,6 +359,7 @@ impl Walk<'_> {
             | Kind::AvgPoolGrad(..)
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunningGrad(..)
+            | Kind::CustomGrad(..)
             | Kind::LogSoftmaxGrad(_)
             | Kind::MulSum(_)
             | Kind::ResampleGrad(..)

@@ -69,14 +69,29 @@ pub struct Repeat {
 }
 
 /// What a tensor is filled with at first.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Fill {
     /// Every element the same.
     Constant(f64),
     /// Even between minus and plus this.
     Uniform(f64),
+    /// Even between these.
+    Between(f64, f64),
     /// Normal, of this mean and deviation.
     Normal(f64, f64),
+    /// Normal where it is between the ends, of a mean and a deviation before the rest is cut off.
+    Truncated {
+        /// The mean.
+        mean: f64,
+        /// The deviation.
+        std: f64,
+        /// The least and the greatest.
+        ends: [f64; 2],
+    },
+    /// A matrix whose rows, or columns if they are fewer, are at right angles and of this length.
+    Orthogonal(f64),
+    /// These numbers, the last index running fastest.
+    Values(Vec<f64>),
 }
 
 /// A step of a body.
@@ -259,6 +274,19 @@ pub struct NormTensors {
     pub var: TensorId,
 }
 
+/// A layer of a user's own, at one use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Custom {
+    /// The path of its type.
+    pub path: String,
+    /// The input's shape.
+    pub input: Shape,
+    /// The output's shape.
+    pub output: Shape,
+    /// Names and shapes of its weights.
+    pub weights: Vec<(String, Shape)>,
+}
+
 /// What an op does. Reads and writes are given in their order, with `y` the result of `x`, and `dy`, `dx` the loss's
 /// derivatives by them.
 #[derive(Clone, Debug, PartialEq)]
@@ -342,6 +370,10 @@ pub enum Kind {
     Slice(u64),
     /// `part -> all`: the part begins at this element, the others are 0.
     Place(u64),
+    /// `x -> y`, by Rust that the compiler does not see; its tensors lie one after the other.
+    Custom(Box<Custom>, Vec<TensorId>),
+    /// `x, dy -> dx`: adds to the gradients of its tensors.
+    CustomGrad(Box<Custom>, Vec<TensorId>),
     /// `x -> y`: the same elements, of another shape or in another place.
     Copy,
     /// `-> y`: all elements 0.
@@ -588,6 +620,11 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
             let mut sorted = order.clone();
             sorted.sort_unstable();
             reads == [elements(sizes)] && writes == reads && sorted == (0..sizes.len()).collect::<Vec<_>>()
+        }
+        Kind::Custom(custom, _) => reads == [elements(&custom.input)] && writes == [elements(&custom.output)],
+        Kind::CustomGrad(custom, _) => {
+            let (input, output) = (elements(&custom.input), elements(&custom.output));
+            reads == [input, output] && writes == [input]
         }
         Kind::Concat => writes == [reads.iter().sum::<u64>()],
         Kind::Place(from) => reads.len() == 1 && writes.len() == 1 && from + reads[0] <= writes[0],

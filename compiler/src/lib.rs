@@ -80,13 +80,14 @@ impl Outcome {
 /// `read_file` gives the bytes of a path, or says why it cannot.
 pub fn compile(main: Main, options: &Options, read_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>) -> Outcome {
     let mut outcome = Outcome::default();
+    let has_folder = matches!(main, Main::File(_));
     let Some(file) = read::load(main, read_file, &mut outcome.sources, &mut outcome.diagnostics) else {
         return outcome;
     };
-    let spec = read::read(&outcome.sources, file, &mut outcome.diagnostics);
-    outcome.model_name = spec.model.as_ref().map(|model| model.name.text.clone());
+    let specs = read::read(file, has_folder, read_file, &mut outcome.sources, &mut outcome.diagnostics);
+    outcome.model_name = specs[0].model.as_ref().map(|model| model.name.text.clone());
     let mut findings = Findings::of_reading(outcome.diagnostics);
-    if let Some(net) = resolve::resolve(&spec, options, &outcome.sources, &mut findings) {
+    if let Some(net) = resolve::resolve(&specs, options, &outcome.sources, &mut findings) {
         outcome.checked = check::check(net, &outcome.sources, options.target, &mut findings);
     }
     if findings.errors() > 0 {

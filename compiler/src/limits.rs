@@ -2,8 +2,10 @@
 //!
 //! The checks on text are iterative and run before anything recurses.
 
-/// Bytes of one file.
+/// Bytes of one file, and of all files of a spec together.
 pub const FILE_BYTES: usize = 1 << 20;
+/// Files of a spec: the main one and those that it uses, or that they do.
+pub const FILES: usize = 64;
 /// Brackets, braces, parentheses or YAML collections inside each other.
 pub const NESTING: usize = 64;
 /// Characters of a name.

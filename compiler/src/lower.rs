@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 
 use crate::check::{Checked, Node};
-use crate::ir::{Fill, Item, Kind, Loop, Op, Program, Repeat, Store, Tensor, TensorId, ValueId};
+use crate::ir::{Item, Kind, Loop, Op, Program, Repeat, Store, Tensor, TensorId, ValueId};
 use crate::net::{self, LayerId, LayerKind, SharedId};
-use crate::ops::{Args, Shape, Weight, elements};
+use crate::ops::{Args, Shape, elements};
 
 /// Lowers a proved model.
 pub fn lower(checked: &Checked) -> Program {
@@ -129,7 +129,7 @@ impl<'a> Places<'a> {
             let len = elements(&weight.shape);
             let end = if weight.trainable { &mut params } else { &mut statistics };
             let name = format!("{}.{}", layer.path, weight.name);
-            let fill = fill(weight, args, &node.weights);
+            let fill = crate::ops::initialisers::fill(args, weight, &node.weights);
             let id = TensorId(self.tensors.len() as u32);
             let shape = weight.shape.clone();
             self.tensors.push(Tensor {
@@ -150,17 +150,6 @@ impl<'a> Places<'a> {
 /// Whether these nodes have weights of their own, which later uses of a shared instance do not.
 fn is_first_use(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| !node.weights.is_empty() || node.bodies.iter().any(|body| is_first_use(body)))
-}
-
-/// What a weight is filled with: as the spec says, else PyTorch's default.
-fn fill(weight: &Weight, args: &Args, all: &[Weight]) -> Fill {
-    let of_weight = all.iter().find(|weight| weight.name == "weight").map_or(&weight.shape, |weight| &weight.shape);
-    let argument = match (weight.name, of_weight.len()) {
-        ("weight", 1) => "init_weight",
-        ("weight", _) => "init",
-        _ => "init_bias",
-    };
-    crate::ops::initialisers::fill(args, argument, weight, of_weight)
 }
 
 /// What layers lower themselves with.

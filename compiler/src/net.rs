@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::ops::{Args, Choice, Int, Layer};
+use crate::ops::{Args, Choice, Int, Layer, Value};
 use crate::source::Span;
 
 /// A layer of [`Net::layers`].
@@ -216,6 +216,17 @@ impl Net {
     /// A shared instance.
     pub fn shared(&self, id: SharedId) -> &Shared {
         &self.shared[id.0 as usize]
+    }
+
+    /// The layers that are types of Rust's, with the types' paths.
+    pub fn customs(&self) -> impl Iterator<Item = (&NetLayer, &str)> {
+        self.layers.iter().filter_map(|layer| match &layer.kind {
+            LayerKind::Op(op) => match op.args.get("layer") {
+                Some(Value::Type(path)) => Some((layer, path.as_str())),
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     fn write_body(&self, f: &mut fmt::Formatter<'_>, body: &[LayerId], depth: usize) -> fmt::Result {

@@ -370,6 +370,11 @@ impl Scheduler<'_> {
                 let scratch = self.program.len(op.writes[0].0);
                 steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
             }
+            Kind::CustomGrad(custom, _) if writes[0].1 == Store::Add => {
+                // A layer of a user's own writes, and what it wrote is added.
+                let scratch = elements(&custom.input);
+                steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
+            }
             kind => steps.call(call(Kernel::Op(kind), reads, writes)),
         }
     }

@@ -67,6 +67,7 @@ mod error;
 mod files;
 mod isa;
 pub mod kernels;
+pub mod layer;
 pub mod layout;
 mod loss;
 mod memory;
@@ -131,6 +132,11 @@ pub use sample::{Parts, Sample, samples};
 ///
 /// A batch is a slice of any length. [`network`] has more to do with a model: [`tensors`](network::tensors) lists its weights by their
 /// names, [`save_with`](network::save_with) writes them with texts of one's own, or as PyTorch's strict loading wants them.
+///
+/// # More files, and Rust
+///
+/// `use "specs/blocks.netspec";` in a page brings the blocks of another file; its path begins at the directory of `Cargo.toml`, too. A
+/// layer can be a type of one's own: [`layer::Layer`] shows one.
 ///
 /// # Errors and warnings
 ///

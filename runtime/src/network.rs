@@ -49,6 +49,8 @@ pub enum Fill {
     Constant(f32),
     /// Even between minus and plus this.
     Uniform(f32),
+    /// Even from the first to the second.
+    Between(f32, f32),
     /// Normal.
     Normal {
         /// The mean.
@@ -56,6 +58,22 @@ pub enum Fill {
         /// The deviation.
         std: f32,
     },
+    /// Normal, drawn again where it is not from `low` to `high`.
+    Truncated {
+        /// The mean, before anything is cut off.
+        mean: f32,
+        /// The deviation, before anything is cut off.
+        std: f32,
+        /// The least.
+        low: f32,
+        /// The greatest.
+        high: f32,
+    },
+    /// A matrix, the first dimension by all others, whose rows are at right angles and of this length; whose columns, if it has fewer
+    /// of them.
+    Orthogonal(f32),
+    /// These.
+    Values(&'static [f32]),
 }
 
 /// What the compiler generates for a model, beside its types.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::network::{Fill, Network, Tensor};
-use crate::random::{self, bits, normals, scatter, unit};
+use crate::network::{Network, Tensor};
+use crate::random::{self, bits};
 
 pub(crate) mod file;
+mod fill;
 
 /// Parameters and running statistics of a model.
 #[derive(Clone)]
@@ -42,7 +43,8 @@ impl Weights {
         let mut weights = Weights::zeros(form);
         for tensor in form.tensors {
             for copy in copies(tensor).filter(|copy| copy.owner.is_none()) {
-                fill(tensor.fill, bits(&[seed, random::text(&copy.name)]), weights.values_mut(tensor, copy.offset));
+                let key = bits(&[seed, random::text(&copy.name)]);
+                fill::fill(tensor, key, weights.values_mut(tensor, copy.offset));
             }
         }
         weights
@@ -181,30 +183,10 @@ fn with_indices(name: &str, indices: &[usize]) -> String {
     named
 }
 
-/// Fills a tensor with its first values: each a function of the key and its place.
-fn fill(fill: Fill, key: u64, values: &mut [f32]) {
-    match fill {
-        Fill::Constant(value) => values.fill(value),
-        Fill::Uniform(bound) => {
-            for (index, value) in values.iter_mut().enumerate() {
-                *value = bound * (2.0 * unit(scatter(key ^ index as u64)) - 1.0);
-            }
-        }
-        Fill::Normal { mean, std } => {
-            for (index, pair) in values.chunks_mut(2).enumerate() {
-                let drawn = normals(scatter(key ^ index as u64));
-                for (value, drawn) in pair.iter_mut().zip(drawn) {
-                    *value = (f64::from(mean) + f64::from(std) * drawn) as f32;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Repeat;
+    use crate::network::{Fill, Repeat};
 
     const REPEATED: Tensor = Tensor {
         name: "a.*.b.*.w",
@@ -247,29 +229,6 @@ mod tests {
         assert_eq!(first.params(), &moved.params()[4..]);
         assert_ne!(first.params(), &moved.params()[..3]);
         assert_ne!(first.params(), Weights::drawn(&form(&[FIRST], 3, 0), 8).params());
-    }
-
-    #[test]
-    fn fills_are_what_they_say() {
-        const SIZE: usize = 40_001;
-        const UNIFORM: Tensor = Tensor { name: "u", shape: &[SIZE], offset: 0, repeats: &[], ..REPEATED };
-        const NORMAL: Tensor =
-            Tensor { name: "n", offset: SIZE, fill: Fill::Normal { mean: 1.0, std: 2.0 }, ..UNIFORM };
-        const ONE: Tensor = Tensor { name: "r", offset: 0, fill: Fill::Constant(1.0), trainable: false, ..UNIFORM };
-        let weights = Weights::drawn(&form(&[UNIFORM, NORMAL, ONE], 2 * SIZE, SIZE), 0);
-        assert!(weights.statistics().iter().all(|&value| value == 1.0));
-        let (uniform, normal) = weights.params().split_at(SIZE);
-        assert!(uniform.iter().all(|value| (-0.5..0.5).contains(value)));
-        let moments = |values: &[f32]| {
-            let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / SIZE as f64;
-            let squares = values.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>();
-            (mean, (squares / SIZE as f64).sqrt())
-        };
-        // Within four deviations of a mean, and of a deviation, of so many.
-        let (mean, std) = moments(uniform);
-        assert!(mean.abs() < 0.006 && (std - 0.288_675).abs() < 0.003, "{mean} {std}");
-        let (mean, std) = moments(normal);
-        assert!((mean - 1.0).abs() < 0.04 && (std - 2.0).abs() < 0.03, "{mean} {std}");
     }
 
     #[test]

@@ -300,7 +300,7 @@ fn a_fix_mends_what_it_is_offered_for() {
 #[test]
 fn every_model_is_right_and_warns_only_where_the_book_does() {
     let models = specs_in("specs");
-    assert_eq!(models.len(), 30);
+    assert_eq!(models.len(), 34);
     let problems = models.into_iter().filter_map(|path| {
         let outcome = compile_file(&path, &[]);
         let expected = if path.starts_with("specs/batch_norm.") { vec![Code::N0906; 2] } else { Vec::new() };
@@ -337,6 +337,8 @@ fn every_model_has_as_many_parameters_as_its_sum_says() {
         ("res_deep_tied", &[], 75_810),
         ("lenet_mnist", &[], 20 * 25 + 20 + 50 * 20 * 25 + 50 + 800 * 500 + 500 + 500 * 10 + 10),
         ("resnet18_cifar", &[], 11_173_962),
+        ("blur", &[], 27 + 1),
+        ("edges", &[("height", 512), ("width", 512)], 27 + 1),
     ];
     for &(name, params, expected) in table {
         for ending in ["netspec", "yaml"] {

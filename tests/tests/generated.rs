@@ -44,6 +44,8 @@ mod specs {
         res_deep_wide: ResDeepWide = "../specs/res_deep.yaml", n_chans1 = 16, n_blocks = 2;
         res_deep_ragged: ResDeepRagged = "../specs/res_deep_tied.yaml", n_chans1 = 20, n_blocks = 2;
         lenet_mnist: LenetMnist = "../specs/lenet_mnist.yaml";
+        blur: Blur = "../specs/blur.netspec", height = 9, width = 10;
+        edges: Edges = "../specs/edges.yaml", height = 10, width = 9;
         zoo: Zoo = "specs/zoo.netspec";
         series: Series = "specs/series.netspec";
         volume: Volume = "specs/volume.netspec";
@@ -228,6 +230,12 @@ const MODELS: &[Spec] = &[
         )
     }),
     ("specs/lenet_mnist.yaml", |seed| agrees::<specs::lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[], seed)),
+    ("specs/blur.netspec", |seed| {
+        agrees::<specs::blur::Blur>("specs/blur.netspec", &[("height", 9), ("width", 10)], seed)
+    }),
+    ("specs/edges.yaml", |seed| {
+        agrees::<specs::edges::Edges>("specs/edges.yaml", &[("height", 10), ("width", 9)], seed)
+    }),
     // Wide enough for Winograd's convolutions, and with planes that are not full.
     ("specs/res_deep.yaml", |seed| {
         let params = [("n_chans1", 16), ("n_blocks", 2)];

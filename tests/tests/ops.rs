@@ -210,6 +210,7 @@ fn what_a_training_calls_can_be_written() {
             .filter(|arg| matches!(arg.default, Default::Required))
             .map(|arg| match &arg.kind {
                 Kind::Text => format!("{} = \"a.safetensors\"", arg.name),
+                Kind::Table => format!("{} = {:?}", arg.name, [[0.5; 10]; 10]),
                 _ => format!("{} = 1", arg.name),
             })
             .collect();

@@ -24,6 +24,7 @@ Examples:
   netc train net.yaml --epochs 5         train it, and write the weights
   netc plan net.yaml --kind inference    the memory it runs in
   netc build net.yaml -o net             a program that trains and evaluates it
+  netc run edges.yaml photo.png          what it makes of a picture
   netc explain N0301                     what an error means, and how it is mended
 
 Exit codes: 0 all is right, 1 a spec is wrong, 2 the command line is wrong or a file cannot be read.
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Summary(Summary),
     Train(Train),
     Build(Build),
+    Run(Run),
     Expand(Expand),
     Plan(Plan),
     Explain(Explain),
@@ -132,9 +134,34 @@ pub(crate) struct Train {
     pub(crate) options: Vec<OsString>,
 }
 
+/// Run a model on a picture: build a program for it, and run that with `run` and OPTIONS.
+///
+/// IMAGE is a PNG file of the size that the model takes. An output that is a map is written as a picture, its least number black and
+/// its greatest white; the numbers of another one are printed. OPTIONS are the program's:
+///   --weights FILE       the weights; without it those that the spec draws from its seed, or writes out
+///   --out FILE           where the picture is written
+///   --seed N             of initial weights
+#[derive(Parser)]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "netc run [-p NAME=VALUE] [-v] [--netspec PATH] <FILE> <IMAGE> [OPTIONS]..."
+)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) params: Params,
+    #[command(flatten)]
+    pub(crate) making: Making,
+    /// The spec: a `.yaml`, `.yml` or `.netspec` file.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The picture, and options.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<OsString>,
+}
+
 /// Build a program that trains and evaluates a model.
 ///
-/// The program has the commands `train`, `eval` and `summary`; it needs neither netc nor cargo. Building it needs cargo.
+/// The program has the commands `train`, `eval`, `run` and `summary`; it needs neither netc nor cargo. Building it needs cargo.
 #[derive(Parser)]
 pub(crate) struct Build {
     /// The spec: a `.yaml`, `.yml` or `.netspec` file.

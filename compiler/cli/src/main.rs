@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     let result = match args::Args::parse().command {
         args::Command::Check(args) => check::run(&args),
         args::Command::Summary(args) => summary::run(&args),
-        args::Command::Train(args) => train::run(&args),
+        args::Command::Train(args) => train::run(&train::Job::of_training(&args)),
+        args::Command::Run(args) => train::run(&train::Job::of_run(&args)),
         args::Command::Build(args) => build::run(&args),
         args::Command::Expand(args) => expand::run(&args),
         args::Command::Plan(args) => plan::run(&args),

@@ -1,25 +1,51 @@
-//! `netc train`.
+//! `netc train` and `netc run`, which build a program and become it.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::Command;
 
 use crate::Verdict;
-use crate::args::Train;
+use crate::args::{Making, Params, Run, Train};
 use crate::build::{self, Problem};
 
-pub(crate) fn run(args: &Train) -> io::Result<Verdict> {
-    if let Some(own) = args.options.iter().find(|option| OWN.iter().any(|own| *option == own)) {
-        let own = own.display();
-        return Problem::new(format!("`{own}` is netc's own and stands before FILE: netc train {own} … FILE")).say();
+/// What a program is built for.
+pub(crate) struct Job<'a> {
+    /// The program's command.
+    command: &'static str,
+    file: &'a Path,
+    params: &'a Params,
+    making: &'a Making,
+    options: &'a [OsString],
+    /// Whether the spec must say how it is trained.
+    trains: bool,
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn of_training(args: &'a Train) -> Job<'a> {
+        let Train { params, making, file, options } = args;
+        Job { command: "train", file, params, making, options, trains: true }
     }
-    let built = match build::program(&args.file, args.params.values(), &args.making, true)? {
+
+    pub(crate) fn of_run(args: &'a Run) -> Job<'a> {
+        let Run { params, making, file, options } = args;
+        Job { command: "run", file, params, making, options, trains: false }
+    }
+}
+
+pub(crate) fn run(job: &Job<'_>) -> io::Result<Verdict> {
+    if let Some(own) = job.options.iter().find(|option| OWN.iter().any(|own| *option == own)) {
+        let (own, command) = (own.display(), job.command);
+        return Problem::new(format!("`{own}` is netc's own and stands before FILE: netc {command} {own} … FILE"))
+            .say();
+    }
+    let built = match build::program(job.file, job.params.values(), job.making, job.trains)? {
         Ok(built) => built,
         Err(verdict) => return Ok(verdict),
     };
     let mut command = Command::new(&built.path);
-    name(&mut command, &args.file);
-    command.arg("train").args(&args.options);
+    name(&mut command, job.file);
+    command.arg(job.command).args(job.options);
     // The program has its own name, so nobody builds another one under it: the folder is for others to use.
     drop(built);
     let error = become_program(command);

@@ -329,8 +329,41 @@ fn what_cannot_end_well_is_not_built() {
     refuse(&["train", "untrained.yaml"], no_section);
     let misplaced = "`-p` is netc's own and stands before FILE: netc train -p … FILE";
     refuse(&["train", "small-4.yaml", "--epochs", "1", "-p", "n=2"], misplaced);
+    let misplaced = "`-v` is netc's own and stands before FILE: netc run -v … FILE";
+    refuse(&["run", "small-4.yaml", "photo.png", "-v"], misplaced);
     refuse(&["build", "small-4.yaml", "-o", "no/small"], "cannot write no/small: there is no such folder");
     refuse(&["build", "small-4.yaml", "-o", "."], "cannot write .: it is a folder");
+}
+
+/// A layer of a user's own is proved by rustc, where the type is: netc checks what is asserted, and builds nothing.
+#[test]
+fn a_type_of_rust_is_not_built() {
+    let spec = b"model: Own\ninput: { x: [2] }\nlayers:\n  - custom: my_crate::Swish\n    shape: [2]\n  - linear: 1\n\
+                 train: { loss: mse, optimizer: adam }\n";
+    file("own.yaml", spec);
+    let run = netc(&["check", "own.yaml"]);
+    assert_eq!((run.code, &run.out[..], &run.err[..]), (Some(0), "own.yaml: Own, 3 parameters, 2 -> 1\n", ""));
+    let words = "error: own.yaml:4: `my_crate::Swish` is a type of Rust, which a program of netc's own does not have; \
+                 `netspec!` in a crate that has it makes the model\n";
+    for args in [&["train", "own.yaml"][..], &["build", "own.yaml", "-o", "own"], &["run", "own.yaml", "photo.png"]] {
+        let run = without_cargo("no-cargo", args);
+        assert_eq!((run.code, &run.out[..], &run.err[..]), (Some(2), "", words));
+    }
+}
+
+#[test]
+fn blocks_come_from_other_files() {
+    file("steps.netspec", b"block Step(n) { linear(n); relu; }\n");
+    file(
+        "stepping.yaml",
+        b"use: steps.netspec\nmodel: Steps\ninput: { x: [2] }\nlayers: [ { Step: 3 }, { Step: 1 } ]\n",
+    );
+    let run = netc(&["check", "stepping.yaml"]);
+    assert_eq!((run.code, &run.out[..], &run.err[..]), (Some(0), "stepping.yaml: Steps, 13 parameters, 2 -> 1\n", ""));
+    file("lost.yaml", b"use: nowhere.netspec\nmodel: Lost\ninput: { x: [2] }\nlayers: [ { Step: 3 } ]\n");
+    let run = netc(&["check", "--format", "short", "lost.yaml"]);
+    let words = "lost.yaml:1:6: error[N0107]: cannot read `nowhere.netspec`: no such file\n";
+    assert_eq!((run.code, run.out + &run.err), (Some(2), words.to_owned()));
 }
 
 #[test]

@@ -100,3 +100,47 @@ train:
     let accuracy: f64 = last.split(' ').next_back().unwrap().parse().unwrap();
     assert!(accuracy > 0.95, "{last}");
 }
+
+/// An image of 32 x 32 whose right half is white.
+fn halves() -> PathBuf {
+    let path = folder().join("halves.png");
+    let bytes: Vec<u8> = (0..32 * 32).flat_map(|at| [if at % 32 < 16 { 0 } else { 255 }; 3]).collect();
+    let mut encoder = png::Encoder::new(fs::File::create(&path).unwrap(), 32, 32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().unwrap().write_image_data(&bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_model_is_run_on_a_picture() {
+    let netc = env!("CARGO_BIN_EXE_netc");
+    let spec = concat!(env!("CARGO_MANIFEST_DIR"), "/../../specs/edges.yaml");
+    let image = halves();
+    let image = image.to_str().unwrap();
+    // Three colours, three lines: 9 where it gets brighter; beside the image it is black, so that -9 is at its right edge.
+    let said = run(netc, &["run", spec, image, "--out", "found.png"]);
+    assert_eq!(prints(&said), "found.png: 1 x 32 x 32, black -9.0000, white 9.0000\n");
+    let mut reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(folder().join("found.png")).unwrap()))
+        .read_info()
+        .unwrap();
+    let mut found = vec![0; 32 * 32];
+    reader.next_frame(&mut found).unwrap();
+    let line = &found[10 * 32..][..32];
+    let wanted: Vec<u8> = (0..32)
+        .map(|x| {
+            if x == 15 || x == 16 {
+                255
+            } else if x == 31 {
+                0
+            } else {
+                128
+            }
+        })
+        .collect();
+    assert_eq!(line, wanted);
+
+    let refused = run(netc, &["run", "-p", "width=16", spec, image]);
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{words}");
+    assert!(words.contains("has 32 x 32 pixels, but Edges takes 32 x 16"), "{words}");
+}

@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 
 use crate::invocation::{FileForm, Form, form, model_name};
-use crate::report::{Finding, Place, compile_error, message_in_page, message_of_file};
+use crate::report::{Finding, Place, compile_error, message_in_page, message_of_file, place_in_page};
 
 pub(crate) fn expand(input: TokenStream) -> TokenStream {
     match form(&input) {
@@ -32,33 +32,24 @@ fn from_page(input: TokenStream) -> TokenStream {
     let page = TokenText::new(input);
     let here = Span::call_site();
     let main = Main::Text { path: here.file(), text: page.text.clone(), spelling: Spelling::Netspec };
-    let outcome = compile(main, &Options::default(), &mut |_| Err("a page in a macro reads no files".to_owned()));
+    let mut files = Files::default();
+    let outcome = compile(main, &Options::default(), &mut |path| files.read(path));
     let findings = outcome.diagnostics.iter().map(|diagnostic| {
-        let place = page.spans(diagnostic.primary().range()).unwrap_or((here, here));
+        let place = place_in_page(diagnostic).and_then(|span| page.spans(span.range())).unwrap_or((here, here));
         Finding::new(diagnostic, &message_in_page(diagnostic, &outcome.sources, &page), place)
     });
     let findings = findings.collect();
-    items(&quote!(pub), name.ok_or((here, here)), &here.file(), &outcome, findings)
+    let mut items = items(&quote!(pub), name.ok_or((here, here)), &here.file(), &outcome, findings);
+    items.extend(files.rebuild_when_they_change());
+    items
 }
 
 fn from_file(form: &FileForm) -> TokenStream {
-    let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
-    let (mut seen, mut not_found) = (Vec::new(), false);
-    let mut read_file = |path: &str| match std::fs::read(root.join(path)) {
-        Ok(bytes) => {
-            seen.push(path.to_owned());
-            Ok(bytes)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            not_found = true;
-            Err("no such file".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    };
+    let mut files = Files::default();
     let params = form.params.iter().map(|(name, value)| (name.to_string(), *value)).collect();
     let options = Options { params, ..Options::default() };
-    let mut outcome = compile(Main::File(form.path.value()), &options, &mut read_file);
-    if let (true, [missing]) = (not_found, &mut outcome.diagnostics[..]) {
+    let mut outcome = compile(Main::File(form.path.value()), &options, &mut |path| files.read(path));
+    if let (true, [missing]) = (files.is_missing(&form.path.value()), &mut outcome.diagnostics[..]) {
         missing.notes.push("the path begins at the directory of `Cargo.toml`".to_owned());
     }
 
@@ -82,10 +73,40 @@ fn from_file(form: &FileForm) -> TokenStream {
         origin += &format!("{} {param} = {value}", if index == 0 { " with" } else { "," });
     }
     let mut items = items(&form.visibility.to_token_stream(), name.ok_or(unnamed), &origin, &outcome, findings);
-    for path in seen {
-        items.extend(rebuild_when_it_changes(&path));
-    }
+    items.extend(files.rebuild_when_they_change());
     items
+}
+
+/// The files that a spec is read from, by paths from the directory of `Cargo.toml`.
+#[derive(Default)]
+struct Files {
+    seen: Vec<String>,
+    not_found: Vec<String>,
+}
+
+impl Files {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        let root = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+        match std::fs::read(root.join(path)) {
+            Ok(bytes) => {
+                self.seen.push(path.to_owned());
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.not_found.push(path.to_owned());
+                Err("no such file".to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        self.not_found.iter().any(|missing| missing == path)
+    }
+
+    fn rebuild_when_they_change(&self) -> TokenStream {
+        self.seen.iter().map(|path| rebuild_when_it_changes(path)).collect()
+    }
 }
 
 /// The struct of a proved model, which comes from `origin`, or of a broken one. A `name` that there is not is an error, with

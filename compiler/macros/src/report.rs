@@ -4,7 +4,7 @@
 use netspec_compiler::diag::render::{self, Style};
 use netspec_compiler::diag::{Diagnostic, Fix, Severity};
 use netspec_compiler::read::tokens::TokenText;
-use netspec_compiler::source::Sources;
+use netspec_compiler::source::{FileId, Sources, Span as SourceSpan};
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 
@@ -49,12 +49,27 @@ fn warning(code: &str, message: &str, place: Span) -> TokenStream {
     }
 }
 
+/// Where in the user's own page a finding is shown: its place, or that of the use which leads to a place in another file.
+pub(crate) fn place_in_page(diagnostic: &Diagnostic) -> Option<SourceSpan> {
+    let places = std::iter::once(diagnostic.primary());
+    let uses = diagnostic.trace.iter().map(|frame| frame.used_at);
+    let labels = diagnostic.labels.iter().map(|label| label.span);
+    places.chain(uses).chain(labels).find(|span| span.file == FileId::default())
+}
+
 /// The message at a place in the user's own page. Rustc shows the place, so the words of the other places say their lines.
 pub(crate) fn message_in_page(diagnostic: &Diagnostic, sources: &Sources, page: &TokenText) -> String {
+    if diagnostic.primary().file != FileId::default() {
+        return message_of_file(diagnostic, sources);
+    }
     let mut labels: Vec<_> = diagnostic.labels.iter().filter(|label| !label.text.is_empty()).collect();
     labels.sort_by_key(|label| label.span);
     let only_one = labels.len() == 1 && labels[0].span == diagnostic.primary();
     let words = labels.iter().map(|label| match page.spans(label.span.range()) {
+        _ if label.span.file != FileId::default() => {
+            let (path, line) = (&sources.file(label.span.file).path, sources.line(label.span));
+            format!("note: {path}:{line}: {}", label.text)
+        }
         Some((first, _)) if !only_one => format!("note: line {}: {}", first.start().line, label.text),
         _ => format!("note: {}", label.text),
     });

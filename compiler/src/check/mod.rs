@@ -14,7 +14,7 @@ use crate::diag::{Code, Diagnostic, Findings, Frame, Severity};
 use crate::fixes::Fixes;
 use crate::limits;
 use crate::net::{LayerId, LayerKind, Net, NetLayer, Op, SharedId, ValueId};
-use crate::ops::{self, Facts, Incoming, Shape, Site, Weight, Window, elements, given, sizes, thousands};
+use crate::ops::{self, Facts, Incoming, Shape, Site, Weight, Window, elements, given, initialisers, sizes, thousands};
 use crate::receptive::Field;
 use crate::source::{Sources, Span};
 use crate::target::Target;
@@ -285,6 +285,9 @@ impl<'a> Checker<'a> {
             return self.node(id, value, &inputs);
         }
         *value = self.made(layer, &facts, &inputs);
+        for problem in initialisers::check(&op.args, &facts.weights, &layer.name, layer.head) {
+            self.report(problem);
+        }
         let weights = self.own(id, layer, facts.weights);
         Node { weights, macs: facts.macs, ..self.node(id, value, &inputs) }
     }
@@ -314,6 +317,7 @@ impl<'a> Checker<'a> {
             inputs: &incoming,
             fixes: &self.fixes,
             statement: layer.span,
+            asserted: layer.asserted.as_ref().map(|(sizes, _)| sizes.as_slice()),
         };
         match rule.check(&site) {
             Ok(facts) => {

@@ -49,6 +49,7 @@ codes! {
     N0112 "a YAML value of the wrong form"
     N0113 "`//` is no division"
     N0114 "an empty body"
+    N0115 "files that use each other in a circle"
 
     N0201 "unknown layer"
     N0202 "unknown argument"
@@ -76,6 +77,7 @@ codes! {
     N0307 "an asserted shape differs"
     N0308 "the wrong number of dimensions"
     N0309 "a view that does not begin with -1"
+    N0310 "a layer of one's own without an asserted shape"
 
     N0401 "a shared instance used with other sizes"
     N0402 "an initialiser that does not fit"

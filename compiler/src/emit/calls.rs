@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::text::{Lines, grouped, list};
-use crate::ir::{Act, Conv, Frame, Kind, Linear, Norm, Order, Program, Resample, Store, TensorId, Window};
+use crate::ir::{Act, Conv, Custom, Frame, Kind, Linear, Norm, Order, Program, Resample, Store, TensorId, Window};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
@@ -42,6 +42,8 @@ pub(super) struct Geometries {
     names: HashMap<String, String>,
     /// Name to type and value, in the order of names.
     pub(super) constants: BTreeMap<String, (&'static str, String)>,
+    /// Layers of a user's own, each with what its uses have in common, and its name.
+    pub(super) customs: Vec<(Custom, String)>,
 }
 
 /// Constants of the model's traits. One of the struct's own would hide them: `Net::PARAMETERS` is the number of parameters, whatever
@@ -85,6 +87,16 @@ impl Geometries {
 }
 
 impl Geometries {
+    /// The name of a layer of a user's own: a number and the type's last one.
+    fn custom(&mut self, custom: &Custom) -> String {
+        if let Some((_, name)) = self.customs.iter().find(|(known, _)| known == custom) {
+            return name.clone();
+        }
+        let name = format!("Custom{}{}", self.customs.len() + 1, custom.path.rsplit("::").next().unwrap_or_default());
+        self.customs.push((custom.clone(), name.clone()));
+        name
+    }
+
     /// The name of a list of planes.
     fn planes(&mut self, planes: &[Plane]) -> String {
         let full = planes.iter().take_while(|plane| **plane == FULL).count();
@@ -265,6 +277,19 @@ impl Calls<'_> {
                 Kind::LogSoftmaxGrad(sizes) => {
                     let g = self.log_softmax(layer, *sizes);
                     function("log_softmax::backward", &["t", &g, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::Custom(custom, tensors) => {
+                    let name = self.geometries.custom(custom);
+                    let w = tensors.first().map_or("0".to_owned(), |&first| self.param(first, loops));
+                    let name = format!("::netspec::kernels::custom::forward::<{name}, {name}Input>");
+                    function(&name, &["t", &read(0), &w, &write(0)])
+                }
+                Kind::CustomGrad(custom, tensors) => {
+                    let gradient = tensors.first().map_or("0".to_owned(), |&first| gradient(first));
+                    let name = self.geometries.custom(custom);
+                    let w = tensors.first().map_or("0".to_owned(), |&first| self.param(first, loops));
+                    let name = format!("::netspec::kernels::custom::backward::<{name}, {name}Input>");
+                    function(&name, &["t", &read(0), &read(1), &w, &gradient, &write(0), &store])
                 }
                 Kind::Add => function("elementwise::add", &["t", &read(0), &read(1), &write(0)]),
                 Kind::Zero => function("elementwise::zero", &["t", &write(0)]),

@@ -18,6 +18,7 @@ use crate::fuse::{Folded, PlanKind, fuse};
 use crate::ir::{self, Fill, Item, Kind, Program};
 use crate::layout::{Laid, lay};
 use crate::lower::lower;
+use crate::net::NetLayer;
 use crate::ops::{elements, thousands};
 use crate::plan::{self, Plan};
 use crate::schedule::schedule;
@@ -161,9 +162,12 @@ pub fn program(checked: &Checked, sources: &Sources, naming: Naming<'_>) -> Stri
     let is_hidden =
         IMPORTS.iter().flat_map(|line| line.split([' ', ',', ':', '{', '}'])).any(|word| word == naming.name);
     let is_hidden = is_hidden || [OPTION, PASSES].contains(&naming.name);
+    let has_customs = !geometries.customs.is_empty();
+    let is_hidden = is_hidden || has_customs;
     let naming = if is_hidden { Naming { name: "TheModel", ..naming } } else { naming };
     if is_hidden {
         lines.line(format!("type TheModel = {name};"));
+        customs(checked, sources, &geometries.customs, &mut lines);
         lines.line("const _: () = {");
         lines.line("#[allow(unused_imports)]");
         lines.line(format!("use ::core::option::{OPTION};"));
@@ -209,6 +213,39 @@ impl Passes {
             ("infer", Some(infer)),
             ("input_gradients", input_gradients.as_ref()),
         ]
+    }
+}
+
+/// The types of a user's own layers, named before the imports can hide them, with what rustc is to prove of each.
+fn customs(checked: &Checked, sources: &Sources, customs: &[(ir::Custom, String)], lines: &mut Lines) {
+    for (custom, name) in customs {
+        let ir::Custom { path, input, output, weights } = custom;
+        let is_it = |(_, own): &(&NetLayer, &str)| own == path;
+        let place = checked.net.customs().find(is_it).map_or(String::new(), |(layer, _)| {
+            let (file, line) = (&sources.file(layer.head.file).path, sources.line(layer.head));
+            format!("{file}:{line}: ")
+        });
+        let weights: Vec<String> =
+            weights.iter().map(|(name, shape)| format!("({name:?}, &{})", list(shape))).collect();
+        lines.line("");
+        lines.line(format!("type {name} = {path};"));
+        lines.line("");
+        lines.line(format!("/// What comes into `{path}`."));
+        lines.line(format!("struct {name}Input;"));
+        lines.line("");
+        lines.line(format!("impl ::netspec::layer::Input for {name}Input {{"));
+        let shape = "::netspec::layer::Shape";
+        lines.line(format!("const SHAPE: {shape} = {shape}::new(&{});", list(input)));
+        lines.line("}");
+        lines.line("");
+        lines.line("const _: () = ::netspec::layer::prove::<");
+        lines.line(format!("{name},"));
+        lines.line(format!("{name}Input,"));
+        let place = format!("{place}`{path}`");
+        lines.line(format!(">({place:?}, &{}, &[{}]);", list(output), weights.join(", ")));
+    }
+    if !customs.is_empty() {
+        lines.line("");
     }
 }
 
@@ -501,10 +538,23 @@ fn lower_statistics(program: &Program, folded: &[Folded]) -> u64 {
 }
 
 fn tensor_text(tensor: &ir::Tensor) -> String {
-    let fill = match tensor.fill {
-        Fill::Constant(value) => format!("Fill::Constant({})", float(value)),
-        Fill::Uniform(bound) => format!("Fill::Uniform({})", float(bound)),
-        Fill::Normal(mean, std) => format!("Fill::Normal {{ mean: {}, std: {} }}", float(mean), float(std)),
+    let fill = match &tensor.fill {
+        Fill::Constant(value) => format!("Fill::Constant({})", float(*value)),
+        Fill::Uniform(bound) => format!("Fill::Uniform({})", float(*bound)),
+        Fill::Between(low, high) => format!("Fill::Between({}, {})", float(*low), float(*high)),
+        Fill::Normal(mean, std) => format!("Fill::Normal {{ mean: {}, std: {} }}", float(*mean), float(*std)),
+        Fill::Truncated { mean, std, ends: [low, high] } => format!(
+            "Fill::Truncated {{ mean: {}, std: {}, low: {}, high: {} }}",
+            float(*mean),
+            float(*std),
+            float(*low),
+            float(*high)
+        ),
+        Fill::Orthogonal(gain) => format!("Fill::Orthogonal({})", float(*gain)),
+        Fill::Values(values) => {
+            let values: Vec<String> = values.iter().map(|value| float(*value)).collect();
+            format!("Fill::Values(&[{}])", values.join(", "))
+        }
     };
     let repeats: Vec<String> = tensor
         .repeats

@@ -244,6 +244,9 @@ impl Scope<'_> {
                 };
                 vec![reads[0].iter().enumerate().map(masked).collect()]
             }
+            Kind::Custom(custom, _) | Kind::CustomGrad(custom, _) => {
+                panic!("`{}` is Rust, which the interpreter cannot run", custom.path)
+            }
             Kind::LogSoftmax(sizes) => one(&|x| formulas::log_softmax(*sizes, x)),
             Kind::LogSoftmaxGrad(sizes) => two(&|[y, dy]| formulas::log_softmax_grad(*sizes, y, dy)),
             Kind::Add => two(&|[a, b]| a.iter().zip(b).map(|(a, b)| a + b).collect()),

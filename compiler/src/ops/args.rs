@@ -55,6 +55,12 @@ pub enum Kind {
     Numbers(NumberRange),
     /// The name of an output.
     Output,
+    /// A number, or lists of numbers nested as deep as a weight has dimensions.
+    Table,
+    /// The path of a type of Rust's.
+    Type,
+    /// Weights with names, shapes and first values.
+    OwnWeights,
     /// A quoted text.
     Text,
     /// An initialiser, or a number for all elements.
@@ -138,10 +144,27 @@ pub enum Value {
     Words(Vec<Ident>),
     /// Numbers.
     Numbers(Vec<f64>),
+    /// The shape of nested lists, and their numbers, the last index running fastest.
+    Table(Vec<u64>, Vec<f64>),
+    /// The path of a type of Rust's.
+    Type(String),
+    /// Weights of a layer of a user's own.
+    OwnWeights(Vec<OwnWeight>),
     /// A text.
     Text(String),
     /// An initialiser.
     Init(Choice),
+}
+
+/// A weight that the spec declares, of a layer of a user's own.
+#[derive(Clone, Debug)]
+pub struct OwnWeight {
+    /// Its name.
+    pub name: Ident,
+    /// Its shape.
+    pub shape: Vec<u64>,
+    /// What it is filled with.
+    pub init: Choice,
 }
 
 /// A call of something declared, its arguments bound.
@@ -244,9 +267,20 @@ impl std::fmt::Display for Value {
             Value::Word(word) => f.write_str(word),
             Value::Words(words) => f.write_str(&list(words, |word| word.text.clone())),
             Value::Numbers(numbers) => f.write_str(&list(numbers, f64::to_string)),
+            Value::Table(shape, numbers) => {
+                write!(f, "{}{}", list(shape, u64::to_string), list(numbers, f64::to_string))
+            }
             Value::Text(text) => write!(f, "{text:?}"),
+            Value::Type(path) => f.write_str(path),
+            Value::OwnWeights(weights) => f.write_str(&list(weights, OwnWeight::to_string)),
             Value::Init(choice) => write!(f, "{choice}"),
         }
+    }
+}
+
+impl std::fmt::Display for OwnWeight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{:?} = {}", self.name.text, self.shape, self.init)
     }
 }
 

@@ -13,6 +13,7 @@ mod channel_shuffle;
 mod concat;
 mod conv;
 mod conv_transpose;
+pub mod custom;
 pub mod datasets;
 mod dropout;
 mod elementwise;
@@ -37,8 +38,10 @@ mod window;
 mod words;
 mod zero_pad;
 
-pub use args::{Arg, Args, Bound, Choice, Default, Int, Kind, NumberRange, Value};
+pub use args::{Arg, Args, Bound, Choice, Default, Int, Kind, NumberRange, OwnWeight, Value};
 pub use words::{Shape, elements, given, sizes, thousands};
+
+use std::borrow::Cow;
 
 use crate::diag::{Code, Diagnostic, Fix};
 use crate::ir::ValueId;
@@ -74,6 +77,7 @@ pub static LAYERS: &[&dyn Layer] = &[
     &add::Add,
     &concat::Concat,
     &multiply::Multiply,
+    &custom::Custom,
 ];
 
 /// A thing a spec can call: a layer, an initialiser, a loss, an optimizer or a data set.
@@ -121,6 +125,11 @@ pub trait Layer: Sync {
 
     /// Whether it has weights, and so a name in the state dict.
     fn has_weights(&self) -> bool {
+        false
+    }
+
+    /// Whether it is code of the user's, which only rustc sees: nothing else knows its formula.
+    fn is_foreign(&self) -> bool {
         false
     }
 
@@ -187,6 +196,8 @@ pub struct Site<'a> {
     pub fixes: &'a crate::fixes::Fixes<'a>,
     /// The whole statement, for fixes.
     pub statement: Span,
+    /// The output's shape as the user asserts it. Only a layer that cannot know it asks; it is checked for all.
+    pub asserted: Option<&'a [Int]>,
 }
 
 /// What is proved of one use.
@@ -214,8 +225,8 @@ impl Facts {
 /// A tensor that belongs to a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weight {
-    /// Its last name: `weight`, `bias`, `running_mean`, `running_var`.
-    pub name: &'static str,
+    /// Its last name: `weight`, `bias`, `running_mean`, `running_var`, or what the spec calls it.
+    pub name: Cow<'static, str>,
     /// Its shape, PyTorch's.
     pub shape: Vec<u64>,
     /// Whether the optimizer changes it; running statistics it does not.
@@ -224,13 +235,13 @@ pub struct Weight {
 
 impl Weight {
     /// A trainable tensor.
-    pub fn trainable(name: &'static str, shape: Vec<u64>) -> Weight {
-        Weight { name, shape, trainable: true }
+    pub fn trainable(name: impl Into<Cow<'static, str>>, shape: Vec<u64>) -> Weight {
+        Weight { name: name.into(), shape, trainable: true }
     }
 
     /// A running statistic.
-    pub fn statistic(name: &'static str, shape: Vec<u64>) -> Weight {
-        Weight { name, shape, trainable: false }
+    pub fn statistic(name: impl Into<Cow<'static, str>>, shape: Vec<u64>) -> Weight {
+        Weight { name: name.into(), shape, trainable: false }
     }
 }
 

@@ -42,6 +42,9 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
                     if let Kernel::Op(Kind::GradBias(_, bias)) = &call.kernel {
                         tensors.push(*bias);
                     }
+                    if let Kernel::Op(Kind::CustomGrad(_, own)) = &call.kernel {
+                        tensors.extend(own);
+                    }
                 }
             }
         }

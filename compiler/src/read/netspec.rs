@@ -21,8 +21,8 @@ mod grammar {
 }
 use grammar::{Grammar, Rule};
 
-/// Reads a `.netspec` text. What cannot be read is reported and left out.
-pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) -> Spec {
+/// Reads a `.netspec` text, which must hold a model if it is the `main` one. What cannot be read is reported and left out.
+pub(super) fn read(text: &str, file: FileId, is_main: bool, diagnostics: &mut Vec<Diagnostic>) -> Spec {
     let whole = Span::new(file, 0..text.len());
     if let Err(problem) = brackets::check(text, whole, brackets::Limits::Statements) {
         diagnostics.push(*problem);
@@ -37,7 +37,7 @@ pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) 
             reader.report(problem);
         }
     }
-    if spec.model.is_none() && reader.diagnostics.is_empty() {
+    if is_main && spec.model.is_none() && reader.diagnostics.is_empty() {
         reader.report(no_model(whole));
     }
     spec
@@ -82,7 +82,7 @@ pub(crate) const RESERVED: &[&str] = &[
 /// The words that begin a statement, and what else a slip of the pen may have meant to stand behind one.
 const STATEMENT_WORDS: &[&str] = &["input", "output", "shared", "skip", "project", "branch", "repeat", "from"];
 /// The words that begin an item of the file.
-const ITEM_WORDS: &[&str] = &["block", "model", "train"];
+const ITEM_WORDS: &[&str] = &["use", "block", "model", "train"];
 
 struct Reader<'a> {
     file: FileId,
@@ -127,6 +127,14 @@ impl Reader<'_> {
     fn spec(&mut self, file: Option<Pair<'_, Rule>>, spec: &mut Spec) {
         for item in file.into_iter().flat_map(Pair::into_inner) {
             match item.as_rule() {
+                Rule::used => {
+                    let path = item.into_inner().find(|part| part.as_rule() == Rule::text);
+                    spec.uses.extend(path.map(|path| Use {
+                        path: unescape(path.as_str()),
+                        span: self.span(&path),
+                        file: None,
+                    }));
+                }
                 Rule::block => spec.blocks.push(self.block(item)),
                 Rule::model => {
                     let model = self.model(item);
@@ -549,6 +557,10 @@ impl Reader<'_> {
                     expr = Expr { kind: ExprKind::Text(unescape(part.as_str())), span: place };
                 }
                 Rule::list => expr = self.list(part),
+                Rule::path => {
+                    let names: Vec<&str> = part.into_inner().map(|name| name.as_str()).collect();
+                    expr = Expr { kind: ExprKind::Path(names.join("::")), span: place };
+                }
                 Rule::tuple => {
                     let is_list = part.clone().into_inner().any(|part| part.as_rule() == Rule::comma);
                     let mut list = self.list(part);
@@ -749,7 +761,7 @@ fn misplaced(what: &str, where_it_belongs: &str, span: Span) -> Diagnostic {
 fn word_for(rule: Rule) -> Option<&'static str> {
     Some(match rule {
         Rule::name | Rule::param => NAME,
-        Rule::value | Rule::product | Rule::unary | Rule::number | Rule::text | Rule::positional | Rule::tuple => {
+        Rule::value | Rule::product | Rule::unary | Rule::path | Rule::number | Rule::positional | Rule::tuple => {
             "a value"
         }
         Rule::named => "an argument",
@@ -776,6 +788,8 @@ fn word_for(rule: Rule) -> Option<&'static str> {
         Rule::project_word => "`project`",
         Rule::tied_word => "`tied`",
         Rule::unrolled_word => "`unrolled`",
+        Rule::used | Rule::use_word => "`use`",
+        Rule::text => "a text in quotes",
         Rule::one_item => "`block`, `model` or `train`",
         Rule::EOI => "the end",
         _ => return None,

@@ -22,9 +22,11 @@ use crate::source::{FileId, Span};
 
 /// Reads YAML. What cannot be read is reported and left out; a layer that cannot becomes [`StatementKind::Missing`], and
 /// so does the first layer of a model whose input cannot be read or whose text is no YAML.
-pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) -> Spec {
+///
+/// The `main` one must hold a model.
+pub(super) fn read(text: &str, file: FileId, is_main: bool, diagnostics: &mut Vec<Diagnostic>) -> Spec {
     let limit = diagnostics.len() + limits::SYNTAX_ERRORS;
-    let mut page = Page { text, file, diagnostics, limit };
+    let mut page = Page { text, file, is_main, diagnostics, limit };
     let survey = survey::survey(&mut page);
     let root = survey.is_sound.then(|| tree::build(&survey, &mut page)).flatten();
     match root {
@@ -37,6 +39,8 @@ pub(super) fn read(text: &str, file: FileId, diagnostics: &mut Vec<Diagnostic>) 
 struct Page<'a> {
     text: &'a str,
     file: FileId,
+    /// Whether it must hold a model.
+    is_main: bool,
     diagnostics: &'a mut Vec<Diagnostic>,
     /// How many diagnostics there may be: behind that many, the rest is likely an echo.
     limit: usize,

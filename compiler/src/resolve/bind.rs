@@ -1,12 +1,12 @@
 //! Arguments to the op table's declarations: every value has the kind and range declared, and defaults are filled in.
 
-use super::{Resolver, Scope};
-use crate::ast::{Arg, Expr, ExprKind, Ident};
+use super::{KEYWORDS, Resolver, Scope};
+use crate::ast::{Arg, Call, Expr, ExprKind, Ident};
 use std::collections::HashMap;
 
 use crate::diag::{Code, Diagnostic, Edit, Fix, nearest};
 use crate::ops::initialisers::{self, INITIALISERS};
-use crate::ops::{self, Args, Bound, Choice, Decl, Default, Int, Kind, NumberRange, Value, plural};
+use crate::ops::{self, Args, Bound, Choice, Decl, Default, Int, Kind, NumberRange, OwnWeight, Value, custom, plural};
 use crate::source::Span;
 
 /// What is bound, for the words of an error.
@@ -130,7 +130,7 @@ impl<'a> Resolver<'a> {
             }
             ExprKind::List(items) => items.iter().for_each(|expr| self.touch(expr, ints)),
             ExprKind::Call(call) => call.args.iter().for_each(|arg| self.touch(&arg.value, ints)),
-            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) => {}
+            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) | ExprKind::Path(_) => {}
         }
     }
 
@@ -211,17 +211,49 @@ impl<'a> Resolver<'a> {
                     items.iter().map(|item| self.number(wanted, range, item, scope)).collect();
                 Some(Value::Numbers(numbers.into_iter().collect::<Option<_>>()?))
             }
+            (Kind::Table, ExprKind::List(_)) => {
+                let (mut shape, mut numbers) = (Vec::new(), Vec::new());
+                self.table(wanted, expr, scope, 0, &mut shape, &mut numbers)?;
+                Some(Value::Table(shape, numbers))
+            }
             (Kind::Bool, ExprKind::Word(word)) if word == "true" || word == "false" => {
                 Some(Value::Bool(word == "true"))
             }
             (Kind::Word(words), ExprKind::Word(word)) => self.word(wanted, words, word, expr.span).map(Value::Word),
             (Kind::Words(words), ExprKind::List(items)) => self.words(wanted, words, expr, items),
             (Kind::Output, ExprKind::Word(word)) => Some(Value::Word(word.clone())),
+            (Kind::Type, ExprKind::Word(path) | ExprKind::Path(path)) => {
+                let keyword = path.split("::").find(|part| KEYWORDS.contains(part) && !OF_PATHS.contains(part));
+                if let Some(keyword) = keyword {
+                    let title = format!("`{path}` is no path of a type");
+                    let label = format!("`{keyword}` is a word of Rust");
+                    self.report(Diagnostic::new(Code::N0204, title, expr.span, label));
+                    return None;
+                }
+                Some(Value::Type(path.clone()))
+            }
+            (Kind::OwnWeights, ExprKind::Call(call)) => {
+                Some(Value::OwnWeights(self.own_weights(wanted, std::slice::from_ref(call).iter(), scope)?))
+            }
+            (Kind::OwnWeights, ExprKind::List(items)) => {
+                let mut calls = Vec::new();
+                for item in items {
+                    let ExprKind::Call(call) = &item.kind else {
+                        self.wrong_kind(wanted, item, OWN_WEIGHTS);
+                        return None;
+                    };
+                    calls.push(call);
+                }
+                Some(Value::OwnWeights(self.own_weights(wanted, calls.into_iter(), scope)?))
+            }
             (Kind::Text, ExprKind::Text(text)) => Some(Value::Text(text.clone())),
             (Kind::Init | Kind::VectorInit, _) => self.initialiser(wanted, expr, scope).map(Value::Init),
             (kind, _) => {
                 let words = match kind {
                     Kind::Numbers(_) => "a list of numbers",
+                    Kind::Table => "lists of numbers",
+                    Kind::Type => "the path of a Rust type",
+                    Kind::OwnWeights => OWN_WEIGHTS,
                     Kind::Bool => "true or false",
                     Kind::Word(_) => "a word",
                     Kind::Words(_) => "a list of words",
@@ -254,17 +286,106 @@ impl<'a> Resolver<'a> {
         self.report(Diagnostic::new(Code::N0204, title, expr.span, format!("wanted: {words}")));
     }
 
-    /// A number: a float, or integer arithmetic.
+    /// The weights that a use of a layer of a user's own declares: names, shapes and first values.
+    fn own_weights(
+        &mut self,
+        wanted: &Wanted<'_>,
+        calls: impl Iterator<Item = &'a Call>,
+        scope: &mut Scope<'a>,
+    ) -> Option<Vec<OwnWeight>> {
+        let mut weights: Vec<OwnWeight> = Vec::new();
+        let mut complete = true;
+        for call in calls {
+            self.count_argument(call.span)?;
+            let name = &call.name;
+            if let Some(first) = weights.iter().find(|first| first.name.text == name.text) {
+                let title = format!("the weight `{}` of `{}` is given twice", name.text, wanted.of);
+                let problem = Diagnostic::new(Code::N0206, title, name.span, "the second");
+                self.report(problem.label(first.name.span, "the first"));
+                complete = false;
+                continue;
+            }
+            let Some(args) = self.bind(&custom::WEIGHT, name, &call.args, scope, Code::N0211) else {
+                complete = false;
+                continue;
+            };
+            let shape: Vec<u64> =
+                args.axes("shape").unwrap_or_default().iter().map(|size| size.value.unsigned_abs()).collect();
+            self.check_dimensions(shape.len(), name.span)?;
+            match args.get("init") {
+                Some(Value::Init(init)) => {
+                    weights.push(OwnWeight { name: name.clone(), shape, init: init.clone() });
+                }
+                _ => complete = false,
+            }
+        }
+        complete.then_some(weights)
+    }
+
+    /// Nested lists, all of one depth and lists of one depth of one length: adds their numbers, and to the shape the lengths below
+    /// `depth`. None when it was reported.
+    fn table(
+        &mut self,
+        wanted: &Wanted<'_>,
+        expr: &Expr,
+        scope: &mut Scope<'a>,
+        depth: usize,
+        shape: &mut Vec<u64>,
+        numbers: &mut Vec<f64>,
+    ) -> Option<()> {
+        let is_first = numbers.is_empty();
+        let uneven = |this: &mut Self, found: String, wanted_here: String| {
+            let title = format!("the lists of `{}` are not all alike", wanted.of);
+            let problem =
+                Diagnostic::new(Code::N0204, title, expr.span, format!("{found}, where others have {wanted_here}"));
+            this.report(problem);
+        };
+        let numbers_of = |count: u64| format!("{count} element{}", plural(count as usize));
+        match &expr.kind {
+            ExprKind::List(items) => {
+                let len = items.len() as u64;
+                if items.is_empty() {
+                    self.wrong_kind(wanted, expr, "lists of numbers");
+                    return None;
+                }
+                match shape.get(depth) {
+                    // Behind the first number no list is deeper than those before.
+                    None if !is_first => {
+                        uneven(self, "a list".to_owned(), "a number".to_owned());
+                        return None;
+                    }
+                    None => {
+                        shape.push(len);
+                        self.check_dimensions(shape.len(), expr.span)?;
+                    }
+                    Some(&first) if first != len => {
+                        uneven(self, numbers_of(len), first.to_string());
+                        return None;
+                    }
+                    Some(_) => {}
+                }
+                items.iter().try_for_each(|item| self.table(wanted, item, scope, depth + 1, shape, numbers))
+            }
+            ExprKind::Missing => None,
+            _ if depth < shape.len() => {
+                uneven(self, "a number".to_owned(), format!("a list of {}", shape[depth]));
+                None
+            }
+            _ => {
+                numbers.push(self.number(wanted, &NumberRange::ANY, expr, scope)?);
+                Some(())
+            }
+        }
+    }
+
+    /// A number: a literal, or arithmetic on them and on parameters.
     fn number(&mut self, wanted: &Wanted<'_>, range: &NumberRange, expr: &Expr, scope: &mut Scope<'a>) -> Option<f64> {
         self.count_argument(expr.span)?;
-        let number = match float(expr) {
-            Some(number) => number,
-            None if is_arithmetic(&expr.kind) => self.int(expr, scope)?.value as f64,
-            None => {
-                self.wrong_kind(wanted, expr, "a number");
-                return None;
-            }
-        };
+        if !is_numeric(&expr.kind) {
+            self.wrong_kind(wanted, expr, "a number");
+            return None;
+        }
+        let number = self.real(expr, scope)?;
         if !(range.holds)(number) {
             let title = format!("`{}` of `{}` is {number}", wanted.arg.name, wanted.of);
             let label = format!("must be {}", range.words);
@@ -318,7 +439,7 @@ impl<'a> Resolver<'a> {
     fn initialiser(&mut self, wanted: &Wanted<'_>, expr: &'a Expr, scope: &mut Scope<'a>) -> Option<Choice> {
         let is_number = match &expr.kind {
             ExprKind::Word(word) => scope.ints.contains_key(word.as_str()),
-            kind => is_arithmetic(kind) || float(expr).is_some(),
+            kind => is_numeric(kind),
         };
         if is_number {
             let number = self.number(wanted, &NumberRange::ANY, expr, scope)?;
@@ -328,10 +449,14 @@ impl<'a> Resolver<'a> {
         let code = [Code::N0402, Code::N0211];
         let (choice, complete) = self.choice("initialiser", INITIALISERS.iter(), code, expr, scope);
         let choice = choice.filter(|_| complete)?;
-        if matches!(wanted.arg.kind, Kind::VectorInit) && initialisers::needs_fans(choice.decl) {
+        let needs = initialisers::needs_matrix(choice.decl);
+        if let Some(label) = needs.filter(|_| matches!(wanted.arg.kind, Kind::VectorInit)) {
             let title = format!("`{}` cannot fill `{}` of `{}`", choice.decl.name, wanted.arg.name, wanted.of);
-            let label = "needs fan in and fan out, which a vector does not have";
             self.report(Diagnostic::new(Code::N0402, title, expr.span, label));
+            return None;
+        }
+        if let Some((span, title, label)) = initialisers::disagreement(&choice) {
+            self.report(Diagnostic::new(Code::N0211, title, span, label));
             return None;
         }
         Some(choice)
@@ -382,21 +507,21 @@ pub(super) fn unpacked(args: &[Arg]) -> impl Iterator<Item = &Expr> {
     list.into_iter().flatten().chain(by_position.filter(move |_| list.is_none()))
 }
 
-/// The number of a literal that is no integer.
-fn float(expr: &Expr) -> Option<f64> {
-    match &expr.kind {
-        ExprKind::Float(number) => Some(*number),
-        ExprKind::Negative(inner) => float(inner).map(|number| -number),
-        _ => None,
-    }
-}
-
 /// Whether an expression can have an integer value.
 fn is_arithmetic(kind: &ExprKind) -> bool {
     match kind {
         ExprKind::Missing | ExprKind::Int(_) | ExprKind::Word(_) | ExprKind::Sum(..) | ExprKind::Product(..) => true,
         ExprKind::Negative(inner) => is_arithmetic(&inner.kind),
         _ => false,
+    }
+}
+
+/// Whether an expression can have a number as its value.
+fn is_numeric(kind: &ExprKind) -> bool {
+    match kind {
+        ExprKind::Float(_) => true,
+        ExprKind::Negative(inner) => is_numeric(&inner.kind),
+        kind => is_arithmetic(kind),
     }
 }
 
@@ -407,13 +532,19 @@ pub(super) fn described(expr: &Expr) -> String {
         ExprKind::Int(value) => value.to_string(),
         ExprKind::Float(number) => format!("the number {number:?}"),
         ExprKind::Text(text) => format!("the text {text:?}"),
-        ExprKind::Word(word) => format!("`{word}`"),
+        ExprKind::Word(word) | ExprKind::Path(word) => format!("`{word}`"),
         ExprKind::Negative(_) | ExprKind::Sum(..) | ExprKind::Product(..) => "arithmetic".to_owned(),
         ExprKind::List(items) if items.is_empty() => "an empty list".to_owned(),
         ExprKind::List(_) => "a list".to_owned(),
         ExprKind::Call(call) => format!("`{}(…)`", call.name.text),
     }
 }
+
+/// What declares weights, for an error.
+const OWN_WEIGHTS: &str = "a list of weights, such as `scale(8, init = ones)`";
+
+/// Words of Rust that can stand in the path of a type.
+const OF_PATHS: &[&str] = &["crate", "self", "super"];
 
 /// PyTorch's names of arguments that have others here.
 const PYTORCH: &[(&str, &str)] = &[

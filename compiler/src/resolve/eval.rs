@@ -1,4 +1,4 @@
-//! Arithmetic on parameters: checked 64-bit integers, division that must be exact.
+//! Arithmetic on parameters: sizes in checked 64-bit integers, whose division must be exact; numbers, such as a learning rate, in f64.
 
 use super::{Resolver, Scope, bind};
 use crate::ast::{Add, Expr, ExprKind, Mul};
@@ -112,6 +112,53 @@ impl<'a> Resolver<'a> {
                 None
             }
         }
+    }
+
+    /// The value of an expression where a number is wanted: arithmetic in f64, so that `1/9` is a ninth. None when it was reported.
+    pub(super) fn real(&mut self, expr: &Expr, scope: &mut Scope<'a>) -> Option<f64> {
+        let number = match &expr.kind {
+            ExprKind::Float(number) => *number,
+            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Word(_) => self.int(expr, scope)?.value as f64,
+            ExprKind::Negative(inner) => -self.real(inner, scope)?,
+            ExprKind::Sum(first, rest) => {
+                let mut sum = self.real(first, scope)?;
+                for (operator, term) in rest {
+                    self.count_argument(term.span)?;
+                    let term = self.real(term, scope)?;
+                    match operator {
+                        Add::Plus => sum += term,
+                        Add::Minus => sum -= term,
+                    }
+                }
+                sum
+            }
+            ExprKind::Product(first, rest) => {
+                let mut product = self.real(first, scope)?;
+                for (operator, factor) in rest {
+                    self.count_argument(factor.span)?;
+                    let value = self.real(factor, scope)?;
+                    match operator {
+                        Mul::Times => product *= value,
+                        Mul::Over if value == 0.0 => {
+                            self.report(Diagnostic::new(Code::N0208, "a division by 0", expr.span, "has no answer"));
+                            return None;
+                        }
+                        Mul::Over => product /= value,
+                    }
+                }
+                product
+            }
+            ExprKind::Text(_) | ExprKind::Path(_) | ExprKind::List(_) | ExprKind::Call(_) => {
+                let title = format!("a number is wanted here, not {}", bind::described(expr));
+                self.report(Diagnostic::new(Code::N0204, title, expr.span, "not a number"));
+                return None;
+            }
+        };
+        if !number.is_finite() {
+            self.report(Diagnostic::new(Code::N0208, "this arithmetic has no finite answer", expr.span, "too large"));
+            return None;
+        }
+        Some(number)
     }
 
     fn checked(&mut self, value: Option<i64>, expr: &Expr, used: &[(String, i64)]) -> Option<i64> {

@@ -16,7 +16,7 @@ use crate::fixes::Fixes;
 use crate::net::{Input, LayerId, LayerKind, Net, NetLayer, Op, Output, Shared, SharedId, ValueId};
 use crate::ops::{self, Int, Kind};
 use crate::read::RESERVED;
-use crate::source::{Sources, Span};
+use crate::source::{FileId, Sources, Span};
 use crate::{Options, limits};
 use names::{Level, Values};
 
@@ -31,8 +31,9 @@ const KEYWORDS: &[&str] = &[
 /// Bytes of a call that is pointed at as a whole.
 const LINE: usize = 500;
 
-/// Resolves a spec with a model. None when it has none, which its reader reported.
-pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut Findings) -> Option<Net> {
+/// Resolves a spec with a model: that of the first file, with blocks of all. None when it has none, which its reader reported.
+pub fn resolve(specs: &[Spec], options: &Options, sources: &Sources, findings: &mut Findings) -> Option<Net> {
+    let spec = specs.first()?;
     let model = spec.model.as_ref()?;
     let mut resolver = Resolver {
         fixes: Fixes { sources },
@@ -59,12 +60,12 @@ pub fn resolve(spec: &Spec, options: &Options, sources: &Sources, findings: &mut
             settings: None,
         },
     };
-    resolver.declare_blocks(spec);
+    resolver.declare_blocks(specs);
     resolver.model(model, options);
     if let Some(train) = &spec.train {
         resolver.train(train);
     }
-    resolver.report_unused(spec, model);
+    resolver.report_unused(specs, model);
     Some(resolver.net)
 }
 
@@ -73,9 +74,10 @@ struct Resolver<'a> {
     findings: &'a mut Findings,
     /// How often something was reported, also of a block that was told of before.
     reports: usize,
-    blocks: HashMap<&'a str, &'a ast::Block>,
-    /// Blocks of which a use could be resolved, so that all their expressions were read.
-    resolved_blocks: HashSet<&'a str>,
+    /// The blocks that can be used in each file: its own, and those of the files that it uses.
+    blocks: HashMap<FileId, HashMap<&'a str, &'a ast::Block>>,
+    /// Blocks of which a use could be resolved, so that all their expressions were read, by their names' places.
+    resolved_blocks: HashSet<Span>,
     /// Places of the parameters' names that some expression reads.
     used_params: HashSet<Span>,
     /// The model's parameters, which its train section can read too.
@@ -137,24 +139,61 @@ impl<'a> Resolver<'a> {
         (!self.over_limit).then_some(())
     }
 
-    fn declare_blocks(&mut self, spec: &'a Spec) {
-        for block in &spec.blocks {
-            let name = &block.name;
-            if !self.check_name_is_free(name, "block") {
-                continue;
+    /// The block of a name, where the name stands.
+    fn block(&self, name: &ast::Ident) -> Option<&'a ast::Block> {
+        self.blocks.get(&name.span.file)?.get(name.text.as_str()).copied()
+    }
+
+    fn declare_blocks(&mut self, specs: &'a [Spec]) {
+        for spec in specs {
+            let mut own = HashMap::new();
+            for block in &spec.blocks {
+                self.declare_block(block, &mut own);
             }
-            if let Some(first) = self.blocks.get(name.text.as_str()) {
-                let problem = twice(name, first.name.span, "block");
-                self.report(problem);
-                continue;
-            }
-            self.blocks.insert(&name.text, block);
-            for (place, param) in block.params.iter().enumerate() {
-                if let Some(first) = block.params[..place].iter().find(|first| first.name.text == param.name.text) {
-                    let problem = twice(&param.name, first.name.span, "parameter");
-                    self.report(problem);
-                    self.used_params.insert(param.name.span);
+            self.blocks.insert(spec.file, own);
+        }
+        // What a file uses it sees, but does not hand on.
+        let own = self.blocks.clone();
+        for spec in specs {
+            for one in &spec.uses {
+                let used = one.file.and_then(|file| own.get(&file));
+                // In the order of the text, for the sake of what is told.
+                let mut used: Vec<&'a ast::Block> = used.into_iter().flat_map(HashMap::values).copied().collect();
+                used.sort_by_key(|block| block.name.span);
+                for block in used {
+                    let seen = self.blocks.entry(spec.file).or_default();
+                    let first = *seen.entry(&block.name.text).or_insert(block);
+                    if !std::ptr::eq(first, block) {
+                        let title = format!("the block `{}` is given twice", block.name.text);
+                        let label = format!("has a `{}`, too", block.name.text);
+                        let problem = Diagnostic::new(Code::N0206, title, one.span, label);
+                        self.report(
+                            problem.label(first.name.span, "the first").label(block.name.span, "the second").note(
+                                "a file sees its own blocks and those of the files that it uses, under one name each",
+                            ),
+                        );
+                    }
                 }
+            }
+        }
+    }
+
+    fn declare_block(&mut self, block: &'a ast::Block, own: &mut HashMap<&'a str, &'a ast::Block>) {
+        let name = &block.name;
+        if !self.check_name_is_free(name, "block") {
+            return;
+        }
+        if let Some(first) = own.get(name.text.as_str()) {
+            let problem = twice(name, first.name.span, "block");
+            self.report(problem);
+            return;
+        }
+        own.insert(&name.text, block);
+        for (place, param) in block.params.iter().enumerate() {
+            if let Some(first) = block.params[..place].iter().find(|first| first.name.text == param.name.text) {
+                let problem = twice(&param.name, first.name.span, "parameter");
+                self.report(problem);
+                self.used_params.insert(param.name.span);
             }
         }
     }
@@ -314,7 +353,7 @@ impl<'a> Resolver<'a> {
             if !self.check_name_is_free(name, "shared instance") {
                 continue;
             }
-            if let Some(block) = self.blocks.get(name.text.as_str()) {
+            if let Some(block) = self.block(name) {
                 let problem = twice(name, block.name.span, "name");
                 self.report(problem);
             } else if let Err(first) = level.take(name) {
@@ -338,37 +377,53 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn report_unused(&mut self, spec: &'a Spec, model: &'a ast::Model) {
+    fn report_unused(&mut self, specs: &'a [Spec], model: &'a ast::Model) {
         if self.over_limit {
             return;
         }
         let used = self.used_blocks(model);
-        for block in &spec.blocks {
+        let is_used = |block: &ast::Block| used.contains(&block.name.span);
+        // A file's blocks are for several specs; but one of which nothing is used need not be named.
+        for one in &specs[0].uses {
+            let blocks = || specs.iter().filter(|spec| Some(spec.file) == one.file).flat_map(|spec| &spec.blocks);
+            // One whose name another has was reported.
+            let seen = self.blocks.get(&specs[0].file);
+            let is_seen = |block: &'a ast::Block| {
+                seen.and_then(|seen| seen.get(&*block.name.text)).is_some_and(|seen| std::ptr::eq(*seen, block))
+            };
+            if one.file.is_some() && blocks().all(is_seen) && !blocks().any(is_used) {
+                let title = format!("no block of `{}` is used", one.path);
+                self.report(Diagnostic::new(Code::N0902, title, one.span, "no statement uses one"));
+            }
+        }
+        for block in specs.iter().flat_map(|spec| &spec.blocks) {
             let name = block.name.text.as_str();
             // One that was refused was reported.
-            if !self.blocks.get(name).is_some_and(|declared| std::ptr::eq(*declared, block)) {
+            if !self.block(&block.name).is_some_and(|declared| std::ptr::eq(declared, block)) {
                 continue;
             }
-            if !used.contains(name) {
-                let title = format!("the block `{name}` is not used");
-                self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
-            } else if self.resolved_blocks.contains(name) {
+            if !used.contains(&block.name.span) {
+                if block.name.span.file == model.name.span.file {
+                    let title = format!("the block `{name}` is not used");
+                    self.report(Diagnostic::new(Code::N0902, title, block.name.span, "no statement uses it"));
+                }
+            } else if self.resolved_blocks.contains(&block.name.span) {
                 self.report_unused_params(&block.params, name);
             }
         }
         self.report_unused_params(&model.params, &model.name.text);
     }
 
-    /// The blocks that the model names, or that such a block names, whether or not their uses are right.
-    fn used_blocks(&self, model: &'a ast::Model) -> HashSet<&'a str> {
+    /// The blocks that the model names, or that such a block names, whether or not their uses are right, by their names' places.
+    fn used_blocks(&self, model: &'a ast::Model) -> HashSet<Span> {
         let mut used = HashSet::new();
         let mut bodies: Vec<&'a Body> = model.shared.iter().map(|shared| &shared.body).chain([&model.body]).collect();
         while let Some(body) = bodies.pop() {
             for statement in &body.statements {
                 match &statement.kind {
                     StatementKind::Call(call) => {
-                        if let Some(block) = self.blocks.get(call.name.text.as_str())
-                            && used.insert(block.name.text.as_str())
+                        if let Some(block) = self.block(&call.name)
+                            && used.insert(block.name.span)
                         {
                             bodies.push(&block.body);
                             bodies.extend(block.shared.iter().map(|shared| &shared.body));
@@ -607,7 +662,7 @@ impl<'a> Resolver<'a> {
     fn iteration(&mut self, body: &'a Body, prefix: String, sets: u64, scope: &mut Scope<'a>) -> Vec<LayerId> {
         let mut level = Level::new(prefix, sets);
         if let [Statement { kind: StatementKind::Call(call), name: None, .. }] = body.statements.as_slice() {
-            level.lends_its_place = self.blocks.contains_key(call.name.text.as_str());
+            level.lends_its_place = self.block(&call.name).is_some();
         }
         scope.values.open();
         let layers = self.body(body, scope, &mut level);
@@ -676,7 +731,7 @@ impl<'a> Resolver<'a> {
             }
             return (self.shared_use(index, call, scope), String::new());
         }
-        if let Some(block) = self.blocks.get(word).copied() {
+        if let Some(block) = self.block(&call.name) {
             return self.block_use(block, call, statement, scope, level);
         }
         if let Some(label) = &statement.name {
@@ -690,7 +745,8 @@ impl<'a> Resolver<'a> {
 
     fn unknown_layer(&self, call: &ast::Call, scope: &Scope<'_>) -> Diagnostic {
         let word = &call.name.text;
-        let mut names: Vec<&str> = self.blocks.keys().copied().collect();
+        let blocks = self.blocks.get(&call.name.span.file);
+        let mut names: Vec<&str> = blocks.into_iter().flat_map(HashMap::keys).copied().collect();
         names.sort_unstable();
         names.extend(scope.shared.iter().map(|shared| -> &str { &shared.declared.name.text }));
         ops::layer_names().for_each(|name| names.push(name));
@@ -841,7 +897,7 @@ impl<'a> Resolver<'a> {
         let body = self.body(&block.body, &mut inner, &mut inner_level);
         self.report_unused_shared(&inner);
         self.trace.pop();
-        self.resolved_blocks.insert(name);
+        self.resolved_blocks.insert(block.name.span);
         (LayerKind::Group { trace, is_use: true, body }, path)
     }
 

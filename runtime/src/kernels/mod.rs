@@ -11,6 +11,7 @@ pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
 pub(crate) mod convert;
+pub mod custom;
 pub mod direct;
 pub mod dropout;
 pub mod elementwise;

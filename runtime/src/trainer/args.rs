@@ -31,6 +31,8 @@ pub(super) enum Command {
     Train(TrainArgs),
     /// Evaluate weights on the records to train with and on those to test with
     Eval(EvalArgs),
+    /// Run the model on a picture: prints the output, or writes it as a picture when it is a map
+    Run(RunArgs),
     /// Print the model's layers: shapes, parameters, multiplications
     Summary,
 }
@@ -84,6 +86,22 @@ pub(super) struct EvalArgs {
     pub(super) shared: Shared,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct RunArgs {
+    /// A PNG file, of the size that the model takes
+    #[arg(value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    pub(super) image: PathBuf,
+    /// A safetensors file with the weights [default: the initial ones]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) weights: Option<PathBuf>,
+    /// Of the initial weights
+    #[arg(long, value_name = "N", value_parser = seed, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Where the picture of a map is written
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) out: PathBuf,
+}
+
 /// Reads a command line; the first word is the program's name.
 pub(super) fn parse(
     model: &'static str,
@@ -97,10 +115,12 @@ pub(super) fn parse(
 /// The command line with the spec's values as its defaults, so that `--help` shows them.
 fn command(model: &'static str, defaults: &Defaults) -> clap::Command {
     let file = format!("{}.safetensors", model.to_lowercase());
-    let fill = |id: &str, is_train: bool| match (id, &defaults.train) {
+    let fill = |id: &str, command: &str| match (id, &defaults.train) {
+        ("out", _) if command == "run" => Some(format!("{}.png", model.to_lowercase())),
         ("out", _) => Some(file.clone()),
+        ("weights", _) if command == "run" => None,
         // What a training of the same folder has written.
-        ("weights", _) if !is_train => Some(file.clone()),
+        ("weights", _) if command != "train" => Some(file.clone()),
         ("data", Some(train)) => train.data.as_ref().map(source),
         ("batch", Some(train)) => Some(train.batch.to_string()),
         ("seed", Some(train)) => Some(train.seed.to_string()),
@@ -110,8 +130,8 @@ fn command(model: &'static str, defaults: &Defaults) -> clap::Command {
         _ => None,
     };
     Line::command().about(format!("{model}, from {}", defaults.origin)).mut_subcommands(|command| {
-        let is_train = command.get_name() == "train";
-        command.mut_args(|arg| match fill(arg.get_id().as_str(), is_train) {
+        let name = command.get_name().to_owned();
+        command.mut_args(|arg| match fill(arg.get_id().as_str(), &name) {
             Some(value) => arg.required(false).default_value(value),
             None => arg,
         })

@@ -6,6 +6,7 @@
 //! digits train --epochs 5
 //! digits eval --weights digits.safetensors
 //! net train --data cifar10:data/cifar-10-batches-bin --lr 0.005
+//! net run bird.png --weights net.safetensors
 //! net summary
 //! ```
 //!
@@ -46,6 +47,7 @@ mod evaluate;
 mod failure;
 mod fit;
 mod progress;
+mod run;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -87,6 +89,7 @@ fn run<N: Network>(
             let scores = task.scores()?;
             Ok(writeln!(out, "{scores}")?)
         }
+        Command::Run(args) => run::run::<N>(defaults, &args, out),
         Command::Summary => Ok(out.write_all(defaults.summary.as_bytes())?),
     }
 }

@@ -76,6 +76,14 @@ pub(crate) fn program(
         let text = format!("{origin} has no `train` section, so neither loss nor optimizer are known");
         return Problem::new(text).say().map(Err);
     }
+    if let Some((layer, path)) = checked.net.customs().next() {
+        let (file, line) = (&outcome.sources.file(layer.head.file).path, outcome.sources.line(layer.head));
+        let text = format!(
+            "{file}:{line}: `{path}` is a type of Rust, which a program of netc's own does not have; `netspec!` in a \
+             crate that has it makes the model"
+        );
+        return Problem::new(text).say().map(Err);
+    }
     writeln!(io::stderr(), "building {origin}")?;
     let make = || {
         let netspec = Netspec::find(making.netspec.as_deref())?;

@@ -8,7 +8,7 @@ use crate::read::{limit_params, netspec};
 use crate::source::Span;
 
 /// The keys of the page itself.
-const TOP: &[&str] = &["model", "params", "input", "blocks", "shared", "layers", "output", "train"];
+const TOP: &[&str] = &["use", "model", "params", "input", "blocks", "shared", "layers", "output", "train"];
 /// The keys of an input.
 const INPUT: &[&str] = &["shape", "gradient"];
 /// The keys of a block.
@@ -43,6 +43,9 @@ fn field<'f, 'n>(fields: &'f Fields<'n>, key: &str) -> Option<(&'f Ident, &'n No
 impl Page<'_> {
     /// The whole page.
     pub(super) fn spec(&mut self, root: &Node) -> Spec {
+        if matches!(root.kind, Kind::Empty) && !self.is_main {
+            return Spec::default();
+        }
         if matches!(root.kind, Kind::Empty) {
             let problem = Diagnostic::new(Code::N0111, "there is no model here", root.span.before(), "");
             self.report(problem.note("a spec begins with `model: Net`, `input: { image: [3, 32, 32] }` and `layers:`"));
@@ -52,12 +55,18 @@ impl Page<'_> {
             return Spec::default();
         };
         let of = |key| field(&fields, key);
+        let uses = of("use").map_or_else(Vec::new, |(_, value)| self.uses(value));
+        let is_of_blocks = || {
+            let is_such = |name: &Ident| matches!(name.text.as_str(), "use" | "blocks");
+            fields.iter().all(|(name, _)| name.as_ref().is_none_or(is_such))
+        };
         let blocks = match of("blocks") {
             Some((_, value)) => self.named(value, "`blocks`", |page, name, value| page.block(name, value)),
             None => Vec::new(),
         };
         let name = match of("model") {
             Some((_, value)) => self.name(value, "the model's name"),
+            None if !self.is_main && is_of_blocks() => None,
             None => {
                 self.no_model(root);
                 None
@@ -83,7 +92,27 @@ impl Page<'_> {
         let outputs = of("output").map_or_else(Vec::new, |(_, value)| self.outputs(value));
         let train = of("train").and_then(|(key, value)| self.train(key, value));
         let model = name.map(|name| Model { name, params, inputs, shared, body, outputs });
-        Spec { model, blocks, train }
+        Spec { uses, model, blocks, train, ..Spec::default() }
+    }
+
+    /// A path, or a list of them, with or without quotes.
+    fn uses(&mut self, node: &Node) -> Vec<Use> {
+        let items = match &node.kind {
+            Kind::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let path = |page: &mut Self, item: &Node| {
+            let path = match &item.kind {
+                Kind::Text(text) => text.clone(),
+                Kind::Plain => page.slice(item.span).to_owned(),
+                _ => {
+                    page.report_wrong("`use`", "the path of a file, or a list of them", item, None);
+                    return None;
+                }
+            };
+            Some(Use { path, span: item.span, file: None })
+        };
+        items.iter().filter_map(|item| path(self, item)).collect()
     }
 
     fn no_model(&mut self, root: &Node) {

@@ -136,7 +136,7 @@ model Everything(n, k = 8*2) {
 
 fn spec(text: &str) -> (Spec, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let spec = read(text, FileId(0), &mut diagnostics);
+    let spec = read(text, FileId(0), true, &mut diagnostics);
     let seen = format!("{spec:?} {diagnostics:?}");
     for (start, end) in spans(&seen) {
         assert!(start <= end && text.get(start..end).is_some(), "{start}..{end} is no span in {text:?}: {seen}");
@@ -172,7 +172,7 @@ fn structure(spec: &Spec) -> String {
 
 fn netspec(text: &str) -> Spec {
     let mut diagnostics = Vec::new();
-    let spec = netspec::read(text, FileId(0), &mut diagnostics);
+    let spec = netspec::read(text, FileId(0), true, &mut diagnostics);
     assert_eq!(diagnostics, []);
     spec
 }
@@ -545,7 +545,7 @@ fn a_large_text_takes_no_time() {
     for (head, unit) in texts {
         let text = head.to_owned() + &unit.repeat((limits::FILE_BYTES - head.len()) / unit.len());
         let start = Instant::now();
-        read(&text, FileId(0), &mut Vec::new());
+        read(&text, FileId(0), true, &mut Vec::new());
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{took:?} for {head:?} and many {unit:?}");
     }
@@ -556,7 +556,8 @@ fn a_large_text_takes_no_time() {
 fn survives(text: &str) {
     spec(text);
     let mut diagnostics = Vec::new();
-    let mut page = Page { text, file: FileId(0), diagnostics: &mut diagnostics, limit: limits::SYNTAX_ERRORS };
+    let mut page =
+        Page { text, file: FileId(0), is_main: true, diagnostics: &mut diagnostics, limit: limits::SYNTAX_ERRORS };
     let survey = survey::survey(&mut page);
     if survey.is_sound {
         assert!(tree::build(&survey, &mut page).is_some(), "{text:?}");

@@ -140,7 +140,12 @@ impl Page<'_> {
             ExprKind::Product(first, rest) => {
                 self.check_scalar(first) && rest.iter().all(|(_, expr)| self.check_scalar(expr))
             }
-            ExprKind::Missing | ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Text(_) | ExprKind::Word(_) => true,
+            ExprKind::Missing
+            | ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Text(_)
+            | ExprKind::Word(_)
+            | ExprKind::Path(_) => true,
         }
     }
 

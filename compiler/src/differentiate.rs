@@ -68,6 +68,7 @@ fn has_parameters(kind: &Kind) -> bool {
     match kind {
         Kind::Conv(..) | Kind::ConvPool(..) | Kind::Linear(..) => true,
         Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
+        Kind::GroupNorm(_, weight, bias) => weight.or(*bias).is_some(),
         _ => false,
     }
 }
@@ -159,6 +160,11 @@ impl Walk {
             }
             // y = act(x): dx = dy act'(y).
             Kind::Act(act) => self.each_read(x, layer, |_| (Kind::ActGrad(*act), vec![y, dy])),
+            // y = curve(x): dx = dy curve'(x).
+            Kind::Curve(curve) => {
+                let x = op.reads[0];
+                self.each_read(Some(x), layer, |_| (Kind::CurveGrad(*curve), vec![x, dy]));
+            }
             // y = max of a window: dx is dy at the maximum's place.
             Kind::MaxPool(channels, window) => {
                 let places = op.writes[1].0;
@@ -182,12 +188,23 @@ impl Walk {
                     self.hand_on(residual, dz, layer);
                 }
             }
+            // y = g n + b, n = (x - mean) / sqrt(var + eps) of each group: dx = (g dy - mean(g dy) - n mean(g dy n)) / sqrt(var + eps),
+            // dg = dy n, db = dy.
+            Kind::GroupNorm(norm, weight, bias) => {
+                let (x, moments) = (op.reads[0], op.writes[1].0);
+                // Without a gradient to pass on it still has its own weights'.
+                let (dx, store) = self.contribute(x).unwrap_or_else(|| (self.gradient_of(x), Store::Write));
+                let kind = Kind::GroupNormGrad(*norm, *weight, *bias);
+                self.push(kind, &[x, dy, moments], Some((dx, store)), layer);
+            }
             // y = m x, with the mask and scale m of the same draw.
             Kind::Dropout(p, units, per_unit, of) => {
                 self.each_read(x, layer, |_| (Kind::Dropout(*p, *units, *per_unit, *of), vec![dy]));
             }
             // y = x - log sum exp x: dx = dy - exp(y) sum dy.
             Kind::LogSoftmax(sizes) => self.each_read(x, layer, |_| (Kind::LogSoftmaxGrad(*sizes), vec![y, dy])),
+            // y = exp x / sum exp x: dx = y (dy - sum(dy y)).
+            Kind::Softmax(sizes) => self.each_read(x, layer, |_| (Kind::SoftmaxGrad(*sizes), vec![y, dy])),
             // y = a + b: da = dy, db = dy.
             Kind::Add => {
                 if let Some((once, other)) = self.sides(op, before) {
@@ -220,6 +237,9 @@ impl Walk {
             | Kind::MaxPoolGrad(..)
             | Kind::AvgPoolGrad(..)
             | Kind::BatchNormGrad(..)
+            | Kind::CurveGrad(_)
+            | Kind::GroupNormGrad(..)
+            | Kind::SoftmaxGrad(_)
             | Kind::LogSoftmaxGrad(_) => {}
         }
     }
@@ -270,6 +290,8 @@ impl Walk {
                     | Kind::ConvPool(..)
                     | Kind::BatchNorm(.., None)
                     | Kind::Act(_)
+                    | Kind::Curve(_)
+                    | Kind::GroupNorm(..)
                     | Kind::MaxPool(..)
                     | Kind::AvgPool(..)
                     | Kind::Dropout(..)

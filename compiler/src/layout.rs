@@ -323,6 +323,10 @@ impl<'a> Layer<'a> {
                 self.tie_planes([op.reads[0], op.writes[0].0, y]);
             }
             Kind::AvgPool(..) | Kind::AvgPoolGrad(..) => self.tie_planes([op.reads[0], op.writes[0].0]),
+            Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) if !norm.shared => {
+                let values = maps_of(op).collect::<Vec<ValueId>>();
+                self.tie_same(values);
+            }
             kind if is_elementwise(kind) => {
                 let values: Vec<ValueId> = op.reads.iter().copied().chain(written).collect();
                 if values.iter().all(|&value| self.shape(value) == self.shape(values[0])) {
@@ -538,6 +542,8 @@ fn is_elementwise(kind: &Kind) -> bool {
         kind,
         Kind::Act(_)
             | Kind::ActGrad(_)
+            | Kind::Curve(_)
+            | Kind::CurveGrad(_)
             | Kind::Add
             | Kind::Copy
             | Kind::Dropout(..)
@@ -545,6 +551,16 @@ fn is_elementwise(kind: &Kind) -> bool {
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
     )
+}
+
+/// The values of an op whose layout is a choice; a norm's moments are plain.
+fn maps_of(op: &Op) -> impl Iterator<Item = ValueId> {
+    let (reads, writes) = match op.kind {
+        Kind::GroupNorm(..) => (1, 1),
+        Kind::GroupNormGrad(..) => (2, 1),
+        _ => (op.reads.len(), op.writes.len()),
+    };
+    op.reads[..reads].iter().copied().chain(op.writes[..writes].iter().map(|write| write.0))
 }
 
 fn each_op(body: &[Item], look: &mut impl FnMut(&Op)) {
@@ -659,7 +675,6 @@ impl Converter {
                 !(is_blocked(self, from) && is_blocked(self, to)) || shape(from) == shape(to)
             }
             kind => {
-                let values = || op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0));
                 let takes_planes = conv_of(kind).is_some_and(|(conv, ..)| self.target.conv(conv) != Class::Plain)
                     || is_elementwise(kind)
                     || matches!(
@@ -670,8 +685,9 @@ impl Converter {
                             | Kind::AvgPoolGrad(..)
                             | Kind::Concat
                             | Kind::Slice(_)
-                    );
-                takes_planes && values().all(|value| is_blocked(self, value))
+                    )
+                    || matches!(kind, Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) if !norm.shared);
+                takes_planes && maps_of(&op).all(|value| is_blocked(self, value))
             }
         };
         if takes_any

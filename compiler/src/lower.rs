@@ -67,7 +67,7 @@ impl<'a> Places<'a> {
             let layer = self.checked.net.layer(node.layer);
             match &layer.kind {
                 LayerKind::Op(op) => {
-                    let lens = self.tensors_of(node, &op.args);
+                    let lens = self.tensors_of(node, op);
                     place(self, first, lens, 1);
                 }
                 LayerKind::Repeat { count, tied: false, .. } => {
@@ -122,14 +122,14 @@ impl<'a> Places<'a> {
         path.map_or(0, |path| path.split('.').filter(|part| *part == "*").count())
     }
 
-    fn tensors_of(&mut self, node: &Node, args: &Args) -> (u64, u64) {
+    fn tensors_of(&mut self, node: &Node, op: &net::Op) -> (u64, u64) {
         let (mut params, mut statistics) = (0, 0);
         let layer = self.checked.net.layer(node.layer);
         for weight in &node.weights {
             let len = elements(&weight.shape);
             let end = if weight.trainable { &mut params } else { &mut statistics };
             let name = format!("{}.{}", layer.path, weight.name);
-            let fill = fill(weight, args, &node.weights);
+            let fill = fill(weight, op, &node.weights);
             let id = TensorId(self.tensors.len() as u32);
             let shape = weight.shape.clone();
             self.tensors.push(Tensor {
@@ -153,14 +153,17 @@ fn is_first_use(nodes: &[Node]) -> bool {
 }
 
 /// What a weight is filled with: as the spec says, else PyTorch's default.
-fn fill(weight: &Weight, args: &Args, all: &[Weight]) -> Fill {
+fn fill(weight: &Weight, op: &net::Op, all: &[Weight]) -> Fill {
     let of_weight = all.iter().find(|weight| weight.name == "weight").map_or(&weight.shape, |weight| &weight.shape);
+    // A norm's weight is a vector of scales, whatever its shape.
+    let is_scale = op.layer.decl().args.iter().any(|arg| arg.name == "init_weight");
+    let of_weight: &[u64] = if is_scale { &[elements(of_weight)] } else { of_weight };
     let argument = match (weight.name, of_weight.len()) {
         ("weight", 1) => "init_weight",
         ("weight", _) => "init",
         _ => "init_bias",
     };
-    crate::ops::initialisers::fill(args, argument, weight, of_weight)
+    crate::ops::initialisers::fill(&op.args, argument, weight, of_weight)
 }
 
 /// What layers lower themselves with.

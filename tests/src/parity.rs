@@ -89,7 +89,16 @@ fn case(file: &str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String,
     });
     let parts = parts.remove(&name).unwrap_or_else(|| panic!("{name} has no tensors"));
     let layer = about["layer"].as_str().map(str::to_owned);
-    Case { file: file.to_owned(), name, layer, program: lower(&checked), checked, loss, lr: about["lr"].as_f64(), parts }
+    Case {
+        file: file.to_owned(),
+        name,
+        layer,
+        program: lower(&checked),
+        checked,
+        loss,
+        lr: about["lr"].as_f64(),
+        parts,
+    }
 }
 
 impl Case {

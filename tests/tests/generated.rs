@@ -47,6 +47,8 @@ mod specs {
         zoo: Zoo = "specs/zoo.netspec";
         series: Series = "specs/series.netspec";
         volume: Volume = "specs/volume.netspec";
+        activations: Activations = "specs/activations.netspec";
+        norms: Norms = "specs/norms.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -235,6 +237,10 @@ const MODELS: &[Spec] = &[
     ("tests/specs/zoo.netspec", |seed| agrees::<specs::zoo::Zoo>("tests/specs/zoo.netspec", &[], seed)),
     ("tests/specs/series.netspec", |seed| agrees::<specs::series::Series>("tests/specs/series.netspec", &[], seed)),
     ("tests/specs/volume.netspec", |seed| agrees::<specs::volume::Volume>("tests/specs/volume.netspec", &[], seed)),
+    ("tests/specs/activations.netspec", |seed| {
+        agrees::<specs::activations::Activations>("tests/specs/activations.netspec", &[], seed)
+    }),
+    ("tests/specs/norms.netspec", |seed| agrees::<specs::norms::Norms>("tests/specs/norms.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),

@@ -200,6 +200,7 @@ const IMPORTS: &[&str] = &[
     "arena::{Pack, Tile, View, batch, tile},",
     "kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},",
     "kernels::{log_softmax, max_pool, sparse, winograd},",
+    "kernels::{Curve, curve, group_norm, softmax},",
     "layout::{Blocked, Plane},",
     "network::{Fill, Network, Repeat, Tensor},",
     "run::{Fold, Plan, Run},",

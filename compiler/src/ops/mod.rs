@@ -13,16 +13,29 @@ mod conv;
 pub mod datasets;
 mod dropout;
 mod elementwise;
+mod elu;
 mod flatten;
+mod gelu;
+mod group_norm;
+mod hardsigmoid;
+mod hardswish;
+mod hardtanh;
 mod identity;
 pub mod initialisers;
+mod instance_norm;
+mod layer_norm;
+mod leaky_relu;
 mod linear;
 mod log_softmax;
 pub mod losses;
 mod max_pool;
 pub mod optimizers;
 mod relu;
+mod relu6;
 mod sigmoid;
+mod silu;
+mod softmax;
+mod softplus;
 mod tanh;
 mod view;
 mod window;
@@ -44,11 +57,24 @@ pub static LAYERS: &[&dyn Layer] = &[
     &max_pool::MaxPool,
     &avg_pool::AvgPool,
     &batch_norm::BatchNorm,
+    &layer_norm::LayerNorm,
+    &group_norm::GroupNorm,
+    &instance_norm::InstanceNorm,
     &dropout::Dropout,
     &channel_dropout::ChannelDropout,
     &relu::RELU,
     &tanh::TANH,
     &sigmoid::SIGMOID,
+    &leaky_relu::LEAKY_RELU,
+    &elu::ELU,
+    &gelu::GELU,
+    &silu::SILU,
+    &hardtanh::Hardtanh,
+    &relu6::RELU6,
+    &hardswish::HARDSWISH,
+    &hardsigmoid::HARDSIGMOID,
+    &softplus::SOFTPLUS,
+    &softmax::Softmax,
     &log_softmax::LogSoftmax,
     &view::View,
     &flatten::Flatten,

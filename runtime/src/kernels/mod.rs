@@ -11,11 +11,13 @@ pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
 pub(crate) mod convert;
+pub mod curve;
 pub mod direct;
 pub mod dropout;
 pub mod elementwise;
 mod epilogue;
 mod gemm;
+pub mod group_norm;
 mod lanes;
 pub mod linear;
 pub mod log_softmax;
@@ -24,6 +26,7 @@ pub mod max_pool;
 #[cfg(test)]
 mod naive;
 mod planes;
+pub mod softmax;
 pub mod sparse;
 #[cfg(test)]
 mod testing;
@@ -33,6 +36,7 @@ mod windows;
 pub mod winograd;
 
 pub use activation::Act;
+pub use curve::Curve;
 pub use epilogue::Epilogue;
 
 /// How many products of matrices the process has made; for the test that counts what a step allocates.

@@ -128,6 +128,7 @@ fn has_parameters(kind: &Kind) -> bool {
         Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvTranspose(..) | Kind::Linear(..) => true,
         Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
         Kind::Custom(_, tensors) => !tensors.is_empty(),
+        Kind::GroupNorm(_, weight, bias) => weight.or(*bias).is_some(),
         _ => false,
     }
 }
@@ -242,6 +243,11 @@ impl Walk<'_> {
             }
             // y = act(x): dx = dy act'(y).
             Kind::Act(act) => self.each_read(x, layer, |_| (Kind::ActGrad(*act), vec![y, dy])),
+            // y = curve(x): dx = dy curve'(x).
+            Kind::Curve(curve) => {
+                let x = op.reads[0];
+                self.each_read(Some(x), layer, |_| (Kind::CurveGrad(*curve), vec![x, dy]));
+            }
             // y = max of a window: dx is dy at the maximum's place.
             Kind::MaxPool(channels, window) => {
                 let places = op.writes[1].0;
@@ -265,6 +271,15 @@ impl Walk<'_> {
                     self.hand_on(residual, dz, layer);
                 }
             }
+            // y = g n + b, n = (x - mean) / sqrt(var + eps) of each group: dx = (g dy - mean(g dy) - n mean(g dy n)) / sqrt(var + eps),
+            // dg = dy n, db = dy.
+            Kind::GroupNorm(norm, weight, bias) => {
+                let (x, moments) = (op.reads[0], op.writes[1].0);
+                // Without a gradient to pass on it still has its own weights'.
+                let (dx, store) = self.contribute(x).unwrap_or_else(|| (self.gradient_of(x), Store::Write));
+                let kind = Kind::GroupNormGrad(*norm, *weight, *bias);
+                self.push(kind, &[x, dy, moments], Some((dx, store)), layer);
+            }
             // y = m x, with the mask and scale m of the same draw.
             Kind::Dropout(p, units, per_unit, of) => {
                 self.each_read(x, layer, |_| (Kind::Dropout(*p, *units, *per_unit, *of), vec![dy]));
@@ -284,6 +299,8 @@ impl Walk<'_> {
                     self.push(kind, &[x, dy], into, layer);
                 }
             }
+            // y = exp x / sum exp x: dx = y (dy - sum(dy y)).
+            Kind::Softmax(sizes) => self.each_read(x, layer, |_| (Kind::SoftmaxGrad(*sizes), vec![y, dy])),
             // y = a + b: da = dy, db = dy.
             Kind::Add => {
                 if let Some((once, other)) = self.sides(op, before) {
@@ -360,6 +377,9 @@ impl Walk<'_> {
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunningGrad(..)
             | Kind::CustomGrad(..)
+            | Kind::CurveGrad(_)
+            | Kind::GroupNormGrad(..)
+            | Kind::SoftmaxGrad(_)
             | Kind::LogSoftmaxGrad(_)
             | Kind::MulSum(_)
             | Kind::ResampleGrad(..)
@@ -414,6 +434,8 @@ impl Walk<'_> {
                     | Kind::ConvTranspose(..)
                     | Kind::BatchNorm(.., None)
                     | Kind::Act(_)
+                    | Kind::Curve(_)
+                    | Kind::GroupNorm(..)
                     | Kind::MaxPool(..)
                     | Kind::AvgPool(..)
                     | Kind::Dropout(..)

@@ -95,7 +95,7 @@ pub fn fuse(program: Program, kind: PlanKind, target: Target) -> (Program, Vec<F
     (program, folded)
 }
 
-/// Lets each max-pool tell the places of its maxima, which backward reads.
+/// Lets each max-pool tell the places of its maxima, and each norm of groups their moments, which backward reads.
 fn keep_places(body: &mut [Item], program: &mut Program) {
     for item in body {
         match item {
@@ -105,7 +105,12 @@ fn keep_places(body: &mut [Item], program: &mut Program) {
                 let (shape, name) = (of.shape.clone(), format!("{} places", of.name));
                 op.writes.push((program.value(shape, name), Store::Write));
             }
-            Item::Op(_) => {}
+            Item::Op(op) => {
+                if let Kind::GroupNorm(norm, ..) = op.kind {
+                    let name = format!("{} moments", program.values[op.writes[0].0.0 as usize].name);
+                    op.writes.push((program.value(vec![2 * norm.groups], name), Store::Write));
+                }
+            }
         }
     }
 }

@@ -148,8 +148,8 @@ pub enum Store {
     Add,
 }
 
-/// A nonlinearity whose derivative is a function of its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A nonlinearity that never falls and whose derivative is a function of its result.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Act {
     /// `y = x`
     None,
@@ -159,6 +159,58 @@ pub enum Act {
     Tanh,
     /// `y = 1 / (1 + exp(-x))`
     Sigmoid,
+    /// `y = x` above 0, else `slope x`, of a slope that is not below 0.
+    LeakyRelu(f64),
+    /// `y = x` above 0, else `alpha (exp(x) - 1)`, of an alpha that is not below 0.
+    Elu(f64),
+    /// x between the two.
+    Hardtanh(f64, f64),
+    /// `y = min(max(x + 3, 0), 6) / 6`
+    Hardsigmoid,
+    /// `y = log(1 + exp(beta x)) / beta`, and x where `beta x` is above a threshold, the second number, that is at least
+    /// [`Act::SOFTPLUS_IS_LINE`].
+    Softplus(f64, f64),
+}
+
+impl Act {
+    /// From here on `x` and `log(1 + exp(x))` are one number in f32, and [`Act::Softplus`] does not fall where it becomes a line.
+    pub const SOFTPLUS_IS_LINE: f64 = 17.0;
+
+    /// Where its derivative jumps.
+    pub fn kinks(self) -> Vec<f64> {
+        match self {
+            Act::Relu | Act::LeakyRelu(_) | Act::Elu(_) => vec![0.0],
+            Act::Hardtanh(least, most) => vec![least, most],
+            Act::Hardsigmoid => vec![-3.0, 3.0],
+            Act::None | Act::Tanh | Act::Sigmoid | Act::Softplus(..) => Vec::new(),
+        }
+    }
+}
+
+/// A nonlinearity whose derivative is a function of its input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Curve {
+    /// `y = x P(x)`, P(x) being how much of the normal distribution lies below x.
+    Gelu,
+    /// `y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`
+    GeluTanh,
+    /// `y = x / (1 + exp(-x))`
+    Silu,
+    /// `y = x min(max(x + 3, 0), 6) / 6`
+    Hardswish,
+    /// [`Act::Softplus`] of a smaller threshold, where it falls.
+    Softplus(f64, f64),
+}
+
+impl Curve {
+    /// Where its derivative jumps.
+    pub fn kinks(self) -> Vec<f64> {
+        match self {
+            Curve::Hardswish => vec![-3.0, 3.0],
+            Curve::Softplus(beta, threshold) => vec![threshold / beta],
+            Curve::Gelu | Curve::GeluTanh | Curve::Silu => Vec::new(),
+        }
+    }
 }
 
 /// Whether a value is added before a nonlinearity or behind it.
@@ -287,6 +339,21 @@ pub struct Custom {
     pub weights: Vec<(String, Shape)>,
 }
 
+/// The sizes and numbers of a norm of groups of one sample, whose value is `[groups][channels][positions]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// Groups.
+    pub groups: u64,
+    /// Channels of a group.
+    pub channels: u64,
+    /// Elements of a channel.
+    pub positions: u64,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Whether all groups have the weights of one, as in a layer norm; else each channel of each has its own.
+    pub shared: bool,
+}
+
 /// What an op does. Reads and writes are given in their order, with `y` the result of `x`, and `dy`, `dx` the loss's
 /// derivatives by them.
 #[derive(Clone, Debug, PartialEq)]
@@ -323,6 +390,10 @@ pub enum Kind {
     Act(Act),
     /// `y, dy -> dx`
     ActGrad(Act),
+    /// `x -> y`
+    Curve(Curve),
+    /// `x, dy -> dx`
+    CurveGrad(Curve),
     /// `x -> y, places`: which element of each window its first maximum is, in their order. Without `places` in inference.
     MaxPool(u64, Window),
     /// `dy, places -> dx`
@@ -374,6 +445,15 @@ pub enum Kind {
     Custom(Box<Custom>, Vec<TensorId>),
     /// `x, dy -> dx`: adds to the gradients of its tensors.
     CustomGrad(Box<Custom>, Vec<TensorId>),
+    /// `x -> y` over `[outer, size, inner]`.
+    Softmax([u64; 3]),
+    /// `y, dy -> dx`
+    SoftmaxGrad([u64; 3]),
+    /// `x -> y, moments`, with weight and bias: mean and `1 / sqrt(var + eps)` of each group, all means first. Without `moments` in
+    /// inference.
+    GroupNorm(GroupNorm, Option<TensorId>, Option<TensorId>),
+    /// `x, dy, moments -> dx`: adds to the gradients of weight and bias.
+    GroupNormGrad(GroupNorm, Option<TensorId>, Option<TensorId>),
     /// `x -> y`: the same elements, of another shape or in another place.
     Copy,
     /// `-> y`: all elements 0.
@@ -429,6 +509,23 @@ impl Frame {
     /// From the output's frame back to the input's.
     pub fn reversed(&self) -> Frame {
         Frame { size: self.out_size, out_size: self.size, before: self.before.map(|before| -before) }
+    }
+}
+
+impl GroupNorm {
+    /// Elements of the value.
+    pub fn len(&self) -> u64 {
+        self.groups * self.size()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements of a group.
+    pub fn size(&self) -> u64 {
+        self.channels * self.positions
     }
 }
 
@@ -584,16 +681,25 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
             reads == [map(*channels, window.out_size)] && writes == [map(*channels, window.size)]
         }
         Kind::Act(_)
+        | Kind::Curve(_)
         | Kind::Dropout(..)
         | Kind::Copy
         | Kind::Loss(_)
         | Kind::LogSoftmax(_)
+        | Kind::Softmax(_)
         | Kind::NormByRunning(..)
         | Kind::NormByRunningGrad(..) => reads.len() == 1 && writes == reads,
+        Kind::GroupNorm(norm, ..) => {
+            reads == [norm.len()] && (writes == reads || writes == [norm.len(), 2 * norm.groups])
+        }
+        Kind::GroupNormGrad(norm, ..) => reads == [norm.len(), norm.len(), 2 * norm.groups] && writes == [norm.len()],
         Kind::BatchNorm(.., order) => {
             reads.len() == 1 + usize::from(order.is_some()) && reads.iter().all(|&len| writes == [len])
         }
-        Kind::ActGrad(_) | Kind::LogSoftmaxGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
+        Kind::ActGrad(_) | Kind::CurveGrad(_) | Kind::BatchNormGrad(..) | Kind::Add => {
+            reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
+        }
+        Kind::LogSoftmaxGrad(_) | Kind::SoftmaxGrad(_) => {
             reads.len() == 2 && reads[0] == reads[1] && writes == reads[..1]
         }
         Kind::Mul([outer, count, inner]) => {

@@ -339,6 +339,10 @@ impl<'a> Layer<'a> {
                 self.tie_planes([op.reads[0], op.writes[0].0, y]);
             }
             Kind::AvgPool(..) | Kind::AvgPoolGrad(..) => self.tie_planes([op.reads[0], op.writes[0].0]),
+            Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) if !norm.shared => {
+                let values = maps_of(op).collect::<Vec<ValueId>>();
+                self.tie_same(values);
+            }
             kind if is_elementwise(kind) => {
                 let values: Vec<ValueId> = op.reads.iter().copied().chain(written).collect();
                 if values.iter().all(|&value| self.shape(value) == self.shape(values[0])) {
@@ -554,6 +558,8 @@ fn is_elementwise(kind: &Kind) -> bool {
         kind,
         Kind::Act(_)
             | Kind::ActGrad(_)
+            | Kind::Curve(_)
+            | Kind::CurveGrad(_)
             | Kind::Add
             | Kind::Mul([_, 1, _])
             | Kind::Copy
@@ -568,6 +574,16 @@ fn is_elementwise(kind: &Kind) -> bool {
 /// Whether a product over `[outer, count, inner]` of a map of this shape has one factor for each channel.
 fn is_by_channel([outer, count, inner]: [u64; 3], map: &[u64]) -> bool {
     map.len() > 1 && count > 1 && inner == 1 && outer == map[0]
+}
+
+/// The values of an op whose layout is a choice; a norm's moments are plain.
+fn maps_of(op: &Op) -> impl Iterator<Item = ValueId> {
+    let (reads, writes) = match op.kind {
+        Kind::GroupNorm(..) => (1, 1),
+        Kind::GroupNormGrad(..) => (2, 1),
+        _ => (op.reads.len(), op.writes.len()),
+    };
+    op.reads[..reads].iter().copied().chain(op.writes[..writes].iter().map(|write| write.0))
 }
 
 fn each_op(body: &[Item], look: &mut impl FnMut(&Op)) {
@@ -698,7 +714,6 @@ impl Converter {
                 !(is_blocked(self, from) && is_blocked(self, to)) || self.shape(from) == self.shape(to)
             }
             kind => {
-                let values = || op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0));
                 let takes_planes = conv_of(kind).is_some_and(|(conv, ..)| self.target.conv(conv) != Class::Plain)
                     || is_elementwise(kind)
                     || matches!(
@@ -718,9 +733,10 @@ impl Converter {
                         Kind::Mul(sizes) | Kind::MulSum(sizes) => is_by_channel(*sizes, self.shape(op.reads[0])),
                         Kind::Slice(from) => self.has_planes_of(op.reads[0], *from, op.writes[0].0),
                         Kind::Place(from) => self.has_planes_of(op.writes[0].0, *from, op.reads[0]),
+                        Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) => !norm.shared,
                         _ => false,
                     };
-                takes_planes && values().all(|value| is_blocked(self, value))
+                takes_planes && maps_of(&op).all(|value| is_blocked(self, value))
             }
         };
         if takes_any

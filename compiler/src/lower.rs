@@ -67,7 +67,7 @@ impl<'a> Places<'a> {
             let layer = self.checked.net.layer(node.layer);
             match &layer.kind {
                 LayerKind::Op(op) => {
-                    let lens = self.tensors_of(node, &op.args);
+                    let lens = self.tensors_of(node, op);
                     place(self, first, lens, 1);
                 }
                 LayerKind::Repeat { count, tied: false, .. } => {
@@ -122,14 +122,14 @@ impl<'a> Places<'a> {
         path.map_or(0, |path| path.split('.').filter(|part| *part == "*").count())
     }
 
-    fn tensors_of(&mut self, node: &Node, args: &Args) -> (u64, u64) {
+    fn tensors_of(&mut self, node: &Node, op: &net::Op) -> (u64, u64) {
         let (mut params, mut statistics) = (0, 0);
         let layer = self.checked.net.layer(node.layer);
         for weight in &node.weights {
             let len = elements(&weight.shape);
             let end = if weight.trainable { &mut params } else { &mut statistics };
             let name = format!("{}.{}", layer.path, weight.name);
-            let fill = crate::ops::initialisers::fill(args, weight, &node.weights);
+            let fill = crate::ops::initialisers::fill(op.layer.decl(), &op.args, weight, &node.weights);
             let id = TensorId(self.tensors.len() as u32);
             let shape = weight.shape.clone();
             self.tensors.push(Tensor {

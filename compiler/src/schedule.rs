@@ -375,6 +375,17 @@ impl Scheduler<'_> {
                 let scratch = elements(&custom.input);
                 steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
             }
+            Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) => {
+                let is_plain = self.layouts[op.reads[0].0 as usize] == Layout::Plain;
+                // Sums, means, scales and coefficients of each channel in planes; of plain values two numbers of each weight.
+                let scratch = match (&op.kind, is_plain) {
+                    (Kind::GroupNorm(..), true) => 0,
+                    (Kind::GroupNorm(..), false) => 4 * norm.groups * norm.channels,
+                    (_, true) => 2 * norm.channels,
+                    (_, false) => 7 * norm.groups * norm.channels,
+                };
+                steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
+            }
             kind => steps.call(call(Kernel::Op(kind), reads, writes)),
         }
     }

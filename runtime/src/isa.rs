@@ -55,6 +55,16 @@ impl Isa {
     pub(crate) fn kind(self) -> Kind {
         self.0
     }
+
+    /// The instructions of a kind.
+    ///
+    /// # Safety
+    ///
+    /// The machine has them.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn of(kind: Kind) -> Isa {
+        Isa(kind)
+    }
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]

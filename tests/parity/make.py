@@ -598,6 +598,93 @@ def losses():
     loss_case("several", torch.randn(6, 8), torch.tensor([0, 3, 1, 1, 2, 3]), both)
 
 
+# Activations, and norms of one sample
+
+
+def layers_activations(file, case):
+    def act(layer, name, statements, run, shape=(2, 3, 2), **arguments):
+        case(layer, name, list(shape), statements, run, file=file, **arguments)
+
+    # Values on both sides of every bend, and on it.
+    bends = [-30.0, -6.0, -3.0, -2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 20.0, 30.0]
+
+    def both(layer, name, statements, run):
+        act(layer, name, statements, run)
+        act(layer, f"{name}_bends", statements, run, shape=(16,), batch=1, x=bends)
+
+    both("leaky_relu", "leaky_relu", "leaky_relu;", F.leaky_relu)
+    both("leaky_relu", "leaky_relu_steep", "leaky_relu(negative_slope = 0.25);", lambda x: F.leaky_relu(x, 0.25))
+    both("elu", "elu", "elu;", F.elu)
+    both("elu", "elu_flat", "elu(alpha = 0.5);", lambda x: F.elu(x, 0.5))
+    both("gelu", "gelu", "gelu;", F.gelu)
+    both("gelu", "gelu_tanh", "gelu(approximate = tanh);", lambda x: F.gelu(x, approximate="tanh"))
+    both("silu", "silu", "silu;", F.silu)
+    both("hardtanh", "hardtanh", "hardtanh;", F.hardtanh)
+    both("hardtanh", "hardtanh_of_two", "hardtanh(min = -2, max = 0.25);", lambda x: F.hardtanh(x, -2.0, 0.25))
+    both("relu6", "relu6", "relu6;", F.relu6)
+    both("hardswish", "hardswish", "hardswish;", F.hardswish)
+    both("hardsigmoid", "hardsigmoid", "hardsigmoid;", F.hardsigmoid)
+    both("softplus", "softplus", "softplus;", F.softplus)
+    both("softplus", "softplus_sharp", "softplus(beta = 2.5);", lambda x: F.softplus(x, beta=2.5))
+    both("softplus", "softplus_line", "softplus(beta = 2, threshold = 1);", lambda x: F.softplus(x, beta=2, threshold=1))
+    act("softmax", "softmax", "softmax;", lambda x: F.softmax(x, 1), shape=(5,))
+    act("softmax", "softmax_of_channels", "softmax;", lambda x: F.softmax(x, 1))
+    act("softmax", "softmax_last", "softmax(dim = 3);", lambda x: F.softmax(x, 3))
+
+
+def layers_norms(file, case):
+    def norm(layer, name, shape, arguments, build, **others):
+        case(layer, name, shape, f"{layer}({arguments}) as l;", build, file=file, **others)
+
+    norm("layer_norm", "layer_norm_flat", [7], "", nn.LayerNorm(7))
+    norm("layer_norm", "layer_norm_all", [2, 3, 4], "eps = 0.01", nn.LayerNorm([2, 3, 4], eps=0.01))
+    norm("layer_norm", "layer_norm_last", [3, 5], "dims = 1", nn.LayerNorm(5))
+    norm("layer_norm", "layer_norm_last_two", [3, 2, 4], "2, affine = false", nn.LayerNorm([2, 4], elementwise_affine=False))
+    norm("layer_norm", "layer_norm_plain", [3, 2, 4], "affine = false", nn.LayerNorm([3, 2, 4], elementwise_affine=False))
+    norm("group_norm", "group_norm_of_two", [4, 3, 2], "2", nn.GroupNorm(2, 4))
+    norm("group_norm", "group_norm_of_one", [3, 2, 2, 2], "1, eps = 0.1", nn.GroupNorm(1, 3, eps=0.1))
+    norm("group_norm", "group_norm_each", [3, 5], "3", nn.GroupNorm(3, 3))
+    norm("group_norm", "group_norm_features", [6], "2", nn.GroupNorm(2, 6))
+    norm("group_norm", "group_norm_plain", [4, 3], "2, affine = false", nn.GroupNorm(2, 4, affine=False))
+    norm("instance_norm", "instance_norm1d", [3, 4], "", nn.InstanceNorm1d(3))
+    norm("instance_norm", "instance_norm2d", [3, 4, 2], "affine = true", nn.InstanceNorm2d(3, affine=True))
+    norm("instance_norm", "instance_norm3d", [2, 2, 3, 2], "eps = 0.01, affine = true", nn.InstanceNorm3d(2, eps=0.01, affine=True))
+
+
+def nonfinite_activations(case):
+    # PyTorch's vectors and the elements behind the last of them differ in what they make of NaN: 16 are vectors on any machine.
+    for layer, statements, run in [
+        ("leaky_relu", "leaky_relu;", F.leaky_relu),
+        ("elu", "elu;", F.elu),
+        ("gelu", "gelu;", F.gelu),
+        ("gelu", "gelu(approximate = tanh);", lambda x: F.gelu(x, approximate="tanh")),
+        ("silu", "silu;", F.silu),
+        ("hardtanh", "hardtanh;", F.hardtanh),
+        ("relu6", "relu6;", F.relu6),
+        ("hardswish", "hardswish;", F.hardswish),
+        ("hardsigmoid", "hardsigmoid;", F.hardsigmoid),
+        ("softplus", "softplus;", F.softplus),
+        ("softplus", "softplus(threshold = 1);", lambda x: F.softplus(x, threshold=1)),
+    ]:
+        name = layer + ("" if statements == f"{layer};" else "_other")
+        case(layer, name, [16], statements, lambda run=run: run)
+    case("softmax", "softmax", [5], "softmax;", lambda: lambda x: F.softmax(x, 1))
+    case("softmax", "softmax_of_channels", [2, 3], "softmax;", lambda: lambda x: F.softmax(x, 1))
+
+
+def nonfinite_norms(case):
+    case("layer_norm", "layer_norm", [2, 3], "layer_norm(dims = 1) as l;", lambda: nn.LayerNorm(3))
+    case("layer_norm", "layer_norm_all", [2, 3], "layer_norm as l;", lambda: nn.LayerNorm([2, 3]))
+    case("group_norm", "group_norm", [4, 2], "group_norm(2) as l;", lambda: nn.GroupNorm(2, 4))
+    case("instance_norm", "instance_norm", [2, 3], "instance_norm(affine = true) as l;", lambda: nn.InstanceNorm1d(2, affine=True))
+
+
+def family(name, cases):
+    file = File(name)
+    cases(file)
+    file.write()
+
+
 NARROW = {"n_chans1": 4, "n_blocks": 3}
 # What writes each file.
 FILES = {
@@ -608,6 +695,14 @@ FILES = {
     "layers_conv": lambda: (layers_conv(), LAYERS_CONV.write()),
     "nonfinite_conv": lambda: (nonfinite_conv(), NONFINITE_CONV.write()),
     "losses": lambda: (losses(), LOSSES.write()),
+    "layers_activations": lambda: family("layers_activations", lambda file: layers_activations(file, layer_case)),
+    "layers_norms": lambda: family("layers_norms", lambda file: layers_norms(file, layer_case)),
+    "nonfinite_activations": lambda: family(
+        "nonfinite_activations", lambda file: nonfinite_activations(lambda *all: nonfinite_case(*all, file=file))
+    ),
+    "nonfinite_norms": lambda: family(
+        "nonfinite_norms", lambda file: nonfinite_norms(lambda *all: nonfinite_case(*all, file=file))
+    ),
     "net": lambda: model_case("net", "specs/net.netspec", {}, 1e-2, Net),
     "batch_norm": lambda: model_case("batch_norm", "specs/batch_norm.netspec", {"n_chans1": 4}, 1e-2, lambda: BatchNorm(4)),
     "res_deep": lambda: model_case("res_deep", "specs/res_deep.netspec", NARROW, 3e-3, lambda: ResDeep(4, 3, tied=False)),

@@ -1,6 +1,6 @@
 //! Kinks: decisions that rounding may turn.
 //!
-//! ReLU passes a gradient above zero, and max-pooling passes it to the largest element. Two right runs of a model whose values differ
+//! ReLU passes a gradient above zero, other activations have bends of their own, and max-pooling passes it to the largest element. Two right runs of a model whose values differ
 //! by rounding may decide differently where a value lies that close to zero, or two that close to each other; their gradients then
 //! differ by far more than rounding, with nothing wrong. A gradient is right if it is that of the reference for some way to decide what
 //! is so close, and what the reference decides otherwise it decides on a value that is no farther off than rounding.
@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use netspec_compiler::interpret::Samples;
-use netspec_compiler::ir::{Act, Item, Kind, Program, ValueId, Window};
+use netspec_compiler::ir::{Item, Kind, Program, ValueId, Window};
 
 use crate::reference::norm;
 
@@ -37,9 +37,10 @@ pub struct Kinks {
     pub found: Vec<Kink>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Decider {
-    Relu,
+    /// The derivative of an activation, which jumps at these.
+    Bends(Vec<f64>),
     MaxPool(Window),
 }
 
@@ -57,11 +58,12 @@ impl Kinks {
                 Item::Loop(looped) => self.body(&looped.body),
                 Item::Op(op) => {
                     let decider = match op.kind {
-                        Kind::Act(Act::Relu) => Decider::Relu,
+                        Kind::Act(act) => Decider::Bends(act.kinks()),
+                        Kind::Curve(curve) => Decider::Bends(curve.kinks()),
                         Kind::MaxPool(_, window) => Decider::MaxPool(window),
-                        Kind::Conv(.., Act::Relu)
-                        | Kind::Linear(.., Act::Relu)
-                        | Kind::BatchNorm(_, _, Act::Relu, _) => {
+                        Kind::Conv(.., act) | Kind::Linear(.., act) | Kind::BatchNorm(_, _, act, _)
+                            if !act.kinks().is_empty() =>
+                        {
                             panic!("{:?} hides a decision", op.kind)
                         }
                         _ => continue,
@@ -78,7 +80,7 @@ impl Kinks {
             for (sample, x) in samples.iter().enumerate() {
                 let close = CLOSE * norm(x.iter().copied()) / (x.len() as f64).sqrt();
                 let turned = match reader {
-                    Decider::Relu => signs(x, close),
+                    Decider::Bends(bends) => bends.iter().flat_map(|&bend| sides(x, bend, close)).collect(),
                     Decider::MaxPool(window) => maxima(window, x, close),
                 };
                 let kink = |(element, other)| Kink { value, iterations: iterations.to_vec(), sample, element, other };
@@ -120,10 +122,12 @@ pub fn turn(kinks: &[&Kink], value: ValueId, iterations: &[u64], samples: &mut S
     }
 }
 
-/// The elements that are close to zero, each with what it would be on the other side.
-fn signs(x: &[f64], close: f64) -> Vec<(usize, f64)> {
-    let near = x.iter().enumerate().filter(|(_, x)| x.abs() < close);
-    near.map(|(at, &x)| (at, if x > 0.0 { 0.0 } else { f64::MIN_POSITIVE })).collect()
+/// The elements that are close to a bend, each with what it would be on the other side.
+fn sides(x: &[f64], bend: f64, close: f64) -> Vec<(usize, f64)> {
+    let near = x.iter().enumerate().filter(|(_, x)| (*x - bend).abs() < close);
+    // A step that no sum with a number of the bend's size loses.
+    let step = (bend.abs() * 1e-15).max(f64::MIN_POSITIVE);
+    near.map(|(at, &x)| (at, if x > bend { bend - step } else { bend + step })).collect()
 }
 
 /// The elements that are close to the maximum of a window and not it, each as it would be above it. Equal ones are none: the first

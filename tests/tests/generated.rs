@@ -54,6 +54,8 @@ mod specs {
         squeeze: Squeeze = "specs/squeeze.netspec";
         grouped: Grouped = "specs/grouped.netspec";
         decoder: Decoder = "specs/decoder.netspec";
+        activations: Activations = "specs/activations.netspec";
+        norms: Norms = "specs/norms.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -253,6 +255,10 @@ const MODELS: &[Spec] = &[
     ("tests/specs/squeeze.netspec", |seed| agrees::<specs::squeeze::Squeeze>("tests/specs/squeeze.netspec", &[], seed)),
     ("tests/specs/grouped.netspec", |seed| agrees::<specs::grouped::Grouped>("tests/specs/grouped.netspec", &[], seed)),
     ("tests/specs/decoder.netspec", |seed| agrees::<specs::decoder::Decoder>("tests/specs/decoder.netspec", &[], seed)),
+    ("tests/specs/activations.netspec", |seed| {
+        agrees::<specs::activations::Activations>("tests/specs/activations.netspec", &[], seed)
+    }),
+    ("tests/specs/norms.netspec", |seed| agrees::<specs::norms::Norms>("tests/specs/norms.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),

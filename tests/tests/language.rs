@@ -998,6 +998,37 @@ fn values_that_join() {
             ("log_softmax(dim = 3);", "log_softmax1 log_softmax 4x8x8"),
             ("log_softmax(dim = 4);", "N0308 4"),
             ("log_softmax(0);", "N0211 0"),
+            ("softmax(dim = 2);", "softmax1 softmax 4x8x8"),
+            ("softmax(dim = 4);", "N0308 4"),
+            ("leaky_relu(0);", "leaky_relu1 leaky_relu 4x8x8"),
+            ("leaky_relu(-0.1);", "N0211 -0.1"),
+            ("hardtanh(min = -2);", "hardtanh1 hardtanh 4x8x8"),
+            ("hardtanh(min = 1);", "N0211 1"),
+            ("hardtanh(max = -1);", "N0211 -1"),
+            ("gelu(approximate = tanh);", "gelu1 gelu 4x8x8"),
+            ("gelu(approximate = fast);", "N0204 fast"),
+            ("softplus(beta = 0);", "N0211 0"),
+            ("gelu; silu;", "gelu1 gelu 4x8x8; silu1 silu 4x8x8; N0907 silu"),
+            ("group_norm(2);", "group_norm1 group_norm 4x8x8 =8"),
+            ("group_norm(2, affine = false);", "group_norm1 group_norm 4x8x8"),
+            ("group_norm;", "N0203 group_norm"),
+            ("group_norm(3);", "N0403 3"),
+            ("flatten; group_norm(256);", "flatten1 flatten 256; N0304 group_norm"),
+            ("group_norm(2, affine = false, init_bias = 1);", "N0402 1"),
+            ("layer_norm;", "layer_norm1 layer_norm 4x8x8 =512"),
+            ("layer_norm(dims = 2);", "layer_norm1 layer_norm 4x8x8 =128"),
+            ("layer_norm(1, affine = false);", "layer_norm1 layer_norm 4x8x8"),
+            ("layer_norm(dims = 4);", "N0308 4"),
+            ("instance_norm;", "instance_norm1 instance_norm 4x8x8"),
+            ("instance_norm2d(affine = true);", "instance_norm1 instance_norm 4x8x8 =8"),
+            ("instance_norm1d;", "N0308 instance_norm1d"),
+            ("flatten; instance_norm;", "flatten1 flatten 256; N0308 instance_norm"),
+            ("max_pool(8); instance_norm;", "max_pool1 max_pool 4x1x1; N0304 instance_norm"),
+            (
+                "conv(4, kernel = 1); instance_norm;",
+                "conv1 conv 4x8x8 =20; instance_norm1 instance_norm 4x8x8; N0906 conv",
+            ),
+            ("conv(4, kernel = 1); group_norm(2);", "conv1 conv 4x8x8 =20; group_norm1 group_norm 4x8x8 =8"),
         ],
     );
     specs(&[
@@ -1055,6 +1086,10 @@ fn trainings() {
         (
             train("[3, 32, 32]", "flatten; linear(10); log_softmax;", "loss cross_entropy; optimizer adam;"),
             "flatten1 flatten 3072; linear1 linear 10 =30730; log_softmax1 log_softmax 10; N0908 log_softmax",
+        ),
+        (
+            train("[3, 32, 32]", "flatten; linear(10); softmax;", "loss cross_entropy; optimizer adam;"),
+            "flatten1 flatten 3072; linear1 linear 10 =30730; softmax1 softmax 10; N0908 softmax",
         ),
         (
             train(

@@ -97,6 +97,26 @@ models! {
     ReluAlone: relu of [2, 5] { relu; }
     TanhAlone: tanh of [9] { tanh; }
     SigmoidAlone: sigmoid of [9] { sigmoid; }
+    LeakyReluAlone: leaky_relu of [9] { leaky_relu; }
+    LeakyReluPool: leaky_relu of [2, 4, 4] { conv(3, kernel = 1); leaky_relu; max_pool(2); }
+    EluAlone: elu of [9] { elu(alpha = 0.5); }
+    EluOfLinear: elu of [5] { linear(4); elu; }
+    GeluAlone: gelu of [9] { gelu; }
+    GeluTanh: gelu of [9] { gelu(approximate = tanh); }
+    SiluAlone: silu of [9] { silu; }
+    HardtanhAlone: hardtanh of [9] { hardtanh(min = -0.5); }
+    Relu6Alone: relu6 of [9] { relu6; }
+    HardswishAlone: hardswish of [9] { hardswish; }
+    HardsigmoidAlone: hardsigmoid of [9] { hardsigmoid; }
+    SoftplusAlone: softplus of [9] { softplus(beta = 2); }
+    SoftplusLine: softplus of [9] { softplus(threshold = 1); }
+    SoftmaxPlain: softmax of [5] { softmax; }
+    SoftmaxOfMaps: softmax of [3, 2, 2] { softmax; }
+    LayerNormOfAll: layer_norm of [2, 3] { layer_norm; }
+    LayerNormOfRows: layer_norm of [2, 3] { layer_norm(dims = 1); }
+    GroupNormOfMaps: group_norm of [4, 2, 2] { group_norm(2); }
+    GroupNormConv: group_norm of [2, 3, 3] { conv(4, kernel = 1, bias = false); group_norm(2); }
+    InstanceNormOfMaps: instance_norm of [2, 2, 2] { instance_norm(affine = true); }
     SoftmaxOfFlat: log_softmax of [5] { log_softmax; }
     SoftmaxOfChannels: log_softmax of [3, 2, 2] { log_softmax; }
     ViewAlone: view of [2, 6] { view(-1, 3, 4); }
@@ -214,8 +234,8 @@ fn agrees<N: Network>(model: &Model) {
         (0..2).map(|_| wide(&narrow(&numbers.numbers(elements(shape) as usize)))).collect()
     };
     let (x, derivatives) = (samples(ins), samples(outs));
-    // Sums over a batch meet infinities of both signs, in an order that is nobody's rule: what is not finite is NaN or infinite.
-    let of_norms = |numbers: Vec<f64>| match model.text.contains("batch_norm") {
+    // Sums of a norm meet infinities of both signs, in an order that is nobody's rule: what is not finite is NaN or infinite.
+    let of_norms = |numbers: Vec<f64>| match model.text.contains("_norm") {
         true => numbers.into_iter().map(|number| if number.is_finite() { number } else { f64::NAN }).collect(),
         false => numbers,
     };

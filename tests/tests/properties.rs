@@ -311,8 +311,10 @@ enum Style {
 
 fn form() -> impl Strategy<Value = Form> {
     let leaf = prop_oneof![
-        prop::sample::select(&["relu", "tanh", "sigmoid", "identity", "batch_norm", "dropout", "channel_dropout"][..])
-            .prop_map(Form::Plain),
+        prop::sample::select(
+            &["relu", "tanh", "sigmoid", "identity", "batch_norm", "gelu", "softmax", "dropout", "channel_dropout"][..]
+        )
+        .prop_map(Form::Plain),
         (0..3_u8).prop_map(Form::Conv),
         (1..4_u8).prop_map(Form::Block),
         Just(Form::Shared),

@@ -285,7 +285,7 @@ impl<'a> Checker<'a> {
             return self.node(id, value, &inputs);
         }
         *value = self.made(layer, &facts, &inputs);
-        for problem in initialisers::check(&op.args, &facts.weights, &layer.name, layer.head) {
+        for problem in initialisers::check(op.layer.decl(), &op.args, &facts.weights, &layer.name, layer.head) {
             self.report(problem);
         }
         let weights = self.own(id, layer, facts.weights);

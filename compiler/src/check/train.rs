@@ -2,7 +2,7 @@
 
 use super::{Checker, Node, Value};
 use crate::diag::{Code, Diagnostic};
-use crate::net::{LayerId, LayerKind, Loss, NetLayer, Output, Settings, ValueId};
+use crate::net::{LayerId, LayerKind, Loss, NetLayer, Op, Output, Settings, ValueId};
 use crate::ops::datasets::{DATASETS, Dataset};
 use crate::ops::{self, Choice, Shape, given, losses, plural, sizes};
 
@@ -116,10 +116,17 @@ impl Checker<'_> {
             && let Some(last) = self.last_op(index)
         {
             let layer = self.net.layer(last);
+            let is_log = matches!(&layer.kind, LayerKind::Op(op) if op.layer.decl().name == "log_softmax");
+            let (label, note) = match is_log {
+                true => ("does nothing more here", "leave the layer out, or take the loss `nll`"),
+                false => (
+                    "leaves numbers between 0 and 1, of which the loss would take a softmax again",
+                    "leave the layer out; for the loss `nll` take `log_softmax`",
+                ),
+            };
             let title = format!("`{}` before `cross_entropy`, which takes a log_softmax itself", layer.name);
-            let problem = Diagnostic::new(Code::N0908, title, layer.head, "does nothing more here")
-                .label(choice.span, "the loss")
-                .note("leave the layer out, or take the loss `nll`");
+            let problem =
+                Diagnostic::new(Code::N0908, title, layer.head, label).label(choice.span, "the loss").note(note);
             self.report(problem);
         }
         if let Some((data, dataset)) = data {
@@ -163,7 +170,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The layer that makes an output, when it is a `log_softmax`.
+    /// The layer that makes an output, when it is a `log_softmax` or a `softmax`.
     fn last_op(&self, output: usize) -> Option<LayerId> {
         let mut last = match self.net.outputs.get(output) {
             Some(Output { value: ValueId::Layer(id), .. }) => Some(*id),
@@ -173,9 +180,8 @@ impl Checker<'_> {
         while let Some(LayerKind::Group { body, .. }) = last.map(|id| &self.net.layer(id).kind) {
             last = body.last().copied();
         }
-        last.filter(
-            |&id| matches!(&self.net.layer(id).kind, LayerKind::Op(op) if op.layer.decl().name == "log_softmax"),
-        )
+        let is_softmax = |op: &Op| matches!(op.layer.decl().name, "log_softmax" | "softmax");
+        last.filter(|&id| matches!(&self.net.layer(id).kind, LayerKind::Op(op) if is_softmax(op)))
     }
 
     /// A batch of one sample has one value a channel where a layer that normalises over the batch reads no map: PyTorch's

@@ -17,7 +17,7 @@ impl Checker<'_> {
             let title = format!("two activations in a row: `{}` and `{}`", before.name, layer.name);
             self.report(Diagnostic::new(Code::N0907, title, layer.head, "the second").label(before.head, "the first"));
         }
-        if has_bias(first, value) && !is_read_elsewhere && second.layer.decl().name == "batch_norm" {
+        if has_bias(first, value) && !is_read_elsewhere && takes_means_of_channels(second) {
             let title = format!("the bias of `{}` is undone by `{}`", before.name, layer.name);
             let write = if self.fixes.is_yaml(before.head) { "`bias: false`" } else { "`bias = false`" };
             self.report(
@@ -27,6 +27,11 @@ impl Checker<'_> {
             );
         }
     }
+}
+
+/// Whether an op takes from each channel its mean.
+fn takes_means_of_channels(op: &Op) -> bool {
+    matches!(op.layer.decl().name, "batch_norm" | "instance_norm")
 }
 
 /// Whether an op that makes `value` adds a number to each channel; `linear` on a map adds one to each element of a row instead.

@@ -95,9 +95,9 @@ codes! {
     N0903 "an unused shared instance"
     N0904 "an unused input"
     N0905 "pooling drops a row or column"
-    N0906 "a bias straight before batch_norm"
+    N0906 "a bias straight before a norm that undoes it"
     N0907 "two activations in a row"
-    N0908 "log_softmax before cross_entropy"
+    N0908 "a softmax before cross_entropy"
     N0909 "linear on the last dimension of a map"
     N0910 "an output without a loss"
 }

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::text::{Lines, grouped, list};
-use crate::ir::{Act, Conv, Custom, Frame, Kind, Linear, Norm, Order, Program, Resample, Store, TensorId, Window};
+use crate::ir::{
+    Act, Conv, Curve, Custom, Frame, GroupNorm, Kind, Linear, Norm, Order, Program, Resample, Store, TensorId, Window,
+};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
@@ -228,6 +230,11 @@ impl Calls<'_> {
                     let act = act_text(*act);
                     function("activation::backward", &["t", &act, &read(0), &read(1), &write(0), &store])
                 }
+                Kind::Curve(curve) => function("curve::forward", &["t", &curve_text(*curve), &read(0), &write(0)]),
+                Kind::CurveGrad(curve) => {
+                    let curve = curve_text(*curve);
+                    function("curve::backward", &["t", &curve, &read(0), &read(1), &write(0), &store])
+                }
                 Kind::MaxPool(channels, window) => {
                     let g = self.pool(layer, *channels, window);
                     match writes.as_slice() {
@@ -271,11 +278,11 @@ impl Calls<'_> {
                     function("dropout::apply", &["t", &g, &key, &read(0), &write(0), &store])
                 }
                 Kind::LogSoftmax(sizes) => {
-                    let g = self.log_softmax(layer, *sizes);
+                    let g = self.softmax(layer, "log_softmax::LogSoftmax", *sizes);
                     function("log_softmax::forward", &["t", &g, &read(0), &write(0)])
                 }
                 Kind::LogSoftmaxGrad(sizes) => {
-                    let g = self.log_softmax(layer, *sizes);
+                    let g = self.softmax(layer, "log_softmax::LogSoftmax", *sizes);
                     function("log_softmax::backward", &["t", &g, &read(0), &read(1), &write(0), &store])
                 }
                 Kind::Custom(custom, tensors) => {
@@ -290,6 +297,30 @@ impl Calls<'_> {
                     let w = tensors.first().map_or("0".to_owned(), |&first| self.param(first, loops));
                     let name = format!("::netspec::kernels::custom::backward::<{name}, {name}Input>");
                     function(&name, &["t", &read(0), &read(1), &w, &gradient, &write(0), &store])
+                }
+                Kind::Softmax(sizes) => {
+                    let g = self.softmax(layer, "softmax::Softmax", *sizes);
+                    function("softmax::forward", &["t", &g, &read(0), &write(0)])
+                }
+                Kind::SoftmaxGrad(sizes) => {
+                    let g = self.softmax(layer, "softmax::Softmax", *sizes);
+                    function("softmax::backward", &["t", &g, &read(0), &read(1), &write(0), &store])
+                }
+                Kind::GroupNorm(norm, weight, bias) => {
+                    let (w, b) = (self.maybe_param(*weight, loops), self.maybe_param(*bias, loops));
+                    let g = self.group_norm(layer, norm);
+                    match writes.as_slice() {
+                        [y, moments] => function("group_norm::forward", &["t", &g, &read(0), &w, &b, y, moments]),
+                        _ => function("group_norm::infer", &["t", &g, &read(0), &w, &b, &write(0)]),
+                    }
+                }
+                Kind::GroupNormGrad(norm, weight, bias) => {
+                    let w = self.maybe_param(*weight, loops);
+                    let [of_weight, of_bias] = [weight, bias].map(|tensor| option(tensor.map(gradient)));
+                    let g = self.group_norm(layer, norm);
+                    let reads = [&read(0), &read(1), &read(2)];
+                    let args = ["t", &g, reads[0], reads[1], reads[2], &w, &of_weight, &of_bias, &write(0), &store];
+                    function("group_norm::backward", &args)
                 }
                 Kind::Add => function("elementwise::add", &["t", &read(0), &read(1), &write(0)]),
                 Kind::Zero => function("elementwise::zero", &["t", &write(0)]),
@@ -598,14 +629,23 @@ impl Calls<'_> {
         format!("&Self::{}", self.geometries.name(layer, "batch_norm::Norm", value))
     }
 
-    fn log_softmax(&mut self, layer: &str, [outer, size, inner]: [u64; 3]) -> String {
+    fn group_norm(&mut self, layer: &str, norm: &GroupNorm) -> String {
         let value = format!(
-            "log_softmax::LogSoftmax {{ outer: {}, size: {}, inner: {} }}",
-            grouped(outer),
-            grouped(size),
-            grouped(inner)
+            "group_norm::GroupNorm {{ groups: {}, channels: {}, positions: {}, eps: {}, shared: {} }}",
+            grouped(norm.groups),
+            grouped(norm.channels),
+            grouped(norm.positions),
+            float(norm.eps),
+            norm.shared
         );
-        format!("&Self::{}", self.geometries.name(layer, "log_softmax::LogSoftmax", value))
+        format!("&Self::{}", self.geometries.name(layer, "group_norm::GroupNorm", value))
+    }
+
+    /// A softmax or its logarithm.
+    fn softmax(&mut self, layer: &str, kind: &'static str, [outer, size, inner]: [u64; 3]) -> String {
+        let value =
+            format!("{kind} {{ outer: {}, size: {}, inner: {} }}", grouped(outer), grouped(size), grouped(inner));
+        format!("&Self::{}", self.geometries.name(layer, kind, value))
     }
 }
 
@@ -614,8 +654,23 @@ fn function(name: &str, args: &[&str]) -> String {
     format!("{name}({})", args.join(", "))
 }
 
+/// `Act::Hardtanh(0.0, 6.0)`
 fn act_text(act: Act) -> String {
-    format!("Act::{act:?}")
+    match act {
+        Act::LeakyRelu(number) => format!("Act::LeakyRelu({})", float(number)),
+        Act::Elu(number) => format!("Act::Elu({})", float(number)),
+        Act::Hardtanh(least, most) => format!("Act::Hardtanh({}, {})", float(least), float(most)),
+        Act::Softplus(beta, threshold) => format!("Act::Softplus({}, {})", float(beta), float(threshold)),
+        Act::None | Act::Relu | Act::Tanh | Act::Sigmoid | Act::Hardsigmoid => format!("Act::{act:?}"),
+    }
+}
+
+/// `Curve::Gelu`
+fn curve_text(curve: Curve) -> String {
+    match curve {
+        Curve::Softplus(beta, threshold) => format!("Curve::Softplus({}, {})", float(beta), float(threshold)),
+        Curve::Gelu | Curve::GeluTanh | Curve::Silu | Curve::Hardswish => format!("Curve::{curve:?}"),
+    }
 }
 
 /// `Some(432)`, `None`

@@ -1,6 +1,6 @@
 //! Each op's formula, on one sample; a batch norm's on the batch.
 
-use crate::ir::{Act, Conv, Frame, How, Linear, Norm, Order, Resample, Window};
+use crate::ir::{Act, Conv, Curve, Frame, GroupNorm, How, Linear, Norm, Order, Resample, Window};
 
 use super::Samples;
 use super::kinds::Pairs;
@@ -141,9 +141,20 @@ pub(super) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
             Act::Relu => *x,
             Act::Tanh => x.tanh(),
             Act::Sigmoid => 1.0 / (1.0 + (-*x).exp()),
+            Act::LeakyRelu(_) | Act::Elu(_) if *x > 0.0 => *x,
+            Act::LeakyRelu(slope) => slope * *x,
+            Act::Elu(alpha) => alpha * x.exp_m1(),
+            Act::Hardtanh(least, most) => x.clamp(least, most),
+            Act::Hardsigmoid => (*x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Act::Softplus(beta, threshold) => softplus(beta, threshold, *x),
         };
     }
     x
+}
+
+/// `log(1 + exp(beta x)) / beta`, and x where `beta x` is above the threshold.
+fn softplus(beta: f64, threshold: f64, x: f64) -> f64 {
+    if beta * x > threshold { x } else { (beta * x).exp().ln_1p() / beta }
 }
 
 /// `act(y)`, and the sum with another value before or behind that.
@@ -167,8 +178,87 @@ pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
         Act::Relu => dy,
         Act::Tanh => dy * (1.0 - y * y),
         Act::Sigmoid => dy * (y * (1.0 - y)),
+        Act::LeakyRelu(_) | Act::Elu(_) if y > 0.0 => dy,
+        Act::LeakyRelu(slope) => dy * slope,
+        Act::Elu(alpha) => dy * (y + alpha),
+        Act::Hardtanh(least, most) => {
+            if y > least && y < most {
+                dy
+            } else {
+                0.0
+            }
+        }
+        Act::Hardsigmoid => {
+            if y > 0.0 && y < 1.0 {
+                dy / 6.0
+            } else {
+                0.0
+            }
+        }
+        Act::Softplus(beta, threshold) if beta * y > threshold => dy,
+        Act::Softplus(beta, _) => dy * -(-beta * y).exp_m1(),
     };
     y.iter().zip(dy).map(dx).collect()
+}
+
+/// How much of the normal distribution lies below x, and its density there. Near 0 by the series of the error function, far out by
+/// the continued fraction of its complement (Abramowitz and Stegun 26.2.11 and 26.2.14).
+fn normal(x: f64) -> (f64, f64) {
+    let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let far = x.abs();
+    let above = if far < 3.0 {
+        let (mut term, mut sum, mut n) = (far, 0.0, 1.0);
+        while term > 1e-20 * sum {
+            sum += term;
+            n += 2.0;
+            term *= far * far / n;
+        }
+        0.5 - density * sum
+    } else {
+        density / (1..200).rev().fold(far, |below, n| far + f64::from(n) / below)
+    };
+    (if x > 0.0 { 1.0 - above } else { above }, density)
+}
+
+/// What gelu's approximation takes the tangent of, and its derivative.
+fn bend(x: f64) -> (f64, f64) {
+    let slope = (2.0 / std::f64::consts::PI).sqrt();
+    (slope * (x + 0.044715 * x * x * x), slope * (1.0 + 3.0 * 0.044715 * x * x))
+}
+
+/// `y = curve(x)`; NaN stays NaN.
+pub(super) fn curve(curve: Curve, x: &[f64]) -> Vec<f64> {
+    let y = |&x: &f64| match curve {
+        Curve::Gelu => x * normal(x).0,
+        Curve::GeluTanh => x / 2.0 * (1.0 + bend(x).0.tanh()),
+        Curve::Silu => x / (1.0 + (-x).exp()),
+        Curve::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Curve::Softplus(beta, threshold) => softplus(beta, threshold, x),
+    };
+    x.iter().map(y).collect()
+}
+
+/// `dx = dy curve'(x)`
+pub(super) fn curve_grad(curve: Curve, x: &[f64], dy: &[f64]) -> Vec<f64> {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let slope = |x: f64| match curve {
+        Curve::Gelu => {
+            let (below, density) = normal(x);
+            below + x * density
+        }
+        Curve::GeluTanh => {
+            let (u, of_u) = bend(x);
+            let t = u.tanh();
+            (1.0 + t) / 2.0 + x / 2.0 * (1.0 - t * t) * of_u
+        }
+        Curve::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+        Curve::Hardswish if x <= -3.0 => 0.0,
+        Curve::Hardswish if x >= 3.0 => 1.0,
+        Curve::Hardswish => x / 3.0 + 0.5,
+        Curve::Softplus(beta, threshold) if beta * x > threshold => 1.0,
+        Curve::Softplus(beta, _) => sigmoid(beta * x),
+    };
+    x.iter().zip(dy).map(|(&x, dy)| dy * slope(x)).collect()
 }
 
 /// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside
@@ -318,6 +408,64 @@ pub(super) fn batch_norm_grad(
     x.iter().zip(dy).map(|(x, dy)| x.iter().zip(dy).enumerate().map(dx).collect()).collect()
 }
 
+/// A norm of groups of one sample: `y = g (x - mean) / sqrt(var + eps) + b`; and the mean and `1 / sqrt(var + eps)` of each group,
+/// all means first.
+pub(super) fn group_norm(
+    norm: &GroupNorm,
+    x: &[f64],
+    weight: Option<&[f64]>,
+    bias: Option<&[f64]>,
+) -> (Vec<f64>, Vec<f64>) {
+    let count = norm.size() as f64;
+    let moments = |x: &[f64]| {
+        let mean = x.iter().sum::<f64>() / count;
+        (mean, 1.0 / (x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count + norm.eps).sqrt())
+    };
+    let (means, inverses): (Vec<f64>, Vec<f64>) = x.chunks_exact(norm.size() as usize).map(moments).unzip();
+    let y = |(at, x): (usize, &f64)| {
+        let (group, w) = group_and_weight(norm, at);
+        weight.map_or(1.0, |g| g[w]) * (x - means[group]) * inverses[group] + bias.map_or(0.0, |b| b[w])
+    };
+    (x.iter().enumerate().map(y).collect(), [means, inverses].concat())
+}
+
+/// The group of an element, and its place in weight and bias.
+fn group_and_weight(norm: &GroupNorm, at: usize) -> (usize, usize) {
+    let channel = at / norm.positions as usize;
+    let group = channel / norm.channels as usize;
+    (group, if norm.shared { channel % norm.channels as usize } else { channel })
+}
+
+/// With `n = (x - mean) / sqrt(var + eps)`: `dx = (g dy - mean(g dy) - n mean(g dy n)) / sqrt(var + eps)`, means of each group,
+/// `dg = sum dy n`, `db = sum dy`.
+pub(super) fn group_norm_grad(
+    norm: &GroupNorm,
+    weight: Option<&[f64]>,
+    x: &[f64],
+    dy: &[f64],
+    moments: &[f64],
+) -> [Vec<f64>; 3] {
+    let (groups, count) = (norm.groups as usize, norm.size() as f64);
+    let weights = if norm.shared { norm.channels } else { norm.groups * norm.channels };
+    let (mut d_weight, mut d_bias) = (vec![0.0; weights as usize], vec![0.0; weights as usize]);
+    let mut means = vec![(0.0, 0.0); groups];
+    let n = |group: usize, x: f64| (x - moments[group]) * moments[groups + group];
+    for (at, (&x, dy)) in x.iter().zip(dy).enumerate() {
+        let (group, w) = group_and_weight(norm, at);
+        let (n, weighted) = (n(group, x), weight.map_or(1.0, |g| g[w]) * dy);
+        d_weight[w] += dy * n;
+        d_bias[w] += dy;
+        means[group].0 += weighted / count;
+        means[group].1 += weighted * n / count;
+    }
+    let dx = |(at, (&x, dy)): (usize, (&f64, &f64))| {
+        let (group, w) = group_and_weight(norm, at);
+        let (mean, mean_n) = means[group];
+        (weight.map_or(1.0, |g| g[w]) * dy - mean - n(group, x) * mean_n) * moments[groups + group]
+    };
+    [x.iter().zip(dy).enumerate().map(dx).collect(), d_weight, d_bias]
+}
+
 /// The places of each distribution in `[outer, size, inner]`.
 fn distributions([outer, size, inner]: [u64; 3]) -> impl Iterator<Item = Vec<usize>> {
     (0..outer).flat_map(move |o| {
@@ -334,6 +482,27 @@ pub(super) fn log_softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
         places.iter().for_each(|&at| y[at] -= log_sum);
     }
     y
+}
+
+/// `y = exp(x) / sum exp(x)`, the largest taken out first.
+pub(super) fn softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
+    let mut y = x.to_vec();
+    for places in distributions(sizes) {
+        let largest = places.iter().map(|&at| x[at]).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = places.iter().map(|&at| (x[at] - largest).exp()).sum();
+        places.iter().for_each(|&at| y[at] = (x[at] - largest).exp() / sum);
+    }
+    y
+}
+
+/// `dx = y (dy - sum(dy y))`
+pub(super) fn softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
+    let mut dx = dy.to_vec();
+    for places in distributions(sizes) {
+        let sum: f64 = places.iter().map(|&at| dy[at] * y[at]).sum();
+        places.iter().for_each(|&at| dx[at] = y[at] * (dy[at] - sum));
+    }
+    dx
 }
 
 /// `dx = dy - exp(y) sum(dy)`

@@ -192,6 +192,8 @@ impl Scope<'_> {
             }
             Kind::Act(act) => one(&|x| formulas::act(*act, x.to_vec())),
             Kind::ActGrad(act) => two(&|[y, dy]| formulas::act_grad(*act, y, dy)),
+            Kind::Curve(curve) => one(&|x| formulas::curve(*curve, x)),
+            Kind::CurveGrad(curve) => two(&|[x, dy]| formulas::curve_grad(*curve, x, dy)),
             Kind::MaxPool(channels, window) => {
                 let (y, places) = reads[0].iter().map(|x| formulas::max_pool(*channels, window, x)).unzip();
                 vec![y, places]
@@ -249,6 +251,23 @@ impl Scope<'_> {
             }
             Kind::LogSoftmax(sizes) => one(&|x| formulas::log_softmax(*sizes, x)),
             Kind::LogSoftmaxGrad(sizes) => two(&|[y, dy]| formulas::log_softmax_grad(*sizes, y, dy)),
+            Kind::Softmax(sizes) => one(&|x| formulas::softmax(*sizes, x)),
+            Kind::SoftmaxGrad(sizes) => two(&|[y, dy]| formulas::softmax_grad(*sizes, y, dy)),
+            Kind::GroupNorm(norm, weight, bias) => {
+                let [weight, bias] = [weight, bias].map(|tensor| tensor.map(|tensor| self.floats(tensor)));
+                let (y, moments) = reads[0].iter().map(|x| formulas::group_norm(norm, x, weight, bias)).unzip();
+                vec![y, moments]
+            }
+            Kind::GroupNormGrad(norm, weight, bias) => {
+                let weights = weight.map(|weight| self.floats(weight));
+                let mut of_x = Vec::new();
+                for ((x, dy), moments) in reads[0].iter().zip(reads[1]).zip(reads[2]) {
+                    let [dx, d_weight, d_bias] = formulas::group_norm_grad(norm, weights, x, dy, moments);
+                    gradients.extend(of_tensors([(*weight, d_weight), (*bias, d_bias)]));
+                    of_x.push(dx);
+                }
+                vec![of_x]
+            }
             Kind::Add => two(&|[a, b]| a.iter().zip(b).map(|(a, b)| a + b).collect()),
             Kind::Concat => {
                 let of = |sample: usize| reads.iter().flat_map(|part| part[sample].iter().copied()).collect();

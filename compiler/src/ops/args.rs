@@ -89,6 +89,19 @@ impl NumberRange {
     pub const POSITIVE: NumberRange = NumberRange { holds: |number| number > 0.0, words: "above 0" };
     /// At least 0.
     pub const NOT_NEGATIVE: NumberRange = NumberRange { holds: |number| number >= 0.0, words: "at least 0" };
+    /// Any number that f32 holds.
+    pub const F32: NumberRange =
+        NumberRange { holds: |number| number.abs() <= f32::MAX as f64, words: "a number in the range of f32" };
+    /// One at least 0.
+    pub const F32_NOT_NEGATIVE: NumberRange = NumberRange {
+        holds: |number| (0.0..=f32::MAX as f64).contains(&number),
+        words: "at least 0, in the range of f32",
+    };
+    /// One above 0.
+    pub const F32_POSITIVE: NumberRange = NumberRange {
+        holds: |number| (f32::MIN_POSITIVE as f64..=f32::MAX as f64).contains(&number),
+        words: "above 0, in the range of f32",
+    };
     /// From 0, below 1.
     pub const BELOW_ONE: NumberRange =
         NumberRange { holds: |number| (0.0..1.0).contains(&number), words: "at least 0 and below 1" };

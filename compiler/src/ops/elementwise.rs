@@ -1,13 +1,14 @@
 //! What activations share: each keeps the shape and has no weights.
 
-use super::{Decl, Example, Facts, Failure, Layer, Site};
-use crate::ir::{Act, Kind as Op, ValueId};
+use super::{Args, Decl, Example, Facts, Failure, Layer, Site};
+use crate::ir::{Kind as Op, ValueId};
 use crate::lower::{Lowering, Use};
 
 /// A layer that maps each element by itself.
 pub(crate) struct Elementwise {
     pub(crate) decl: Decl,
-    pub(crate) act: Act,
+    /// The op that it is with these arguments.
+    pub(crate) op: fn(&Args) -> Op,
     pub(crate) example: fn() -> Example,
 }
 
@@ -25,7 +26,7 @@ impl Layer for Elementwise {
     }
 
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
-        to.op(Op::Act(self.act), of.inputs, of.output.clone())
+        to.op((self.op)(of.args), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {

@@ -161,24 +161,27 @@ pub fn disagreement(choice: &Choice) -> Option<(Span, String, String)> {
     })
 }
 
-/// The argument that says how a weight is filled, of a layer whose weight has the shape `of_weight`.
-fn argument(weight: &str, of_weight: &[u64]) -> &'static str {
-    match (weight, of_weight.len()) {
-        ("weight", 1) => "init_weight",
-        ("weight", _) => "init",
-        _ => "init_bias",
-    }
-}
-
 /// How one of a layer's weights is to be filled, if its arguments say it; the argument that does; and the shape that gives the fans, that
 /// of the layer's weight.
-fn choice<'a>(args: &'a Args, weight: &'a Weight, all: &'a [Weight]) -> (Option<&'a Choice>, &'a str, &'a [u64]) {
+fn choice<'a>(
+    decl: &Decl,
+    args: &'a Args,
+    weight: &'a Weight,
+    all: &'a [Weight],
+) -> (Option<&'a Choice>, &'static str, Vec<u64>) {
     if let Some(Value::OwnWeights(own)) = args.get("weights") {
         let own = own.iter().find(|own| own.name.text == weight.name).map(|own| &own.init);
-        return (own, "init", &weight.shape);
+        return (own, "init", weight.shape.clone());
     }
     let of_weight = all.iter().find(|weight| weight.name == "weight").map_or(&weight.shape, |weight| &weight.shape);
-    let argument = argument(&weight.name, of_weight);
+    // A norm's weight is a vector of scales, whatever its shape.
+    let is_scale = decl.args.iter().any(|arg| arg.name == "init_weight");
+    let of_weight = if is_scale { vec![elements(of_weight)] } else { of_weight.clone() };
+    let argument = match &*weight.name {
+        "weight" if is_scale => "init_weight",
+        "weight" => "init",
+        _ => "init_bias",
+    };
     let choice = match args.get(argument) {
         Some(Value::Init(choice)) if weight.trainable => Some(choice),
         _ => None,
@@ -187,9 +190,9 @@ fn choice<'a>(args: &'a Args, weight: &'a Weight, all: &'a [Weight]) -> (Option<
 }
 
 /// An error for each of a layer's weights that is given values of another shape; `layer` and `head` are the layer's name and place.
-pub fn check(args: &Args, weights: &[Weight], layer: &str, head: Span) -> Vec<Diagnostic> {
+pub fn check(decl: &Decl, args: &Args, weights: &[Weight], layer: &str, head: Span) -> Vec<Diagnostic> {
     let wrong = |weight: &Weight| {
-        let (choice, argument, _) = choice(args, weight, weights);
+        let (choice, argument, _) = choice(decl, args, weight, weights);
         let choice = choice?;
         let Some(Value::Table(shape, _)) = choice.args.get("values") else { return None };
         (*shape != weight.shape).then(|| {
@@ -217,8 +220,8 @@ fn gain(nonlinearity: &str, slope: f64) -> f64 {
 
 /// What one of a layer's weights is filled with: as its argument says, else PyTorch's default. Fans are those of the layer's weight:
 /// inputs and outputs of an element, times the window's elements.
-pub fn fill(args: &Args, weight: &Weight, all: &[Weight]) -> Fill {
-    let (choice, _, of_weight) = choice(args, weight, all);
+pub fn fill(decl: &Decl, args: &Args, weight: &Weight, all: &[Weight]) -> Fill {
+    let (choice, _, of_weight) = choice(decl, args, weight, all);
     let taps = elements(of_weight.get(2..).unwrap_or_default()) as f64;
     let fan = |axis: usize| of_weight.get(axis).copied().unwrap_or(1) as f64 * taps;
     let is_matrix = of_weight.len() > 1;

@@ -30,31 +30,40 @@ impl Layer for LogSoftmax {
     }
 
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
-        let dim = of.args.size("dim") as usize - 1;
-        let sizes = [elements(&of.output[..dim]), of.output[dim], elements(&of.output[dim + 1..])];
-        to.op(Op::LogSoftmax(sizes), of.inputs, of.output.clone())
+        to.op(Op::LogSoftmax(sizes(of)), of.inputs, of.output.clone())
     }
 
     fn check(&self, site: &Site<'_>) -> Result<Facts, Box<Failure>> {
-        let shape = site.input().shape.as_slice();
-        let dim = site.args.size("dim") as usize;
-        if dim > shape.len() {
-            let title = format!("`{}` sums over dimension {dim}, but is given {}", site.name, given(shape));
-            let label = match shape.len() {
-                1 => "there is dimension 1 alone".to_owned(),
-                count => format!("there are dimensions 1 to {count}"),
-            };
-            let span = site.args.span("dim").unwrap_or(site.head);
-            let diagnostic = Diagnostic::new(Code::N0308, title, span, label)
-                .label(site.input().made_at, format!("this makes {}", given(shape)))
-                .note(format!(
-                    "the {} dimension{} of one sample count from 1; 0 is the batch",
-                    shape.len(),
-                    plural(shape.len())
-                ));
-            return Err(Failure::with(diagnostic, shape.to_vec()));
-        }
-        let window = if dim == 1 && shape.len() > 1 { Window::Point } else { Window::Whole };
-        Ok(Facts { window, ..Facts::same(shape) })
+        along_dim(site)
     }
+}
+
+/// `[outer, size, inner]` of a use that sums over its `dim`.
+pub(super) fn sizes(of: &Use<'_>) -> [u64; 3] {
+    let dim = of.args.size("dim") as usize - 1;
+    [elements(&of.output[..dim]), of.output[dim], elements(&of.output[dim + 1..])]
+}
+
+/// The shape rule of a layer that sums over its `dim`.
+pub(super) fn along_dim(site: &Site<'_>) -> Result<Facts, Box<Failure>> {
+    let shape = site.input().shape.as_slice();
+    let dim = site.args.size("dim") as usize;
+    if dim > shape.len() {
+        let title = format!("`{}` sums over dimension {dim}, but is given {}", site.name, given(shape));
+        let label = match shape.len() {
+            1 => "there is dimension 1 alone".to_owned(),
+            count => format!("there are dimensions 1 to {count}"),
+        };
+        let span = site.args.span("dim").unwrap_or(site.head);
+        let diagnostic = Diagnostic::new(Code::N0308, title, span, label)
+            .label(site.input().made_at, format!("this makes {}", given(shape)))
+            .note(format!(
+                "the {} dimension{} of one sample count from 1; 0 is the batch",
+                shape.len(),
+                plural(shape.len())
+            ));
+        return Err(Failure::with(diagnostic, shape.to_vec()));
+    }
+    let window = if dim == 1 && shape.len() > 1 { Window::Point } else { Window::Whole };
+    Ok(Facts { window, ..Facts::same(shape) })
 }

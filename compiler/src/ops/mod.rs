@@ -17,10 +17,19 @@ pub mod custom;
 pub mod datasets;
 mod dropout;
 mod elementwise;
+mod elu;
 mod flatten;
+mod gelu;
 mod global_pool;
+mod group_norm;
+mod hardsigmoid;
+mod hardswish;
+mod hardtanh;
 mod identity;
 pub mod initialisers;
+mod instance_norm;
+mod layer_norm;
+mod leaky_relu;
 mod linear;
 mod log_softmax;
 pub mod losses;
@@ -30,7 +39,11 @@ mod narrow;
 pub mod optimizers;
 mod permute;
 mod relu;
+mod relu6;
 mod sigmoid;
+mod silu;
+mod softmax;
+mod softplus;
 mod tanh;
 mod upsample;
 mod view;
@@ -62,11 +75,24 @@ pub static LAYERS: &[&dyn Layer] = &[
     &upsample::Upsample,
     &zero_pad::ZeroPad,
     &batch_norm::BatchNorm,
+    &layer_norm::LayerNorm,
+    &group_norm::GroupNorm,
+    &instance_norm::InstanceNorm,
     &dropout::Dropout,
     &channel_dropout::ChannelDropout,
     &relu::RELU,
     &tanh::TANH,
     &sigmoid::SIGMOID,
+    &leaky_relu::LEAKY_RELU,
+    &elu::ELU,
+    &gelu::GELU,
+    &silu::SILU,
+    &hardtanh::Hardtanh,
+    &relu6::RELU6,
+    &hardswish::HARDSWISH,
+    &hardsigmoid::HARDSIGMOID,
+    &softplus::SOFTPLUS,
+    &softmax::Softmax,
     &log_softmax::LogSoftmax,
     &view::View,
     &flatten::Flatten,

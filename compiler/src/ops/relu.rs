@@ -3,6 +3,7 @@
 use super::elementwise::Elementwise;
 use super::{Decl, Example};
 use crate::diag::Code;
+use crate::ir::{Act, Kind as Op};
 
 /// `y = max(x, 0)`
 pub(super) static RELU: Elementwise = Elementwise {
@@ -12,6 +13,6 @@ pub(super) static RELU: Elementwise = Elementwise {
         args: &[],
         docs: "`y = max(x, 0)`, element by element; any shape. Source: PyTorch, torch.nn.functional.relu. NaN stays NaN.",
     },
-    act: crate::ir::Act::Relu,
+    op: |_| Op::Act(Act::Relu),
     example: || Example { input: "[4, 8, 8]", good: "relu;", bad: "relu(2);", error: Code::N0210 },
 };

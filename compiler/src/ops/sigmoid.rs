@@ -3,6 +3,7 @@
 use super::elementwise::Elementwise;
 use super::{Decl, Example};
 use crate::diag::Code;
+use crate::ir::{Act, Kind as Op};
 
 /// `y = 1 / (1 + exp(-x))`
 pub(super) static SIGMOID: Elementwise = Elementwise {
@@ -12,6 +13,6 @@ pub(super) static SIGMOID: Elementwise = Elementwise {
         args: &[],
         docs: "`y = 1 / (1 + exp(-x))`, element by element; any shape. Source: PyTorch, torch.nn.functional.sigmoid.",
     },
-    act: crate::ir::Act::Sigmoid,
+    op: |_| Op::Act(Act::Sigmoid),
     example: || Example { input: "[4, 8, 8]", good: "sigmoid;", bad: "sigmoid(2);", error: Code::N0210 },
 };

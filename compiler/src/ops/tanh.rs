@@ -3,6 +3,7 @@
 use super::elementwise::Elementwise;
 use super::{Decl, Example};
 use crate::diag::Code;
+use crate::ir::{Act, Kind as Op};
 
 /// `y = the hyperbolic tangent`
 pub(super) static TANH: Elementwise = Elementwise {
@@ -12,6 +13,6 @@ pub(super) static TANH: Elementwise = Elementwise {
         args: &[],
         docs: "`y = the hyperbolic tangent`, element by element; any shape. Source: PyTorch, torch.nn.functional.tanh.",
     },
-    act: crate::ir::Act::Tanh,
+    op: |_| Op::Act(Act::Tanh),
     example: || Example { input: "[4, 8, 8]", good: "tanh;", bad: "tanh(2);", error: Code::N0210 },
 };

@@ -31,20 +31,21 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
             match node {
                 Node::Loop(looped) => collect(&looped.body, tensors),
                 Node::Call(call) => {
-                    if let Kernel::Op(
-                        Kind::ConvGradWeight(_, weight, bias)
-                        | Kind::ConvPoolGradWeight(_, weight, bias)
-                        | Kind::LinearGradWeight(_, weight, bias),
-                    ) = &call.kernel
-                    {
-                        tensors.extend([Some(*weight), *bias].into_iter().flatten());
-                    }
-                    if let Kernel::Op(Kind::GradBias(_, bias)) = &call.kernel {
-                        tensors.push(*bias);
-                    }
-                    if let Kernel::Op(Kind::CustomGrad(_, own)) = &call.kernel {
-                        tensors.extend(own);
-                    }
+                    let of_call = match &call.kernel {
+                        Kernel::Op(
+                            Kind::ConvGradWeight(_, weight, bias)
+                            | Kind::ConvPoolGradWeight(_, weight, bias)
+                            | Kind::LinearGradWeight(_, weight, bias),
+                        ) => [Some(*weight), *bias],
+                        Kernel::Op(Kind::GroupNormGrad(_, weight, bias)) => [*weight, *bias],
+                        Kernel::Op(Kind::GradBias(_, bias)) => [None, Some(*bias)],
+                        Kernel::Op(Kind::CustomGrad(_, own)) => {
+                            tensors.extend(own);
+                            continue;
+                        }
+                        _ => continue,
+                    };
+                    tensors.extend(of_call.into_iter().flatten());
                 }
             }
         }

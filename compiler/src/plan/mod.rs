@@ -590,8 +590,8 @@ fn is_same_memory(a: &Class, b: &Class) -> bool {
 /// Which of its reads a kernel may write over.
 pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
-        Kernel::Op(Kind::Act(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
-        Kernel::Op(Kind::ActGrad(_)) | Kernel::NormBackward(..) => &[1],
+        Kernel::Op(Kind::Act(_) | Kind::Curve(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
+        Kernel::Op(Kind::ActGrad(_) | Kind::CurveGrad(_)) | Kernel::NormBackward(..) => &[1],
         Kernel::Op(Kind::Add | Kind::Mul([_, 1, _])) => &[0, 1],
         _ => &[],
     }

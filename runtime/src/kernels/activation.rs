@@ -3,12 +3,16 @@
 
 use crate::arena::{Tile, View};
 use crate::isa::Isa;
+use crate::kernels::Store;
 use crate::kernels::elementwise::{self, Formula};
 use crate::kernels::lanes::Lanes;
-use crate::kernels::{Store, math};
+use crate::kernels::math::{self, map, maps};
 
-/// A map of elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The floats of the widest vector.
+const WIDEST: usize = 16;
+
+/// A map of elements, which never falls.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Act {
     /// `y = x`, `y' = 1`.
     None,
@@ -18,6 +22,17 @@ pub enum Act {
     Tanh,
     /// `y = 1 / (1 + e^-x)`, `y' = y (1 - y)`.
     Sigmoid,
+    /// `y = x` above 0, else `slope x`, of a slope that is not below 0; `y' = 1` where `y > 0`, else the slope.
+    LeakyRelu(f32),
+    /// `y = x` above 0, else `alpha (e^x - 1)`, of an alpha that is not below 0; `y' = 1` where `y > 0`, else `y + alpha`.
+    Elu(f32),
+    /// x between the two; `y' = 1` where y is between them and neither, else 0.
+    Hardtanh(f32, f32),
+    /// `y = min(max(x + 3, 0), 6) / 6`; `y' = 1/6` where y is between 0 and 1 and neither, else 0.
+    Hardsigmoid,
+    /// `y = log(1 + e^(beta x)) / beta`, or x where `beta x` is above the threshold, the second number, which is so large that the
+    /// two are one; `y' = 1 - e^(-beta y)`.
+    Softplus(f32, f32),
 }
 
 impl Act {
@@ -58,8 +73,51 @@ impl Act {
                         *x = math::sigmoid(*x);
                     }
                 }
+                Act::LeakyRelu(slope) => {
+                    for x in &mut x {
+                        *x = leaky_relu(*x, slope);
+                    }
+                }
+                Act::Hardtanh(least, most) => {
+                    for x in &mut x {
+                        *x = math::clamp(*x, least, most);
+                    }
+                }
+                Act::Hardsigmoid => {
+                    for x in &mut x {
+                        *x = hardsigmoid(*x);
+                    }
+                }
+                Act::Elu(_) | Act::Softplus(..) => x = self.apply_apart(x),
             }
             x
+        }
+    }
+
+    /// Maps vectors in a function that stands once for each set of instructions: longer maps would be in each kernel again.
+    #[inline(always)]
+    unsafe fn apply_apart<L: Lanes, const N: usize>(self, mut x: [L; N]) -> [L; N] {
+        let mut floats = [[0.0; WIDEST]; N];
+        let row = floats.as_flattened_mut();
+        // SAFETY: no vector is wider than the arrays, and whoever is compiled for the vectors runs on a machine that has their instructions.
+        unsafe {
+            for (at, x) in x.iter().enumerate() {
+                x.store(row[at * L::COUNT..].as_mut_ptr());
+            }
+            self.apply(Isa::of(L::KIND), &mut row[..N * L::COUNT]);
+            for (at, x) in x.iter_mut().enumerate() {
+                *x = L::load(row[at * L::COUNT..].as_ptr());
+            }
+        }
+        x
+    }
+
+    /// Whether 0 stays 0.
+    pub(crate) fn keeps_zero(self) -> bool {
+        match self {
+            Act::None | Act::Relu | Act::Tanh | Act::LeakyRelu(_) | Act::Elu(_) => true,
+            Act::Sigmoid | Act::Hardsigmoid | Act::Softplus(..) => false,
+            Act::Hardtanh(least, most) => least <= 0.0 && most >= 0.0,
         }
     }
 
@@ -81,13 +139,124 @@ pub fn backward(t: &mut Tile<'_>, act: Act, y: View, dy: View, dx: View, store: 
     elementwise::apply(t, Formula::Gradient(act), [y, dy], dx, store);
 }
 
+/// `x` above 0, else `slope x`.
+#[inline(always)]
+unsafe fn leaky_relu<L: Lanes>(x: L, slope: f32) -> L {
+    // SAFETY: the caller's.
+    unsafe { x.if_greater(L::splat(0.0), x, x.mul(L::splat(slope))) }
+}
+
+/// `min(max(x + 3, 0), 6) / 6`.
+#[inline(always)]
+unsafe fn hardsigmoid<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe { math::clamp(x.add(L::splat(3.0)), 0.0, 6.0).div(L::splat(6.0)) }
+}
+
+/// `inside` where y is between two numbers and neither, else 0; also of NaN.
+#[inline(always)]
+unsafe fn between<L: Lanes>(y: L, least: f32, most: f32, inside: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let zero = L::splat(0.0);
+        y.if_greater(L::splat(least), L::splat(most).if_greater(y, inside, zero), zero)
+    }
+}
+
+maps! {
+    Same(1) = |x| x;
+    Relu(1) = |x| math::relu(x);
+    Tanh(1) = |x| math::tanh(x);
+    Sigmoid(1) = |x| math::sigmoid(x);
+    LeakyRelu { slope }(1) = |x| leaky_relu(x, slope);
+    Elu { alpha }(1) = |x| x.if_greater(L::splat(0.0), x, math::exp_less_one(x).mul(L::splat(alpha)));
+    Hardtanh { least, most }(1) = |x| math::clamp(x, least, most);
+    Hardsigmoid(1) = |x| hardsigmoid(x);
+    Softplus { beta, threshold }(1) = |x| math::softplus(x, beta, threshold);
+    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
+    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
+    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
+    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
+    LeakyReluGradient { slope }(2) = |y, dy| y.if_greater(L::splat(0.0), dy, dy.mul(L::splat(slope)));
+    EluGradient { alpha }(2) = |y, dy| y.if_greater(L::splat(0.0), dy, dy.mul(y.add(L::splat(alpha))));
+    HardtanhGradient { least, most }(2) = |y, dy| between(y, least, most, dy);
+    HardsigmoidGradient(2) = |y, dy| between(y, 0.0, 1.0, dy.div(L::splat(6.0)));
+    SoftplusGradient { beta }(2) = |y, dy| dy.mul(L::splat(0.0).sub(math::exp_less_one(y.mul(L::splat(-beta)))));
+}
+
+/// `to[i] = act(x[i])` for `len` elements.
+///
+/// # Safety
+///
+/// That of [`map`].
+#[inline(always)]
+pub(super) unsafe fn forward_line<W: Lanes, H: Lanes>(act: Act, x: *const f32, to: *mut f32, len: usize, store: Store) {
+    // SAFETY: the caller's.
+    unsafe {
+        match act {
+            Act::None => map::<W, H, _, 1>(Same, [x], to, len, store),
+            Act::Relu => map::<W, H, _, 1>(Relu, [x], to, len, store),
+            Act::Tanh => map::<W, H, _, 1>(Tanh, [x], to, len, store),
+            Act::Sigmoid => map::<W, H, _, 1>(Sigmoid, [x], to, len, store),
+            Act::LeakyRelu(slope) => map::<W, H, _, 1>(LeakyRelu { slope }, [x], to, len, store),
+            Act::Elu(alpha) => map::<W, H, _, 1>(Elu { alpha }, [x], to, len, store),
+            Act::Hardtanh(least, most) => map::<W, H, _, 1>(Hardtanh { least, most }, [x], to, len, store),
+            Act::Hardsigmoid => map::<W, H, _, 1>(Hardsigmoid, [x], to, len, store),
+            Act::Softplus(beta, threshold) => map::<W, H, _, 1>(Softplus { beta, threshold }, [x], to, len, store),
+        }
+    }
+}
+
+/// `to[i] = dy[i] act'`, of `y[i]`, for `len` elements, or adds it.
+///
+/// # Safety
+///
+/// That of [`map`].
+#[inline(always)]
+pub(super) unsafe fn backward_line<W: Lanes, H: Lanes>(
+    act: Act,
+    [y, dy]: [*const f32; 2],
+    to: *mut f32,
+    len: usize,
+    store: Store,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match act {
+            Act::None => map::<W, H, _, 1>(Same, [dy], to, len, store),
+            Act::Relu => map::<W, H, _, 2>(ReluGradient, [y, dy], to, len, store),
+            Act::Tanh => map::<W, H, _, 2>(TanhGradient, [y, dy], to, len, store),
+            Act::Sigmoid => map::<W, H, _, 2>(SigmoidGradient, [y, dy], to, len, store),
+            Act::LeakyRelu(slope) => map::<W, H, _, 2>(LeakyReluGradient { slope }, [y, dy], to, len, store),
+            Act::Elu(alpha) => map::<W, H, _, 2>(EluGradient { alpha }, [y, dy], to, len, store),
+            Act::Hardtanh(least, most) => map::<W, H, _, 2>(HardtanhGradient { least, most }, [y, dy], to, len, store),
+            Act::Hardsigmoid => map::<W, H, _, 2>(HardsigmoidGradient, [y, dy], to, len, store),
+            Act::Softplus(beta, _) => map::<W, H, _, 2>(SoftplusGradient { beta }, [y, dy], to, len, store),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::lanes::dispatch;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, assert_close};
+    use crate::kernels::testing::{Bench, assert_close, bits};
 
-    const ALL: [Act; 4] = [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid];
+    const ALL: [Act; 12] = [
+        Act::None,
+        Act::Relu,
+        Act::Tanh,
+        Act::Sigmoid,
+        Act::LeakyRelu(0.01),
+        Act::LeakyRelu(2.0),
+        Act::Elu(1.0),
+        Act::Elu(0.3),
+        Act::Hardtanh(-1.0, 1.5),
+        Act::Hardsigmoid,
+        Act::Softplus(1.0, 20.0),
+        Act::Softplus(2.5, 18.0),
+    ];
 
     #[test]
     fn activations_are_their_twins() {
@@ -145,6 +314,50 @@ mod tests {
             assert_eq!(ends(Act::Relu), (f32::INFINITY, 0.0));
             assert_eq!(ends(Act::Tanh), (1.0, -1.0));
             assert_eq!(ends(Act::Sigmoid), (1.0, 0.0));
+            assert_eq!(ends(Act::LeakyRelu(0.5)), (f32::INFINITY, f32::NEG_INFINITY));
+            assert_eq!(ends(Act::Elu(2.0)), (f32::INFINITY, -2.0));
+            assert_eq!(ends(Act::Hardtanh(-1.0, 2.0)), (2.0, -1.0));
+            assert_eq!(ends(Act::Hardsigmoid), (1.0, 0.0));
+            assert_eq!(ends(Act::Softplus(1.0, 20.0)), (f32::INFINITY, 0.0));
+        }
+    }
+
+    dispatch! {
+        /// Maps a row by fours of vectors, as kernels do with their sums.
+        fn by_vectors(act: Act, row: &mut [f32]) = vectors_kernel;
+    }
+
+    #[inline(always)]
+    unsafe fn vectors_kernel<W: Lanes, H: Lanes>(act: Act, row: &mut [f32]) {
+        for four in row.chunks_exact_mut(4 * W::COUNT) {
+            // SAFETY: four vectors of the row.
+            unsafe {
+                let x = [0, 1, 2, 3].map(|at| W::load(four.as_ptr().add(at * W::COUNT)));
+                let y = act.apply_all(x);
+                for (at, y) in y.into_iter().enumerate() {
+                    y.store(four.as_mut_ptr().add(at * W::COUNT));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_s_vectors_are_mapped_as_rows_are() {
+        let x: Vec<f32> = (0..640).map(|at| (at as f32 - 320.0) * 0.05).collect();
+        for (act, isa) in ALL.into_iter().flat_map(|act| Isa::available().map(move |isa| (act, isa))) {
+            let (mut row, mut vectors) = (x.clone(), x.clone());
+            act.apply(isa, &mut row);
+            by_vectors(isa, act, &mut vectors);
+            assert_eq!(bits(&row), bits(&vectors), "{isa}: {act:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_zero_is_said() {
+        for (act, isa) in ALL.into_iter().flat_map(|act| Isa::available().map(move |isa| (act, isa))) {
+            let mut row = [0.0];
+            act.apply(isa, &mut row);
+            assert_eq!(row[0].to_bits() == 0, act.keeps_zero(), "{isa}: {act:?}");
         }
     }
 

@@ -142,16 +142,16 @@ fn weight_of(params: &[f32], weight: Option<usize>, channel: usize) -> f32 {
 }
 
 /// What makes `(x - mean) scale + shift` of a channel: slices of a float for each.
-struct Scales<'a> {
+pub(super) struct Scales<'a> {
     /// 0 where there is none.
-    mean: Option<&'a [f32]>,
-    spread: Spread<'a>,
-    weight: Option<&'a [f32]>,
-    bias: Option<&'a [f32]>,
+    pub(super) mean: Option<&'a [f32]>,
+    pub(super) spread: Spread<'a>,
+    pub(super) weight: Option<&'a [f32]>,
+    pub(super) bias: Option<&'a [f32]>,
 }
 
 /// How wide a channel's values are spread.
-enum Spread<'a> {
+pub(super) enum Spread<'a> {
     /// `1 / sqrt(var + eps)`.
     Inverse(&'a [f32]),
     /// var, and eps.
@@ -537,14 +537,14 @@ pub fn fold(
 }
 
 dispatch! {
-    fn statistics_of_planes(x: Source, sums: &mut RowsMut<'_>) = statistics_kernel;
-    fn normalise_planes(
+    pub(super) fn statistics_of_planes(x: Source, sums: &mut RowsMut<'_>) = statistics_kernel;
+    pub(super) fn normalise_planes(
         scales: &Scales<'_>, x: Source, other: Option<Source>, is_after: bool, floor: f32, y: Target, samples: usize,
     ) = normalise_kernel;
-    fn sums_of_planes(
+    pub(super) fn sums_of_planes(
         x: Source, dy: Source, mean: &[f32], deviation: &[f32], relu: Option<&Scales<'_>>, sums: &mut RowsMut<'_>,
     ) = sums_kernel;
-    fn backward_of_planes(
+    pub(super) fn backward_of_planes(
         coefficients: &[f32], relu: Option<&Scales<'_>>, x: Source, dy: Source, dx: Target, store: Store, samples: usize,
     ) = backward_kernel;
 }

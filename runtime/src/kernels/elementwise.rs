@@ -8,12 +8,12 @@ use crate::arena::{Parts, Tile, View};
 use crate::isa::Isa;
 use crate::kernels::convert;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::math::{self, map, maps};
-use crate::kernels::{Act, Store};
+use crate::kernels::math::{map, maps};
+use crate::kernels::{Act, Curve, Store, activation, curve};
 use crate::layout::{Blocked, Layout};
 
 /// What is computed of the elements a, and b, at one place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Formula {
     /// `a`.
     Copy,
@@ -25,6 +25,26 @@ pub(crate) enum Formula {
     Act(Act),
     /// `b act'(x)`, where a is `act(x)`.
     Gradient(Act),
+    /// `curve(a)`.
+    Curve(Curve),
+    /// `b curve'(a)`.
+    CurveGradient(Curve),
+}
+
+impl Formula {
+    /// Whether it is of one element.
+    fn is_of_one(self) -> bool {
+        matches!(self, Formula::Copy | Formula::Act(_) | Formula::Curve(_))
+    }
+
+    /// Whether of zeros it gives zero.
+    fn keeps_zero(self) -> bool {
+        match self {
+            Formula::Act(act) => act.keeps_zero(),
+            Formula::Curve(curve) => curve.keeps_zero(),
+            Formula::Copy | Formula::Sum | Formula::Gradient(_) | Formula::CurveGradient(_) => true,
+        }
+    }
 }
 
 /// `y = x`, or `y = y + x`. The layouts may be any two.
@@ -64,7 +84,7 @@ pub fn zero(t: &mut Tile<'_>, y: View) {
 /// `y = formula(reads)`, or adds it. When it writes, `y` may be one of the values that are read.
 pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [View; N], y: View, store: Store) {
     assert!(reads.iter().all(|read| agree(*read, y)), "values of one size and in the same planes");
-    assert!(N == if matches!(formula, Formula::Copy | Formula::Act(_)) { 1 } else { 2 }, "what the formula is of");
+    assert!(N == if formula.is_of_one() { 1 } else { 2 }, "what the formula is of");
     let in_place = reads.map(|read| read == y);
     assert!(store == Store::Write || !in_place.contains(&true), "a value is not added to itself");
     // What is also written is borrowed once.
@@ -83,7 +103,7 @@ pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [
             }
         }
         match y.layout {
-            // The halos are zero, and zero is what becomes of them but by a sigmoid.
+            // The halos are zero, and zero is what becomes of them, or they are cleared behind it.
             _ if whole => line(isa, formula, from, first, y.len, store),
             Layout::Blocked(map) => {
                 let maps = [reads[0].map(), reads[N - 1].map()];
@@ -92,7 +112,7 @@ pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [
             Layout::Plain => unreachable!("plain values have one layout"),
         }
         if let (Layout::Blocked(map), Store::Write) = (y.layout, store)
-            && (!whole || formula == Formula::Act(Act::Sigmoid))
+            && (!whole || !formula.keeps_zero())
         {
             map.clear_halo(to.row(sample));
         }
@@ -134,13 +154,6 @@ maps! {
     Same(1) = |a| a;
     Sum(2) = |a, b| a.add(b);
     Product(2) = |a, b| a.mul(b);
-    Relu(1) = |a| math::relu(a);
-    Tanh(1) = |a| math::tanh(a);
-    Sigmoid(1) = |a| math::sigmoid(a);
-    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
-    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
-    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
-    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
 }
 
 #[inline(always)]
@@ -155,16 +168,13 @@ unsafe fn line_kernel<W: Lanes, H: Lanes>(
     // SAFETY: `apply` gives rows of so many floats, each the written one or apart from it.
     unsafe {
         match formula {
-            Formula::Copy | Formula::Act(Act::None) => map::<W, H, _, 1>(Same, [a], to, len, store),
-            Formula::Gradient(Act::None) => map::<W, H, _, 1>(Same, [b], to, len, store),
+            Formula::Copy => map::<W, H, _, 1>(Same, [a], to, len, store),
             Formula::Sum => map::<W, H, _, 2>(Sum, [a, b], to, len, store),
             Formula::Product => map::<W, H, _, 2>(Product, [a, b], to, len, store),
-            Formula::Act(Act::Relu) => map::<W, H, _, 1>(Relu, [a], to, len, store),
-            Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
-            Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
-            Formula::Gradient(Act::Relu) => map::<W, H, _, 2>(ReluGradient, [a, b], to, len, store),
-            Formula::Gradient(Act::Tanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
-            Formula::Gradient(Act::Sigmoid) => map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store),
+            Formula::Act(act) => activation::forward_line::<W, H>(act, a, to, len, store),
+            Formula::Gradient(act) => activation::backward_line::<W, H>(act, [a, b], to, len, store),
+            Formula::Curve(curve) => curve::forward_line::<W, H>(curve, a, to, len, store),
+            Formula::CurveGradient(curve) => curve::backward_line::<W, H>(curve, [a, b], to, len, store),
         }
     }
 }
@@ -220,7 +230,7 @@ mod tests {
         assert_eq!(bench.get(y), [0.0; 4]);
     }
 
-    const FORMULAS: [Formula; 10] = [
+    const FORMULAS: [Formula; 18] = [
         Formula::Copy,
         Formula::Sum,
         Formula::Product,
@@ -231,6 +241,14 @@ mod tests {
         Formula::Gradient(Act::Relu),
         Formula::Gradient(Act::Tanh),
         Formula::Gradient(Act::Sigmoid),
+        Formula::Act(Act::Hardtanh(0.25, 0.5)),
+        Formula::Gradient(Act::Hardtanh(0.25, 0.5)),
+        Formula::Act(Act::Softplus(1.0, 20.0)),
+        Formula::Gradient(Act::Softplus(1.0, 20.0)),
+        Formula::Curve(Curve::Gelu),
+        Formula::CurveGradient(Curve::Gelu),
+        Formula::Curve(Curve::Softplus(1.0, 0.5)),
+        Formula::CurveGradient(Curve::Softplus(1.0, 0.5)),
     ];
 
     fn run<const N: usize>(bench: &mut Bench, formula: Formula, reads: [View; N], y: View, store: Store) {
@@ -238,9 +256,9 @@ mod tests {
     }
 
     fn of(bench: &mut Bench, formula: Formula, a: View, b: View, y: View, store: Store) {
-        match formula {
-            Formula::Copy | Formula::Act(_) => run(bench, formula, [a], y, store),
-            Formula::Sum | Formula::Product | Formula::Gradient(_) => run(bench, formula, [a, b], y, store),
+        match formula.is_of_one() {
+            true => run(bench, formula, [a], y, store),
+            false => run(bench, formula, [a, b], y, store),
         }
     }
 
@@ -258,7 +276,7 @@ mod tests {
                 let [a, b] = [&a_of, &b_of].map(|floats| bench.value(floats.clone()));
                 for (formula, store) in FORMULAS.into_iter().flat_map(|f| [(f, Store::Write), (f, Store::Add)]) {
                     // An activation never adds.
-                    if store == Store::Add && matches!(formula, Formula::Act(_)) {
+                    if store == Store::Add && matches!(formula, Formula::Act(_) | Formula::Curve(_)) {
                         continue;
                     }
                     let y = bench.value(y_of.clone());
@@ -274,7 +292,7 @@ mod tests {
                     }
                     if store == Store::Write {
                         let (a, b) = (bench.planes(maps[1], &a_of, 1e30), bench.planes(maps[1], &b_of, f32::NAN));
-                        let in_place = if matches!(formula, Formula::Copy | Formula::Act(_)) { a } else { b };
+                        let in_place = if formula.is_of_one() { a } else { b };
                         of(&mut bench, formula, a, b, in_place, store);
                         assert_eq!(bits(&bench.elements(in_place)), wanted, "{isa}: {formula:?} in place");
                     }

@@ -4,7 +4,7 @@ use crate::arena::View;
 use crate::kernels::Act;
 
 /// `y = act(sum + bias + before) + after`, each where it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epilogue {
     pub(crate) bias: Option<usize>,
     pub(crate) before: Option<View>,

@@ -5,6 +5,8 @@
 //! arrays of registers may only be indexed by plain loop variables: anything else silently keeps them in memory.
 #![allow(unsafe_code)]
 
+use crate::isa::Kind;
+
 /// A vector of [`Lanes::COUNT`] floats. The functions are inlined into one that is compiled with the vector's instructions.
 ///
 /// # Safety
@@ -15,6 +17,8 @@
 pub(crate) trait Lanes: Copy {
     /// Floats.
     const COUNT: usize;
+    /// The least instructions that have the vector.
+    const KIND: Kind;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     /// The same float in all lanes.
@@ -53,6 +57,7 @@ macro_rules! each {
 
 impl Lanes for Portable {
     const COUNT: usize = 8;
+    const KIND: Kind = Kind::Portable;
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the caller gives eight floats, at the alignment of floats.
@@ -109,7 +114,7 @@ impl Lanes for Portable {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Lanes;
+    use super::{Kind, Lanes};
 
     /// Eight floats: a register of AVX2, or half a one of AVX-512.
     #[derive(Clone, Copy)]
@@ -123,6 +128,7 @@ mod x86 {
     // contract of `Lanes`; pointers are as it says.
     impl Lanes for F32x8 {
         const COUNT: usize = 8;
+        const KIND: Kind = Kind::Avx2;
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
             F32x8(unsafe { _mm256_loadu_ps(from) })
@@ -175,6 +181,7 @@ mod x86 {
 
     impl Lanes for F32x16 {
         const COUNT: usize = 16;
+        const KIND: Kind = Kind::Avx512;
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
             F32x16(unsafe { _mm512_loadu_ps(from) })

@@ -9,7 +9,7 @@ use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::math::{self, Map};
 
 /// Elements that are looked at side by side.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// A log-softmax's geometry. A sample's value is `[outer][size][inner]`, and softmax is along the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct LogSoftmax {
 }
 
 impl LogSoftmax {
-    fn check(&self, x: View, y: View) {
+    pub(super) fn check(&self, x: View, y: View) {
         assert!(x.len == self.outer * self.size * self.inner && y.len == x.len, "a value is [outer][size][inner]");
     }
 }
@@ -114,7 +114,7 @@ impl Map<2> for Gradient {
 
 /// Writes `e^(x - m)`, m the maximum; gives m and the sum of what it writes. Less the maximum no exponential overflows, and one is 1.
 #[inline(always)]
-unsafe fn exponentials_kernel<W: Lanes, H: Lanes>(x: &[f32], to: &mut [f32]) -> (f32, f64) {
+pub(super) unsafe fn exponentials_kernel<W: Lanes, H: Lanes>(x: &[f32], to: &mut [f32]) -> (f32, f64) {
     assert_eq!(x.len(), to.len(), "a softmax keeps the size");
     let (lines, rest) = x.as_chunks::<LANES>();
     // A NaN is not in the maximum, but comes into the sum.
@@ -159,7 +159,7 @@ unsafe fn backward_row_kernel<W: Lanes, H: Lanes>(y: &[f32], dy: &[f32], dx: &mu
 
 /// Some inner indices of a line.
 #[inline(always)]
-fn part(line: &[f32], first: usize) -> [f32; LANES] {
+pub(super) fn part(line: &[f32], first: usize) -> [f32; LANES] {
     let mut part = [0.0; LANES];
     part.iter_mut().zip(&line[first..]).for_each(|(part, x)| *part = *x);
     part
@@ -167,7 +167,7 @@ fn part(line: &[f32], first: usize) -> [f32; LANES] {
 
 /// `e^x` of each lane.
 #[inline(always)]
-unsafe fn exp_of<W: Lanes, H: Lanes>(x: [f32; LANES]) -> [f32; LANES] {
+pub(super) unsafe fn exp_of<W: Lanes, H: Lanes>(x: [f32; LANES]) -> [f32; LANES] {
     let mut to = [0.0; LANES];
     // SAFETY: arrays of one length; the rest is the caller's.
     unsafe { math::map::<W, H, _, 1>(ExpLess(0.0), [x.as_ptr()], to.as_mut_ptr(), LANES, Store::Write) };

@@ -11,6 +11,7 @@ pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv;
 pub(crate) mod convert;
+pub mod curve;
 pub mod custom;
 pub mod direct;
 pub mod dropout;
@@ -19,6 +20,7 @@ mod epilogue;
 pub mod frame;
 mod gemm;
 mod grid;
+pub mod group_norm;
 mod lanes;
 pub mod linear;
 pub mod log_softmax;
@@ -31,6 +33,7 @@ pub mod permute;
 mod planes;
 pub mod resample;
 pub mod shuffle;
+pub mod softmax;
 pub mod sparse;
 #[cfg(test)]
 mod testing;
@@ -40,6 +43,7 @@ mod windows;
 pub mod winograd;
 
 pub use activation::Act;
+pub use curve::Curve;
 pub use direct::depthwise;
 pub use epilogue::Epilogue;
 

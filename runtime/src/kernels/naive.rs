@@ -1,11 +1,12 @@
 //! The kernels' twins: the formulas, one term at a time, in f64. Gradients of twins are checked by differences.
 
-use crate::kernels::Act;
 use crate::kernels::avg_pool::AvgPool;
 use crate::kernels::conv::Conv;
+use crate::kernels::group_norm;
 use crate::kernels::linear::Linear;
 use crate::kernels::max_pool::Pool;
 use crate::kernels::resample::{How, Resample};
+use crate::kernels::{Act, Curve};
 
 /// A product of two values that is a term of a third: the places of the first, of the weight, and of the result.
 pub(crate) type Term = (usize, usize, usize);
@@ -98,7 +99,28 @@ pub(crate) fn act(act: Act, x: f64) -> f64 {
         Act::Relu => x.max(0.0),
         Act::Tanh => x.tanh(),
         Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Act::LeakyRelu(slope) => {
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(slope) * x
+            }
+        }
+        Act::Elu(alpha) => {
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(alpha) * x.exp_m1()
+            }
+        }
+        Act::Hardtanh(least, most) => x.clamp(f64::from(least), f64::from(most)),
+        Act::Hardsigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Act::Softplus(beta, threshold) => softplus(x, f64::from(beta), f64::from(threshold)),
     }
+}
+
+fn softplus(x: f64, beta: f64, threshold: f64) -> f64 {
+    if beta * x > threshold { x } else { (beta * x).exp().ln_1p() / beta }
 }
 
 /// An activation's derivative.
@@ -108,6 +130,80 @@ pub(crate) fn act_derivative(act: Act, x: f64) -> f64 {
         Act::Relu => f64::from(u8::from(x > 0.0)),
         Act::Tanh => 1.0 / (x.cosh() * x.cosh()),
         Act::Sigmoid => (-x).exp() / ((1.0 + (-x).exp()) * (1.0 + (-x).exp())),
+        Act::LeakyRelu(slope) => {
+            if x > 0.0 {
+                1.0
+            } else {
+                f64::from(slope)
+            }
+        }
+        Act::Elu(alpha) => {
+            if x > 0.0 {
+                1.0
+            } else {
+                f64::from(alpha) * x.exp()
+            }
+        }
+        Act::Hardtanh(least, most) => f64::from(u8::from(x > f64::from(least) && x < f64::from(most))),
+        Act::Hardsigmoid => {
+            if x.abs() < 3.0 {
+                1.0 / 6.0
+            } else {
+                0.0
+            }
+        }
+        Act::Softplus(beta, threshold) => softplus_derivative(x, f64::from(beta), f64::from(threshold)),
+    }
+}
+
+fn softplus_derivative(x: f64, beta: f64, threshold: f64) -> f64 {
+    if beta * x > threshold { 1.0 } else { 1.0 / (1.0 + (-beta * x).exp()) }
+}
+
+/// How much of the normal distribution lies below x: its series (Abramowitz and Stegun 26.2.10), summed until nothing is added.
+fn normal(x: f64) -> f64 {
+    let (mut term, mut sum, mut n) = (x, x, 0.0);
+    while sum + term != sum || n < 2.0 {
+        n += 1.0;
+        term *= -x * x / (2.0 * n);
+        sum += term / (2.0 * n + 1.0);
+    }
+    0.5 + sum / (2.0 * std::f64::consts::PI).sqrt()
+}
+
+/// A curve.
+pub(crate) fn curve(curve: Curve, x: f64) -> f64 {
+    match curve {
+        Curve::Gelu => x * normal(x),
+        Curve::GeluTanh => x * (1.0 + gelu_bend(x).0.tanh()) / 2.0,
+        Curve::Silu => x / (1.0 + (-x).exp()),
+        Curve::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Curve::Softplus(beta, threshold) => softplus(x, f64::from(beta), f64::from(threshold)),
+    }
+}
+
+/// What gelu's approximation takes the tangent of, and its derivative.
+fn gelu_bend(x: f64) -> (f64, f64) {
+    let slope = (2.0 / std::f64::consts::PI).sqrt();
+    (slope * (x + 0.044715 * x.powi(3)), slope * (1.0 + 3.0 * 0.044715 * x * x))
+}
+
+/// A curve's derivative.
+pub(crate) fn curve_derivative(curve: Curve, x: f64) -> f64 {
+    match curve {
+        Curve::Gelu => normal(x) + x * (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt(),
+        Curve::GeluTanh => {
+            let (u, of_u) = gelu_bend(x);
+            (1.0 + u.tanh()) / 2.0 + x / 2.0 * of_u / (u.cosh() * u.cosh())
+        }
+        Curve::Silu => {
+            let s = 1.0 / (1.0 + (-x).exp());
+            s * (1.0 + x * (1.0 - s))
+        }
+        Curve::Hardswish if x <= -3.0 => 0.0,
+        Curve::Hardswish if x >= 3.0 => 1.0,
+        Curve::Hardswish => x / 3.0 + 0.5,
+        Curve::Softplus(beta, threshold) => softplus_derivative(x, f64::from(beta), f64::from(threshold)),
     }
 }
 
@@ -241,6 +337,61 @@ pub(crate) fn batch_norm_gradients(
     (dx.collect(), dweight, dbias)
 }
 
+/// A group norm of one sample.
+pub(crate) struct GroupNorm {
+    /// Mean and biased variance of each group.
+    pub(crate) moments: Vec<(f64, f64)>,
+    pub(crate) xhat: Vec<f64>,
+    pub(crate) y: Vec<f64>,
+}
+
+/// The group, and the place among the weights, of each element of a sample.
+fn group_and_weight(norm: &group_norm::GroupNorm, index: usize) -> (usize, usize) {
+    let of = index / norm.positions;
+    (of / norm.channels, if norm.shared { of % norm.channels } else { of })
+}
+
+pub(crate) fn group_norm(norm: &group_norm::GroupNorm, x: &[f64], weight: &[f64], bias: &[f64]) -> GroupNorm {
+    let moments = x.chunks_exact(x.len() / norm.groups).map(|x| {
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        (mean, x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64)
+    });
+    let moments: Vec<(f64, f64)> = moments.collect();
+    let normal = |(index, x): (usize, &f64)| {
+        let (mean, var) = moments[group_and_weight(norm, index).0];
+        (x - mean) / (var + f64::from(norm.eps)).sqrt()
+    };
+    let xhat: Vec<f64> = x.iter().enumerate().map(normal).collect();
+    let place = |index: usize| group_and_weight(norm, index).1;
+    let y = xhat.iter().enumerate().map(|(index, xhat)| xhat * weight[place(index)] + bias[place(index)]).collect();
+    GroupNorm { moments, xhat, y }
+}
+
+/// Its gradients: of x, of the weight, of the bias.
+pub(crate) fn group_norm_gradients(
+    norm: &group_norm::GroupNorm,
+    of: &GroupNorm,
+    dy: &[f64],
+    weight: &[f64],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; weight.len()]);
+    let mut sums = vec![(0.0, 0.0); norm.groups];
+    for (index, dy) in dy.iter().enumerate() {
+        let (group, at) = group_and_weight(norm, index);
+        dweight[at] += dy * of.xhat[index];
+        dbias[at] += dy;
+        sums[group].0 += dy * weight[at];
+        sums[group].1 += dy * weight[at] * of.xhat[index];
+    }
+    let count = (dy.len() / norm.groups) as f64;
+    let dx = dy.iter().enumerate().map(|(index, dy)| {
+        let (group, at) = group_and_weight(norm, index);
+        let centred = dy * weight[at] - sums[group].0 / count - of.xhat[index] * sums[group].1 / count;
+        centred / (of.moments[group].1 + f64::from(norm.eps)).sqrt()
+    });
+    (dx.collect(), dweight, dbias)
+}
+
 /// The log-softmax of `[size]`.
 pub(crate) fn log_softmax(x: &[f64]) -> Vec<f64> {
     let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -248,7 +399,18 @@ pub(crate) fn log_softmax(x: &[f64]) -> Vec<f64> {
     x.iter().map(|x| x - max - sum.ln()).collect()
 }
 
+/// The softmax of `[size]`.
+pub(crate) fn softmax(x: &[f64]) -> Vec<f64> {
+    log_softmax(x).into_iter().map(f64::exp).collect()
+}
+
 /// Its gradient, from its result.
+pub(crate) fn softmax_gradient(y: &[f64], dy: &[f64]) -> Vec<f64> {
+    let sum: f64 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+    y.iter().zip(dy).map(|(y, dy)| y * (dy - sum)).collect()
+}
+
+/// The gradient of a log-softmax, from its result.
 pub(crate) fn log_softmax_gradient(y: &[f64], dy: &[f64]) -> Vec<f64> {
     let sum: f64 = dy.iter().sum();
     y.iter().zip(dy).map(|(y, dy)| dy - y.exp() * sum).collect()
@@ -332,11 +494,21 @@ mod tests {
 
     #[test]
     fn derivatives_of_activations() {
-        for kind in [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid] {
+        let acts = [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid, Act::LeakyRelu(0.1), Act::Elu(0.7)];
+        let more = [Act::Hardtanh(-1.0, 0.5), Act::Hardsigmoid, Act::Softplus(2.0, 3.0)];
+        for kind in acts.into_iter().chain(more) {
             for x in [-2.0, -0.3, 0.4, 1.7] {
                 assert_gradient("act", |x| act(kind, x[0]), &[x], &[act_derivative(kind, x)]);
             }
         }
+        for kind in [Curve::Gelu, Curve::GeluTanh, Curve::Silu, Curve::Hardswish, Curve::Softplus(1.5, 0.5)] {
+            for x in [-3.5, -2.0, -0.3, 0.0, 0.4, 1.7, 3.2] {
+                assert_gradient("curve", |x| curve(kind, x[0]), &[x], &[curve_derivative(kind, x)]);
+            }
+        }
+        // Tables of the normal distribution.
+        assert!((normal(1.0) - 0.841_344_746_068_543).abs() < 1e-15);
+        assert!((normal(-2.0) - 0.022_750_131_948_179).abs() < 1e-15);
     }
 
     #[test]
@@ -353,6 +525,31 @@ mod tests {
         assert_gradient("x", |x| loss(x, &weight, &bias), &x, &dx);
         assert_gradient("weight", |weight| loss(&x, weight, &bias), &weight, &dweight);
         assert_gradient("bias", |bias| loss(&x, &weight, bias), &bias, &dbias);
+    }
+
+    #[test]
+    fn the_gradient_of_group_norm() {
+        let mut random = Random::new(4);
+        for shared in [false, true] {
+            let norm = group_norm::GroupNorm { groups: 2, channels: 3, positions: 2, eps: 1e-3, shared };
+            let weights = if shared { 3 } else { 6 };
+            let [x, dy] = [12, 12].map(|len| wide(&random.numbers(len)));
+            let [weight, bias] = [weights; 2].map(|len| wide(&random.numbers(len)));
+            let loss = |x: &[f64], weight: &[f64], bias: &[f64]| dot(&group_norm(&norm, x, weight, bias).y, &dy);
+            let of = group_norm(&norm, &x, &weight, &bias);
+            let (dx, dweight, dbias) = group_norm_gradients(&norm, &of, &dy, &weight);
+            assert_gradient("x", |x| loss(x, &weight, &bias), &x, &dx);
+            assert_gradient("weight", |weight| loss(&x, weight, &bias), &weight, &dweight);
+            assert_gradient("bias", |bias| loss(&x, &weight, bias), &bias, &dbias);
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_softmax() {
+        let mut random = Random::new(5);
+        let [x, dy] = [7, 7].map(|len| wide(&random.numbers(len)));
+        let gradient = softmax_gradient(&softmax(&x), &dy);
+        assert_gradient("x", |x| dot(&softmax(x), &dy), &x, &gradient);
     }
 
     #[test]

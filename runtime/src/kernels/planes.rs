@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::{Rows, RowsMut, View};
+use crate::isa::Kind;
 use crate::kernels::lanes::{Lanes, Portable};
 use crate::layout::{Blocked, Plane};
 
@@ -12,6 +13,7 @@ pub(crate) struct One(f32);
 #[rustfmt::skip]
 impl Lanes for One {
     const COUNT: usize = 1;
+    const KIND: Kind = Kind::Portable;
     // SAFETY of both: the caller gives a float.
     #[inline(always)] unsafe fn load(from: *const f32) -> Self { One(unsafe { from.read() }) }
     #[inline(always)] unsafe fn store(self, to: *mut f32) { unsafe { to.write(self.0) } }
@@ -36,6 +38,7 @@ pub(crate) struct Two<L>(L, L);
 #[rustfmt::skip]
 impl<L: Lanes> Lanes for Two<L> {
     const COUNT: usize = 2 * L::COUNT;
+    const KIND: Kind = L::KIND;
     // SAFETY of all: as of these functions, whose vectors are two halves.
     #[inline(always)] unsafe fn load(from: *const f32) -> Self { unsafe { Two(L::load(from), L::load(from.add(L::COUNT))) } }
     #[inline(always)] unsafe fn store(self, to: *mut f32) { unsafe { self.0.store(to); self.1.store(to.add(L::COUNT)) } }
@@ -329,6 +332,11 @@ impl Source {
         Source { first: rows.as_ptr(), stride: rows.stride(), map }
     }
 
+    /// The value from a sample on.
+    pub(crate) fn from(self, sample: usize) -> Source {
+        Source { first: self.first.wrapping_add(sample * self.stride), ..self }
+    }
+
     /// The first of the part's lanes at the first position, halo included.
     ///
     /// # Safety
@@ -347,6 +355,11 @@ impl Target {
         let map = view.map();
         assert_eq!(rows.row_len(), map.len(), "a value has its map's floats");
         Target { first: rows.as_mut_ptr(), stride: rows.stride(), map }
+    }
+
+    /// The value from a sample on.
+    pub(crate) fn from(self, sample: usize) -> Target {
+        Target { first: self.first.wrapping_add(sample * self.stride), ..self }
     }
 
     /// The same value, to be read.

@@ -44,6 +44,10 @@ fn statements(dice: &mut Dice, depth: u64) -> String {
     (0..count).map(|_| statement(dice, depth)).collect()
 }
 
+fn one_of(dice: &mut Dice, all: &[&str]) -> String {
+    all[dice.below(all.len() as u64) as usize].to_owned()
+}
+
 fn statement(dice: &mut Dice, depth: u64) -> String {
     if dice.moves && dice.below(2) == 0 {
         return MOVES[dice.below(MOVES.len() as u64) as usize].to_owned();
@@ -51,16 +55,19 @@ fn statement(dice: &mut Dice, depth: u64) -> String {
     match dice.below(if depth == 0 { 8 } else { 13 }) {
         0 => "relu; ".to_owned(),
         1 => "tanh; ".to_owned(),
-        2 => "batch_norm; ".to_owned(),
+        2 => one_of(dice, &["batch_norm; ", "batch_norm; ", "group_norm(2); ", "instance_norm; ", "layer_norm; "]),
         3 => "dropout(0.5); ".to_owned(),
         4 => "max_pool(3, stride = 1, padding = 1); ".to_owned(),
-        5 => "identity; ".to_owned(),
+        5 => one_of(dice, &["identity; ", "leaky_relu; ", "elu; ", "gelu; ", "silu; ", "softplus; ", "hardswish; "]),
         6 => "conv(8, kernel = 3, padding = 1); ".to_owned(),
-        7 => match dice.below(3) {
-            0 => "conv(8, kernel = 3, padding = 1, groups = 8); ".to_owned(),
-            1 => "conv(8, kernel = 2, padding = same, groups = 2); ".to_owned(),
-            _ => "conv_transpose(8, kernel = 3, padding = 1); ".to_owned(),
-        },
+        7 => one_of(
+            dice,
+            &[
+                "conv(8, kernel = 3, padding = 1, groups = 8); ",
+                "conv(8, kernel = 2, padding = same, groups = 2); ",
+                "conv_transpose(8, kernel = 3, padding = 1); ",
+            ],
+        ),
         8 => format!("skip {{ {}}} ", statements(dice, depth - 1)),
         9 => {
             let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));

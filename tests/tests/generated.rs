@@ -99,7 +99,13 @@ impl<N: Network> Pair<N> {
 
     /// A step of the program of training, with values as `touch` leaves them; and the running statistics behind it.
     fn trained(&self, program: &Program, touch: &mut Touch<'_>) -> (Trace, Vec<f64>) {
-        let loss = |sample: usize, y: &[f64]| match self.checked.net.train.as_ref().map(|train| train.loss.decl.name) {
+        let loss = |sample: usize, y: &[f64]| match self
+            .checked
+            .net
+            .train
+            .as_ref()
+            .map(|train| train.losses[0].choice.decl.name)
+        {
             Some("nll") => (-y[self.labels[sample]], one_hot(y.len(), self.labels[sample])),
             _ => cross_entropy(y, self.labels[sample]),
         };
@@ -119,7 +125,7 @@ impl<N: Network> Pair<N> {
 
     /// The loss, the gradient, and the running statistics behind a step of the generated model.
     fn stepped(&self, workspace: &mut Workspace) -> (f32, Vec<f32>, Vec<f32>) {
-        let nll = self.checked.net.train.as_ref().is_some_and(|train| train.loss.decl.name == "nll");
+        let nll = self.checked.net.train.as_ref().is_some_and(|train| train.losses[0].choice.decl.name == "nll");
         let loss = |sample: usize, y: &[f32], derivative: &mut [f32]| match nll {
             true => Loss::<[f32; 1]>::loss(&netspec::Nll, y, &self.labels[sample], derivative),
             false => Loss::<[f32; 1]>::loss(&CrossEntropy, y, &self.labels[sample], derivative),

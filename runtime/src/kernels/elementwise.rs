@@ -42,7 +42,7 @@ impl Formula {
         match self {
             Formula::Act(act) => act.keeps_zero(),
             Formula::Curve(curve) => curve.keeps_zero(),
-            Formula::Copy | Formula::Sum | Formula::Gradient(_) | Formula::CurveGradient(_) => true,
+            Formula::Copy | Formula::Sum | Formula::Product | Formula::Gradient(_) | Formula::CurveGradient(_) => true,
         }
     }
 }

@@ -133,6 +133,7 @@ const TRAIN: Train = Train {
     seed: 0,
     eval_mode: EvalMode::RunningStatistics,
     numerics: Numerics::Fast,
+    tricks: Tricks::NONE,
 };
 
 const DIGITS: Defaults = Defaults {

@@ -90,7 +90,8 @@ impl Rates {
     /// The rate of a step of the training, numbered from 0. Behind the last epoch it goes on as the schedule does, and one cycle stays at
     /// its end.
     pub fn at(&self, step: u64) -> f64 {
-        let Rates { lr, schedule, warm_up, epochs, steps } = *self;
+        let Rates { lr, schedule, warm_up, epochs, .. } = *self;
+        let steps = self.steps.max(1);
         let warm_epochs = warm_up.map_or(0, |warm_up| warm_up.epochs);
         let warm_steps = warm_epochs * steps;
         if let Some(WarmUp { start, .. }) = warm_up
@@ -103,7 +104,7 @@ impl Rates {
         let left = epochs.saturating_sub(warm_epochs).max(1);
         match schedule {
             Schedule::Constant => lr,
-            Schedule::Step { every, gamma } => lr * gamma.powf((epoch / every) as f64),
+            Schedule::Step { every, gamma } => lr * gamma.powf((epoch / every.max(1)) as f64),
             Schedule::Exponential { gamma } => lr * gamma.powf(epoch as f64),
             Schedule::Cosine { t_max, eta_min } => wave(lr, eta_min, epoch as f64 / t_max.unwrap_or(left) as f64),
             Schedule::OneCycle { pct_start, div_factor, final_div_factor } => {

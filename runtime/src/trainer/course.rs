@@ -19,6 +19,8 @@ const SETTINGS: &str = "netspec.settings";
 pub(super) struct Course {
     pub(super) recipe: Recipe<Box<dyn Stateful>>,
     rates: Rates,
+    /// Batches of a step.
+    accumulate: usize,
     /// Epochs of the training.
     pub(super) epochs: u64,
     /// Epochs done.
@@ -39,7 +41,8 @@ impl Course {
         let epochs = args.epochs.map_or(train.epochs, u64::from);
         let recipe = recipe::<N>(Recipe::new(train.optimizer.begin(lr)), &tricks)?;
         let records = task.dataset.train.records();
-        let steps = records.div_ceil(train.batch).div_ceil(tricks.accumulate) as u64;
+        let accumulate = tricks.accumulate.max(1);
+        let steps = records.div_ceil(train.batch).div_ceil(accumulate) as u64;
         let Tricks { schedule, warm_up, keep, patience, .. } = tricks;
         let rates = Rates { lr, schedule, warm_up, epochs, steps };
         // What an epoch would say, before there is one.
@@ -56,7 +59,7 @@ impl Course {
             train.losses,
             train.optimizer
         );
-        let mut course = Course { recipe, rates, epochs, done: 0, best: None, keep, patience, settings };
+        let mut course = Course { recipe, rates, accumulate, epochs, done: 0, best: None, keep, patience, settings };
         if let Some(path) = &args.resume {
             course.resume(task, path)?;
         }
@@ -64,8 +67,8 @@ impl Course {
     }
 
     /// The learning rate of the batches of an epoch, both numbered from 0.
-    pub(super) fn rate(&self, epoch: u64, batch: usize, accumulate: usize) -> f64 {
-        self.rates.at(epoch * self.rates.steps + (batch / accumulate) as u64)
+    pub(super) fn rate(&self, epoch: u64, batch: usize) -> f64 {
+        self.rates.at(epoch * self.rates.steps + (batch / self.accumulate) as u64)
     }
 
     /// Notes how good an epoch was; says whether its weights are to be kept.
@@ -156,7 +159,7 @@ fn recipe<N: Network>(
     if let Some(clip) = tricks.clip {
         recipe = recipe.clip(clip);
     }
-    Ok(recipe.accumulate(tricks.accumulate))
+    Ok(recipe.accumulate(tricks.accumulate.max(1)))
 }
 
 /// Begins with the part of a file's weights that fits, and says what was loaded and what was not.

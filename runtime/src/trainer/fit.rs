@@ -106,7 +106,7 @@ fn pass<N: Network>(
     let mut totals = vec![0.0; outputs::<N>()];
     let mut sum = 0.0;
     for (step, batch) in (1..).zip(order.chunks(train.batch)) {
-        course.recipe.set_lr(course.rate(epoch - 1, step - 1, train.tricks.accumulate));
+        course.recipe.set_lr(course.rate(epoch - 1, step - 1));
         let feed = |sample: usize, _: usize, to: &mut [f32]| augmented.feed(batch[sample], to);
         let of = |sample: usize, index: usize, output: &[f32], derivative: &mut [f32]| {
             augmented.loss(batch[sample], output, derivative, |record, output, derivative| {

@@ -97,7 +97,7 @@ pub(crate) fn read_partial(path: &Path, form: &Form, weights: &mut Weights, fres
     let bytes = fs::read(path).map_err(|error| Error::read(path, &error))?;
     let parsed = parse(path, &bytes)?;
     let Filled { loaded, problems: left, .. } = fill(weights, form, &parsed, fresh);
-    if loaded.is_empty() {
+    if loaded.is_empty() && !left.is_empty() {
         return Err(Error::File {
             path: path.to_owned(),
             problem: FileProblem::Tensors { model: form.model, problems: left },

@@ -12,7 +12,7 @@ input: { image: [3, 8, 8] }
 layers:
 - conv: { out: 4, kernel: 3 }
   as: conv1
-- relu
+- relu:
   as: act
 - repeat: 2
   as: blocks

@@ -240,8 +240,8 @@ impl<O: Optimizer> Recipe<O> {
     /// The step of a gradient.
     fn take(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
         for (penalty, ranges) in &self.penalties {
-            let all = [0..params.len()];
-            for range in ranges.as_deref().unwrap_or(&all) {
+            let all = 0..params.len();
+            for range in ranges.as_deref().unwrap_or(std::slice::from_ref(&all)) {
                 penalty.add_gradient(&params[range.clone()], &mut gradients[range.clone()]);
             }
         }
@@ -326,6 +326,7 @@ impl<O: Stateful> Stateful for Recipe<O> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // One place is meant.
 mod tests {
     use super::*;
     use crate::{Adam, Sgd};

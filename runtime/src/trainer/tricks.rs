@@ -6,16 +6,29 @@ use crate::{Clip, Schedule, WarmUp};
 /// What a plain training does without.
 ///
 /// ```
-/// use netspec::trainer::{Keep, Penalty, Tricks};
-/// use netspec::{Clip, Schedule};
-///
-/// const TRICKS: Tricks = Tricks {
-///     schedule: Schedule::Cosine { t_max: None, eta_min: 0.0 },
-///     penalties: &[Penalty { l1: 0.0, l2: 1e-3, on: &["conv1"], biases: false }],
-///     clip: Some(Clip::Norm(1.0)),
-///     keep: Keep::Best,
-///     ..Tricks::NONE
+/// // As netc writes them.
+/// const TRICKS: ::netspec::trainer::Tricks = ::netspec::trainer::Tricks {
+///     schedule: ::netspec::Schedule::Cosine { t_max: None, eta_min: 1e-5 },
+///     warm_up: Some(::netspec::WarmUp { epochs: 5, start: 0.1 }),
+///     penalties: &[::netspec::trainer::Penalty { l1: 0.0, l2: 0.001, on: &["conv1", "fc1.weight"], biases: true }],
+///     clip: Some(::netspec::Clip::Norm(1.0)),
+///     accumulate: 4,
+///     freeze: &["conv1"],
+///     augment: &[
+///         ::netspec::data::Augment::Crop { padding: 4 },
+///         ::netspec::data::Augment::Flip { probability: 0.5 },
+///         ::netspec::data::Augment::Cutout { size: 8 },
+///         ::netspec::data::Augment::Mixup { alpha: 1.0 },
+///     ],
+///     patience: Some(7),
+///     keep: ::netspec::trainer::Keep::Best,
+///     monitor: ::netspec::trainer::Monitor::Loss,
+///     ..::netspec::trainer::Tricks::NONE
 /// };
+/// const CYCLE: ::netspec::Schedule =
+///     ::netspec::Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 10000.0 };
+/// const STEP: ::netspec::Schedule = ::netspec::Schedule::Step { every: 30, gamma: 0.1 };
+/// const EXPONENTIAL: ::netspec::Schedule = ::netspec::Schedule::Exponential { gamma: 0.9 };
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tricks {

@@ -102,12 +102,7 @@ fn last_layer(body: &[Item]) -> LayerId {
 }
 
 /// Collects the values that depend on what has a gradient that is wanted.
-fn find_needed(
-    body: &[Item],
-    wanted: Wanted<'_>,
-    frozen: &HashSet<TensorId>,
-    needed: &mut HashSet<ValueId>,
-) {
+fn find_needed(body: &[Item], wanted: Wanted<'_>, frozen: &HashSet<TensorId>, needed: &mut HashSet<ValueId>) {
     for item in body {
         match item {
             Item::Op(op) => {

@@ -47,8 +47,9 @@ impl<N: Network> Task<N> {
     /// The mean loss of the records to test with.
     pub(super) fn test_loss(&mut self) -> Result<f64, Failure> {
         let Task { model, workspace, dataset, train, .. } = self;
-        let of =
-            |part: Part<'_>, record, index, output: &[f32], scratch: &mut [f32]| part.loss(record, index, output, scratch).into();
+        let of = |part: Part<'_>, record, index, output: &[f32], scratch: &mut [f32]| {
+            part.loss(record, index, output, scratch).into()
+        };
         mean(model, workspace, Part::of(&dataset.test, train.losses), train.batch, train.eval_mode, of)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ir::{Act, Item, Kind, Loop, Op, Order, Program, Store, ValueId};
+use crate::ir::{Act, Item, Kind, Loop, Op, Order, Program, Store, TensorId, ValueId};
 use crate::net::LayerId;
 use crate::target::Target;
 
@@ -53,9 +53,9 @@ enum Wanted<'a> {
 
 impl Wanted<'_> {
     /// Whether an op has a source of gradients that are wanted.
-    fn begins_at(self, kind: &Kind) -> bool {
+    fn begins_at(self, kind: &Kind, frozen: &HashSet<TensorId>) -> bool {
         match (self, kind) {
-            (Wanted::Parameters, kind) => has_parameters(kind),
+            (Wanted::Parameters, kind) => trains(kind, frozen),
             (Wanted::Inputs(wanted), Kind::Load(input)) => wanted[*input],
             (Wanted::Inputs(_), _) => false,
         }
@@ -76,7 +76,7 @@ fn walk<'a>(program: Program, forward: &[Item], target: Target, wanted: Wanted<'
     let mut found = None;
     while found != Some(needed.len()) {
         found = Some(needed.len());
-        find_needed(forward, wanted, &mut needed);
+        find_needed(forward, wanted, &program.frozen, &mut needed);
     }
     let mut walk = Walk { program, target, wanted, needed, gradients: HashMap::new(), body: Vec::new() };
     let layer = last_layer(forward);
@@ -102,11 +102,11 @@ fn last_layer(body: &[Item]) -> LayerId {
 }
 
 /// Collects the values that depend on what has a gradient that is wanted.
-fn find_needed(body: &[Item], wanted: Wanted<'_>, needed: &mut HashSet<ValueId>) {
+fn find_needed(body: &[Item], wanted: Wanted<'_>, frozen: &HashSet<TensorId>, needed: &mut HashSet<ValueId>) {
     for item in body {
         match item {
             Item::Op(op) => {
-                if wanted.begins_at(&op.kind) || op.reads.iter().any(|read| needed.contains(read)) {
+                if wanted.begins_at(&op.kind, frozen) || op.reads.iter().any(|read| needed.contains(read)) {
                     needed.extend(op.writes.iter().map(|write| write.0));
                 }
             }
@@ -114,7 +114,7 @@ fn find_needed(body: &[Item], wanted: Wanted<'_>, needed: &mut HashSet<ValueId>)
                 if needed.contains(&looped.outer) || needed.contains(&looped.end) {
                     needed.insert(looped.start);
                 }
-                find_needed(&looped.body, wanted, needed);
+                find_needed(&looped.body, wanted, frozen, needed);
                 if needed.contains(&looped.end) {
                     needed.extend([looped.start, looped.result]);
                 }
@@ -123,12 +123,21 @@ fn find_needed(body: &[Item], wanted: Wanted<'_>, needed: &mut HashSet<ValueId>)
     }
 }
 
-fn has_parameters(kind: &Kind) -> bool {
+/// Whether an op has parameters that are trained, or makes the gradients of such.
+fn trains(kind: &Kind, frozen: &HashSet<TensorId>) -> bool {
+    let any = |tensors: [Option<TensorId>; 2]| tensors.iter().flatten().any(|tensor| !frozen.contains(tensor));
     match kind {
-        Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvTranspose(..) | Kind::Linear(..) => true,
-        Kind::BatchNorm(_, tensors, ..) => tensors.weight.is_some(),
-        Kind::Custom(_, tensors) => !tensors.is_empty(),
-        Kind::GroupNorm(_, weight, bias) => weight.or(*bias).is_some(),
+        Kind::Conv(_, weight, bias, _)
+        | Kind::ConvPool(_, weight, bias, _)
+        | Kind::ConvTranspose(_, weight, bias, _)
+        | Kind::Linear(_, weight, bias, _)
+        | Kind::ConvGradWeight(_, weight, bias)
+        | Kind::ConvPoolGradWeight(_, weight, bias)
+        | Kind::LinearGradWeight(_, weight, bias) => any([Some(*weight), *bias]),
+        Kind::GradBias(_, bias) => any([Some(*bias), None]),
+        Kind::BatchNorm(_, tensors, ..) => any([tensors.weight, tensors.bias]),
+        Kind::GroupNorm(_, weight, bias) => any([*weight, *bias]),
+        Kind::Custom(_, tensors) => tensors.iter().any(|tensor| !frozen.contains(tensor)),
         _ => false,
     }
 }
@@ -164,8 +173,8 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, kind: Kind, reads: &[ValueId], write: Option<(ValueId, Store)>, layer: LayerId) {
-        // What writes no value makes gradients of weights.
-        if write.is_none() && matches!(self.wanted, Wanted::Inputs(_)) {
+        // What writes no value makes gradients of weights. (A batch norm's are one op with that of what it reads.)
+        if write.is_none() && (matches!(self.wanted, Wanted::Inputs(_)) || !trains(&kind, &self.program.frozen)) {
             return;
         }
         let writes = write.into_iter().collect();

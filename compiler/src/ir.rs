@@ -3,6 +3,8 @@
 //! Every value is assigned where it is made; only gradients are added to, which each write says. Shapes are of one sample. Weights
 //! are addressed by tensor; where a loop has separate sets, a tensor's [`Repeat`]s say how far apart they lie.
 
+use std::collections::HashSet;
+
 use crate::net::LayerId;
 use crate::ops::{Shape, elements};
 
@@ -29,6 +31,8 @@ pub struct Program {
     pub body: Vec<Item>,
     /// What comes out.
     pub outputs: Vec<ValueId>,
+    /// Parameters that no step changes: their gradients are not asked for.
+    pub frozen: HashSet<TensorId>,
 }
 
 /// A value: one array for each sample.

@@ -3,7 +3,7 @@
 //! After this pass there are no layers, blocks, shared instances or names, only ops, values, tensors and loops. How a layer becomes
 //! ops is its own affair ([`crate::ops::Layer::lower`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::check::{Checked, Node};
 use crate::ir::{Item, Kind, Loop, Op, Program, Repeat, Store, Tensor, TensorId, ValueId};
@@ -15,7 +15,8 @@ pub fn lower(checked: &Checked) -> Program {
     let mut places = Places { checked, tensors: Vec::new(), of_layer: HashMap::new(), pending: Vec::new() };
     let (params, statistics) = places.body(&checked.body, 0);
     let Places { tensors, of_layer, .. } = places;
-    let program = Program { tensors, params, statistics, ..Program::default() };
+    let frozen = frozen(checked, &tensors);
+    let program = Program { tensors, params, statistics, frozen, ..Program::default() };
     let mut lowering = Lowering {
         checked,
         program,
@@ -39,6 +40,18 @@ pub fn lower(checked: &Checked) -> Program {
     };
     lowering.program.body = lowering.body;
     lowering.program
+}
+
+/// The parameters that the training freezes; of a repeat's, if it freezes those of all iterations.
+fn frozen(checked: &Checked, tensors: &[Tensor]) -> HashSet<TensorId> {
+    let names = checked.net.train.iter().flat_map(|train| &train.tricks.freeze);
+    let names: Vec<&str> = names.map(|name| name.text.as_str()).collect();
+    let is_named = |tensor: &Tensor, name: &str| {
+        let mut parts = tensor.name.split('.');
+        name.split('.').all(|wanted| parts.next() == Some(wanted))
+    };
+    let frozen = tensors.iter().enumerate().filter(|(_, tensor)| names.iter().any(|name| is_named(tensor, name)));
+    frozen.map(|(index, _)| TensorId(index as u32)).collect()
 }
 
 /// Where tensors lie among the parameters and statistics: in the order the layers run, one set after the other in a repeat.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::ast::Ident;
 use crate::ops::{Args, Choice, Int, Layer, Value};
 use crate::source::Span;
 
@@ -171,6 +172,10 @@ pub struct Settings {
     pub losses: Vec<Loss>,
     /// Samples of a step, when written.
     pub batch: Option<Int>,
+    /// Passes over the data, when written.
+    pub epochs: Option<Int>,
+    /// The tricks.
+    pub tricks: Tricks,
 }
 
 /// A loss of an output.
@@ -205,6 +210,56 @@ pub struct Train {
     pub batch_statistics: bool,
     /// Whether only the accurate kernels may run.
     pub exact: bool,
+    /// What a plain training does without.
+    pub tricks: Tricks,
+}
+
+/// What a plain training does without. None of it is the default.
+#[derive(Clone, Debug, Default)]
+pub struct Tricks {
+    /// How the learning rate goes on.
+    pub schedule: Option<Choice>,
+    /// What is in front of that.
+    pub warm_up: Option<Choice>,
+    /// What is added to the loss for the size of parameters.
+    pub penalties: Vec<Choice>,
+    /// How gradients are kept from being too large.
+    pub clip: Option<Choice>,
+    /// Batches of a step; 0 and 1 are the same.
+    pub accumulate: u64,
+    /// Layers or weights that no step changes.
+    pub freeze: Vec<Ident>,
+    /// How images are changed.
+    pub augment: Vec<Choice>,
+    /// Epochs without a better figure after which the training ends.
+    pub patience: Option<u64>,
+    /// Whether the weights of the best epoch are kept, not the last one's.
+    pub best: bool,
+    /// Whether the loss of the test says what is better, not what is printed of it.
+    pub loss_says: bool,
+}
+
+/// A line for each that is not the default.
+impl fmt::Display for Tricks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one = |choice: &Option<Choice>| choice.iter().map(Choice::to_string).collect();
+        let all = |choices: &[Choice]| choices.iter().map(Choice::to_string).collect::<Vec<_>>().join(", ");
+        let frozen: Vec<&str> = self.freeze.iter().map(|name| name.text.as_str()).collect();
+        let accumulate = if self.accumulate > 1 { self.accumulate.to_string() } else { String::new() };
+        let lines: [(&str, String); 10] = [
+            ("schedule", one(&self.schedule)),
+            ("warm_up", one(&self.warm_up)),
+            ("penalty", all(&self.penalties)),
+            ("clip", one(&self.clip)),
+            ("accumulate", accumulate),
+            ("freeze", frozen.join(", ")),
+            ("augment", all(&self.augment)),
+            ("patience", self.patience.iter().map(u64::to_string).collect()),
+            ("keep", (if self.best { "best" } else { "" }).to_owned()),
+            ("monitor", (if self.loss_says { "loss" } else { "" }).to_owned()),
+        ];
+        lines.iter().filter(|(_, value)| !value.is_empty()).try_for_each(|(name, value)| writeln!(f, "{name} {value}"))
+    }
 }
 
 impl Net {
@@ -316,6 +371,7 @@ impl fmt::Display for Net {
             let Train { batch, epochs, shuffle, seed, batch_statistics, exact, .. } = train;
             writeln!(f, "batch {batch} epochs {epochs} shuffle {shuffle} seed {seed}")?;
             writeln!(f, "batch_statistics {batch_statistics} exact {exact}")?;
+            write!(f, "{}", train.tricks)?;
         }
         Ok(())
     }

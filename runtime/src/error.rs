@@ -48,6 +48,24 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A name that is that of no parameter, and of no layer that has one.
+    NoSuchWeight {
+        /// The name.
+        name: String,
+        /// The model's name in its spec.
+        model: &'static str,
+        /// The model's parameters, by their names.
+        weights: Vec<String>,
+    },
+    /// What an optimizer is to know is not its own.
+    OptimizerState {
+        /// The optimizer, as specs name it.
+        optimizer: &'static str,
+        /// How many lists it keeps, of a length that they share.
+        wanted: usize,
+        /// How many are there.
+        found: usize,
+    },
     /// A file that cannot be read or written, or does not hold what it should.
     File {
         /// Where it is.
@@ -148,6 +166,20 @@ impl fmt::Display for Error {
                 write!(f, "sample {sample} has the label {label}: the model's output has {classes} classes, from 0")
             }
             Error::Target { sample, problem } => write!(f, "the target of sample {sample}: {problem}"),
+            Error::NoSuchWeight { name, model, weights } => {
+                let (shown, more) = weights.split_at(weights.len().min(12));
+                write!(
+                    f,
+                    "`{name}` is no weight of `{model}`, and no layer with weights; there are {}",
+                    shown.join(", ")
+                )?;
+                if more.is_empty() { Ok(()) } else { write!(f, " and {} more", more.len()) }
+            }
+            Error::OptimizerState { optimizer, wanted, found } => {
+                let lists = |count: usize| if count == 1 { "1 list".to_owned() } else { format!("{count} lists") };
+                write!(f, "`{optimizer}` keeps {} of one length, and here are {}", lists(*wanted), lists(*found))?;
+                if wanted == found { write!(f, " of several lengths") } else { Ok(()) }
+            }
             Error::File { path, problem } => match problem {
                 FileProblem::Read(_, error) => write!(f, "cannot read {}: {error}", path.display()),
                 FileProblem::Write(_, error) => write!(f, "cannot write {}: {error}", path.display()),

@@ -62,6 +62,7 @@
 //! a program that trains a model.
 
 pub mod arena;
+pub mod checkpoint;
 pub mod data;
 mod error;
 mod files;
@@ -76,8 +77,10 @@ pub mod network;
 mod optimizer;
 pub mod pool;
 pub mod random;
+mod recipe;
 pub mod run;
 mod sample;
+mod schedule;
 #[cfg(feature = "trainer")]
 pub mod trainer;
 pub mod weights;
@@ -89,9 +92,11 @@ pub use loss::{
     Scores, SmoothL1, accuracy, argmax, check_label,
 };
 pub use model::{Model, Takes, joins};
-pub use optimizer::{Adam, Optimizer, Sgd};
+pub use optimizer::{Adam, AdamW, Optimizer, OptimizerState, RmsProp, Sgd, Stateful};
+pub use recipe::{Clip, Penalty, Recipe};
 pub use run::Workspace;
 pub use sample::{Parts, Sample, samples};
+pub use schedule::{Rates, Schedule, WarmUp};
 
 /// Reads a spec, proves its shapes and gives the model as a struct that is a [`Model`].
 ///

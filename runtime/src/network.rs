@@ -5,6 +5,7 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::arena::{Job, Pack, View};
@@ -14,7 +15,7 @@ use crate::weights::{self, Form, Weights};
 use crate::{Error, Losses, Model, Optimizer, Workspace};
 
 pub use crate::weights::NamedTensor;
-pub use crate::weights::file::SaveOptions;
+pub use crate::weights::file::{Loaded, SaveOptions};
 
 /// A weight or statistic of a model, or all copies of it in a repeat.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +148,57 @@ pub fn load<N: Network>(path: &Path) -> Result<N, Error> {
     weights::file::read(path, &const { Form::of::<N>() }).map(N::with_weights)
 }
 
+/// Gives a model those weights and statistics of a safetensors file that have the name and the shape of its own, but for the layers or
+/// weights that `fresh` names: those, and what the file does not have, stay as they are. Says what was loaded and what was not.
+///
+/// It begins a training on data of one's own with a body that was trained before and a new head, in PyTorch's words
+/// `load_state_dict(strict=False)`, which however takes no other shapes.
+///
+/// ```
+/// # let folder = tempfile::tempdir().expect("a folder for the example");
+/// # let file = folder.path().join("net.safetensors");
+/// netspec::netspec! { model Old { input x [4]; linear(8) as body; tanh; linear(10) as head; } }
+/// netspec::netspec! { model New { input x [4]; linear(8) as body; tanh; linear(2) as head; } }
+///
+/// let old = Old::new(1);
+/// old.save(&file)?;
+/// let mut new = New::new(0);
+/// let done = netspec::network::load_partial(&mut new, &file, &[])?;
+/// assert_eq!(done.loaded, ["body.weight", "body.bias"]);
+/// assert_eq!(done.left[0].to_string(), "`head.weight` has shape [10, 8]: the model's is [2, 8]");
+/// assert_eq!(new.params()[..40], old.params()[..40]);
+/// # Ok::<(), netspec::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::File`] when the file cannot be read, is not in the format, or nothing of it can be loaded; [`Error::NoSuchWeight`] when
+/// `fresh` names what the model does not have.
+pub fn load_partial<N: Network>(model: &mut N, path: &Path, fresh: &[&str]) -> Result<Loaded, Error> {
+    let form = &const { Form::of::<N>() };
+    weights::select(form, fresh, false)?;
+    weights::file::read_partial(path, form, model.weights_mut(), fresh)
+}
+
+/// The places of parameters in [`Weights::params`], by the names of layers or weights: `conv1`, `conv1.bias`, `resblocks.0`,
+/// `resblocks.*.conv`; of all parameters when there are no names. For [`Recipe`](crate::Recipe).
+///
+/// # Errors
+///
+/// [`Error::NoSuchWeight`].
+pub fn select<N: Network>(names: &[&str]) -> Result<Vec<Range<usize>>, Error> {
+    weights::select(&const { Form::of::<N>() }, names, false)
+}
+
+/// As [`select`], of parameters of two or more dimensions alone: without biases, and without the factors of norms.
+///
+/// # Errors
+///
+/// As of [`select`].
+pub fn select_matrices<N: Network>(names: &[&str]) -> Result<Vec<Range<usize>>, Error> {
+    weights::select(&const { Form::of::<N>() }, names, true)
+}
+
 /// Writes the weights to a safetensors file, named as in a PyTorch state dict. The same weights give the same bytes.
 ///
 /// # Errors
@@ -198,7 +250,7 @@ pub fn infer<N: Network>(
     Ok(())
 }
 
-/// One step of training on a batch: gives its mean loss before the step.
+/// One step of training on a batch: gives its mean loss before the step, with what the optimizer adds to it ([`Optimizer::follow`]).
 ///
 /// # Errors
 ///
@@ -438,9 +490,9 @@ pub fn step_by<N: Network>(
     let mut run = workspace.run(pass);
     N::train(&mut run);
     let mean = run.mean_loss();
-    optimizer.update(params, workspace.gradients());
+    let added = optimizer.follow(params, workspace.gradients_mut(), samples);
     workspace.next_step();
-    Ok(mean)
+    Ok(mean + added)
 }
 
 /// As [`gradients`], of `samples` samples whose inputs `feed` writes: [`Workspace::gradients`] has the gradient then.

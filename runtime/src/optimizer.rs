@@ -1,13 +1,90 @@
 //! How parameters follow from gradients. Numbers that are set are f64, as in PyTorch; parameters and state are f32.
 
+mod adam;
+mod rms_prop;
+
+pub use adam::{Adam, AdamW};
+pub use rms_prop::RmsProp;
+
+use crate::Error;
 use crate::isa::Isa;
-use crate::kernels::update::{self, Moments, Momentum};
+use crate::kernels::update::{self, Momentum};
 
 /// How parameters follow from gradients.
 pub trait Optimizer {
     /// Changes the parameters, given the gradient of the loss by each. It is always called with the same parameters, so
     /// that it can keep what it knows of each by its index.
     fn update(&mut self, params: &mut [f32], gradients: &[f32]);
+
+    /// All that a step does behind the gradient of a batch of so many samples; gives what that adds to the loss. By itself that is
+    /// [`Optimizer::update`] and nothing. [`Recipe`](crate::Recipe) does more, for which it may change the gradients.
+    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
+        let _ = samples;
+        self.update(params, gradients);
+        0.0
+    }
+}
+
+/// An optimizer whose learning rate can be set while it trains, and whose state can be kept in a file: each of this crate.
+pub trait Stateful: Optimizer {
+    /// Sets the learning rate of the next step.
+    fn set_lr(&mut self, lr: f64);
+
+    /// What it knows of the steps before, without the numbers that were set.
+    fn state(&self) -> OptimizerState;
+
+    /// Makes it know what another one of its kind did.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OptimizerState`] when the state is that of another kind of optimizer, or of another number of parameters.
+    fn restore(&mut self, state: OptimizerState) -> Result<(), Error>;
+}
+
+/// What an optimizer knows of the steps before. Each of its lists is as long as there are parameters that are trained, or empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OptimizerState {
+    /// Steps done, of an optimizer that counts them.
+    pub steps: u64,
+    /// A velocity, say, or means.
+    pub values: Vec<Vec<f32>>,
+}
+
+impl OptimizerState {
+    /// The lists, if they are as many as the optimizer of this name has, of one length each or empty.
+    fn take<const N: usize>(self, optimizer: &'static str) -> Result<(u64, [Vec<f32>; N]), Error> {
+        let found = self.values.len();
+        let longest = self.values.iter().map(Vec::len).max().unwrap_or(0);
+        let is_even = self.values.iter().all(|list| list.is_empty() || list.len() == longest);
+        match self.values.try_into() {
+            Ok(lists) if is_even => Ok((self.steps, lists)),
+            _ => Err(Error::OptimizerState { optimizer, wanted: N, found }),
+        }
+    }
+}
+
+impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
+    fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        (**self).update(params, gradients);
+    }
+
+    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
+        (**self).follow(params, gradients, samples)
+    }
+}
+
+impl<O: Stateful + ?Sized> Stateful for Box<O> {
+    fn set_lr(&mut self, lr: f64) {
+        (**self).set_lr(lr);
+    }
+
+    fn state(&self) -> OptimizerState {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
+        (**self).restore(state)
+    }
 }
 
 /// Stochastic gradient descent, with momentum (Sutskever et al., *On the importance of initialization and momentum in deep learning*,
@@ -87,72 +164,19 @@ impl Optimizer for Sgd {
     }
 }
 
-/// Adam (Kingma and Ba, *Adam: a method for stochastic optimization*, 2015) in the form of PyTorch's
-/// [`torch.optim.Adam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html).
-///
-/// Of a gradient g, for each parameter p, at step t from 1:
-/// ```text
-/// g += weight_decay * p
-/// m  = beta1 * m + (1 - beta1) * g
-/// v  = beta2 * v + (1 - beta2) * g^2
-/// p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adam {
-    /// The learning rate.
-    pub lr: f64,
-    /// The decay of the mean of gradients.
-    pub beta1: f64,
-    /// The decay of the mean of their squares.
-    pub beta2: f64,
-    /// What is added to the denominator.
-    pub eps: f64,
-    /// What is added to the gradient for each unit of a parameter, biases too.
-    pub weight_decay: f64,
-    /// Steps done.
-    steps: u64,
-    /// m of each parameter; empty before the first step.
-    means: Vec<f32>,
-    /// v of each parameter.
-    squares: Vec<f32>,
-}
-
-impl Adam {
-    /// With PyTorch's defaults for the rest: betas 0.9 and 0.999, eps 1e-8, no weight decay. Its default of `lr` is 1e-3.
-    pub fn new(lr: f64) -> Adam {
-        let (means, squares) = (Vec::new(), Vec::new());
-        Adam { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, steps: 0, means, squares }
+impl Stateful for Sgd {
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
     }
 
-    /// The same with these decays.
-    pub fn betas(self, beta1: f64, beta2: f64) -> Adam {
-        Adam { beta1, beta2, ..self }
+    fn state(&self) -> OptimizerState {
+        OptimizerState { steps: 0, values: vec![self.velocity.clone()] }
     }
 
-    /// The same with this addition to the denominator.
-    pub fn eps(self, eps: f64) -> Adam {
-        Adam { eps, ..self }
-    }
-
-    /// The same with this weight decay.
-    pub fn weight_decay(self, weight_decay: f64) -> Adam {
-        Adam { weight_decay, ..self }
-    }
-}
-
-impl Optimizer for Adam {
-    fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
-        begin(&mut self.means, gradients.len());
-        begin(&mut self.squares, gradients.len());
-        self.steps += 1;
-        // In f64 until here: 1 - 0.999 in f32 is off by 1e-5 of itself.
-        let left = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-        let step = (self.lr / left(self.beta1)) as f32;
-        let scale = left(self.beta2).sqrt() as f32;
-        let [beta2, eps, weight_decay] = [self.beta2, self.eps, self.weight_decay].map(|number| number as f32);
-        let [new1, new2] = [self.beta1, self.beta2].map(|beta| (1.0 - beta) as f32);
-        let moments = Moments { step, scale, eps, weight_decay, beta2, new: [new1, new2] };
-        update::adapt(Isa::best(), params, gradients, &mut self.means, &mut self.squares, &moments);
+    fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
+        let (_, [velocity]) = state.take("sgd")?;
+        self.velocity = velocity;
+        Ok(())
     }
 }
 
@@ -196,6 +220,58 @@ mod tests {
                 *p -= 0.1 * if nesterov { g + 0.9 * v } else { v };
             });
         }
+    }
+
+    #[test]
+    fn adam_w_is_its_formula() {
+        let (mut t, mut m, mut v) = (0, 0.0, 0.0);
+        check(AdamW::new(0.1).betas(0.8, 0.99).eps(1e-3).weight_decay(0.2), |p, g| {
+            *p -= 0.1 * 0.2 * *p;
+            t += 1;
+            m = 0.8 * m + 0.2 * g;
+            v = 0.99 * v + 0.01 * g * g;
+            let (m_hat, v_hat) = (m / (1.0 - 0.8_f64.powi(t)), v / (1.0 - 0.99_f64.powi(t)));
+            *p -= 0.1 * m_hat / (v_hat.sqrt() + 1e-3);
+        });
+    }
+
+    #[test]
+    fn rms_prop_is_its_formula() {
+        for (centered, momentum) in [(false, 0.0), (false, 0.9), (true, 0.0), (true, 0.9)] {
+            let (mut v, mut m, mut b) = (0.0, 0.0, 0.0);
+            let optimizer =
+                RmsProp::new(0.01).alpha(0.9).eps(1e-2).centered(centered).momentum(momentum).weight_decay(0.2);
+            check(optimizer, |p, g| {
+                let g = g + 0.2 * *p;
+                v = 0.9 * v + 0.1 * g * g;
+                m = 0.9 * m + 0.1 * g;
+                let root = if centered { (v - m * m).sqrt() } else { v.sqrt() };
+                b = momentum * b + g / (root + 1e-2);
+                *p -= 0.01 * b;
+            });
+        }
+    }
+
+    #[test]
+    fn a_restored_optimizer_goes_on_as_if_nothing_had_been() {
+        fn goes_on<O: Stateful + Clone + PartialEq + std::fmt::Debug>(new: O) {
+            let mut first = new.clone();
+            let mut params = [0.5, -2.0];
+            first.update(&mut params, &[0.1, 0.2]);
+            let mut second = new.clone();
+            second.restore(first.state()).expect("a state of its own");
+            assert_eq!(second, first);
+            let mut other = new;
+            let state = OptimizerState { steps: 0, values: vec![vec![1.0; 2]; 7] };
+            assert!(matches!(other.restore(state), Err(Error::OptimizerState { found: 7, .. })));
+            let lists = first.state().values.len();
+            let uneven = (0..lists).map(|list| vec![0.0; list + 1]).collect();
+            assert_eq!(other.restore(OptimizerState { steps: 0, values: uneven }).is_ok(), lists == 1);
+        }
+        goes_on(Sgd::new(0.1).momentum(0.9));
+        goes_on(Adam::new(0.1));
+        goes_on(AdamW::new(0.1));
+        goes_on(RmsProp::new(0.1).momentum(0.9).centered(true));
     }
 
     #[test]

@@ -136,9 +136,26 @@ impl Workspace {
         self.forwards = 0;
     }
 
-    /// The gradient of the last `step` or `gradients`, in the order of the parameters; empty before.
+    /// The gradient of the last `step` or `gradients`, in the order of the parameters; empty before. Behind a step it is as the
+    /// optimizer left it.
     pub fn gradients(&self) -> &[f32] {
         &self.gradients
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn gradients_mut(&mut self) -> &mut [f32] {
+        &mut self.gradients
+    }
+
+    /// What random numbers of the next steps follow from: the seed, the steps since it was set, and how often a batch ran forward as in
+    /// training without one. With [`Workspace::set_draws`] a training that was interrupted goes on as if it had not been.
+    pub fn draws(&self) -> [u64; 3] {
+        [self.draw.seed, self.draw.step, self.forwards]
+    }
+
+    /// Sets what [`Workspace::draws`] gave.
+    pub fn set_draws(&mut self, [seed, step, forwards]: [u64; 3]) {
+        (self.draw, self.forwards) = (Draw { seed, step }, forwards);
     }
 
     /// Ends a step: the next one draws other random numbers.

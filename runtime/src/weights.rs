@@ -1,8 +1,10 @@
 //! A model's weights: parameters and running statistics, their first values, their names.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::Error;
 use crate::network::{Network, Tensor};
 use crate::random::{self, bits};
 
@@ -137,6 +139,40 @@ pub(crate) fn named<'a>(form: Form, weights: &'a Weights) -> impl Iterator<Item 
     })
 }
 
+/// The places of parameters by their names, of all when there are none: each name is a weight's, `conv1.weight`, or what stands before
+/// a dot in it, `conv1` or `resblocks.0`; `*` in it stands for each index. With `matrices` only those of two dimensions or more.
+pub(crate) fn select(form: &Form, names: &[&str], matrices: bool) -> Result<Vec<Range<usize>>, Error> {
+    let params = || form.tensors.iter().filter(|tensor| tensor.trainable);
+    let stored = || params().flat_map(|tensor| copies(tensor).map(move |copy| (tensor, copy)));
+    for name in names {
+        if !stored().any(|(_, copy)| is_named(&copy.name, name)) {
+            let weights = params().map(|tensor| tensor.name.to_owned()).collect();
+            return Err(Error::NoSuchWeight { name: (*name).to_owned(), model: form.model, weights });
+        }
+    }
+    let mut places: Vec<Range<usize>> = stored()
+        .filter(|(tensor, copy)| {
+            (!matrices || tensor.shape.len() > 1)
+                && (names.is_empty() || names.iter().any(|name| is_named(&copy.name, name)))
+        })
+        .map(|(tensor, copy)| copy.offset..copy.offset + len(tensor))
+        .collect();
+    // Copies that are tied are in one place.
+    places.sort_by_key(|place| place.start);
+    places.dedup();
+    Ok(places)
+}
+
+/// Whether a weight is what a name names.
+pub(crate) fn is_named(weight: &str, name: &str) -> bool {
+    let mut parts = weight.split('.');
+    name.split('.').all(|wanted| {
+        parts
+            .next()
+            .is_some_and(|part| part == wanted || wanted == "*" && part.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
 /// How many values a tensor has.
 fn len(tensor: &Tensor) -> usize {
     tensor.shape.iter().product()
@@ -229,6 +265,26 @@ mod tests {
         assert_eq!(first.params(), &moved.params()[4..]);
         assert_ne!(first.params(), &moved.params()[..3]);
         assert_ne!(first.params(), Weights::drawn(&form(&[FIRST], 3, 0), 8).params());
+    }
+
+    #[test]
+    fn parameters_are_selected_by_name() {
+        const PLAIN: Tensor = Tensor { name: "fc.weight", offset: 0, shape: &[1, 5], repeats: &[], ..REPEATED };
+        const BIAS: Tensor = Tensor { name: "fc.bias", offset: 40, shape: &[2], ..PLAIN };
+        const MEAN: Tensor = Tensor { name: "bn.running_mean", offset: 0, trainable: false, ..BIAS };
+        let form = form(&[PLAIN, REPEATED, BIAS, MEAN], 42, 2);
+        let all = |names: &[&str]| select(&form, names, false).expect("they are there");
+        assert_eq!(all(&["fc"]), [0..5, 40..42]);
+        assert_eq!(all(&["fc.bias", "a.1"]), [15..21, 40..42]);
+        assert_eq!(all(&["a"]), [5..11, 15..21]);
+        assert_eq!(all(&["a.*.b.2.w"]), [5..11, 15..21]);
+        assert_eq!(all(&[]), [0..5, 5..11, 15..21, 40..42]);
+        assert_eq!(select(&form, &[], true).expect("they are there"), [0..5, 5..11, 15..21]);
+        for name in ["f", "fc.weights", "a.2", "bn", "fc.weight.0", ""] {
+            let error = select(&form, &["fc", name], false).expect_err("it is not there").to_string();
+            let wanted = "is no weight of `M`, and no layer with weights; there are fc.weight, a.*.b.*.w, fc.bias";
+            assert_eq!(error, format!("`{name}` {wanted}"));
+        }
     }
 
     #[test]

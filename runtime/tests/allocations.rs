@@ -7,7 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use line::{Line, data};
-use netspec::{Adam, CrossEntropy, Mse, Optimizer, Sgd, Workspace, network, pool};
+use netspec::{Adam, AdamW, Clip, CrossEntropy, Mse, Optimizer, Penalty, Recipe, RmsProp, Sgd, Workspace};
+use netspec::{network, pool};
 
 /// Counts what the whole process takes.
 struct Counting;
@@ -67,5 +68,13 @@ fn later_steps_allocate_nothing() {
     for threads in [1, 4] {
         assert_eq!(allocations(threads, &mut Sgd::new(0.1).momentum(0.9), 50), 0, "{threads} threads");
         assert_eq!(allocations(threads, &mut Adam::new(0.1), 50), 0, "{threads} threads");
+        let rms_prop = RmsProp::new(0.01).momentum(0.9).centered(true);
+        assert_eq!(allocations(threads, &mut Recipe::new(rms_prop), 50), 0, "{threads} threads");
+        let mut recipe = Recipe::new(AdamW::new(0.01))
+            .penalty_on(Penalty::elastic(0.1, 0.2), vec![0..2, 3..8])
+            .clip(Clip::Norm(1.0))
+            .accumulate(2)
+            .freeze(vec![1..3, 5..6]);
+        assert_eq!(allocations(threads, &mut recipe, 50), 0, "{threads} threads");
     }
 }

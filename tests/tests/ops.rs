@@ -13,6 +13,7 @@ use netspec_compiler::ops::datasets::DATASETS;
 use netspec_compiler::ops::initialisers::INITIALISERS;
 use netspec_compiler::ops::losses::LOSSES;
 use netspec_compiler::ops::optimizers::OPTIMIZERS;
+use netspec_compiler::ops::tricks::{AUGMENTS, CLIPS, PENALTIES, SCHEDULES, WARM_UPS};
 use netspec_compiler::ops::{Arg, Decl, Default, Kind, LAYERS, Layer};
 use support::{findings, netspec};
 
@@ -34,8 +35,13 @@ fn declarations() -> impl Iterator<Item = (&'static str, &'static Decl)> {
     let optimizers = OPTIMIZERS.iter().map(|decl| ("optimizer", decl));
     let initialisers = INITIALISERS.iter().map(|decl| ("initialiser", decl));
     let datasets = DATASETS.iter().map(|dataset| ("data set", &dataset.decl));
-    layers.chain(losses).chain(optimizers).chain(initialisers).chain(datasets)
+    let tricks = TRICKS.iter().flat_map(|(table, decls)| decls.iter().map(|decl| (*table, decl)));
+    layers.chain(losses).chain(optimizers).chain(initialisers).chain(datasets).chain(tricks)
 }
+
+/// The settings of a training whose values are of a table, and the tables.
+static TRICKS: [(&str, &[Decl]); 5] =
+    [("schedule", SCHEDULES), ("warm_up", WARM_UPS), ("penalty", PENALTIES), ("clip", CLIPS), ("augment", AUGMENTS)];
 
 fn decl(layer: &'static dyn Layer) -> &'static Decl {
     layer.decl()
@@ -76,7 +82,8 @@ fn everything_is_documented_with_its_source() {
 
 #[test]
 fn names_are_unique_and_can_be_called() {
-    for table in ["layer", "loss", "optimizer", "initialiser", "data set"] {
+    let tables = ["layer", "loss", "optimizer", "initialiser", "data set"].into_iter();
+    for table in tables.chain(TRICKS.iter().map(|(table, _)| *table)) {
         let mut seen: HashMap<&str, &str> = HashMap::new();
         none(declarations().filter(|(of, _)| *of == table).flat_map(|(_, decl)| {
             let taken = names(decl).filter_map(|name| {
@@ -222,6 +229,12 @@ fn what_a_training_calls_can_be_written() {
     let mut texts = Vec::new();
     texts.extend(LOSSES.iter().map(|loss| train(&required(loss), "adam")));
     texts.extend(OPTIMIZERS.iter().map(|optimizer| train("mse", &required(optimizer))));
+    texts.extend(TRICKS.iter().flat_map(|(setting, decls)| {
+        decls.iter().map(move |decl| {
+            let settings = format!("loss mse; optimizer adam; {setting} {};", required(decl));
+            format!("model Net {{ input x [1, 4, 4]; flatten; linear(10); }} train Net {{ {settings} }}")
+        })
+    }));
     texts.extend(INITIALISERS.iter().map(|init| model("[10]", &format!("linear(10, init = {});", required(init)))));
     texts.extend(DATASETS.iter().map(|dataset| {
         let classes = dataset.classes.map_or(10, <[_]>::len);

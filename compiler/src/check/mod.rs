@@ -6,6 +6,7 @@
 
 mod containers;
 mod train;
+mod tricks;
 mod warnings;
 
 use std::collections::{HashMap, HashSet};

@@ -16,6 +16,7 @@ impl Checker<'_> {
         if let Some(batch) = settings.batch.as_ref().filter(|batch| batch.value == 1) {
             self.batch_of_one(batch, body);
         }
+        self.tricks(settings);
         let mut seen: Vec<Option<&Loss>> = vec![None; outputs.len()];
         for loss in &settings.losses {
             let Some(index) = loss.output else {

@@ -51,6 +51,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of words, each one of these.
     Words(&'static [&'static str]),
+    /// Names of layers or weights: a word, a quoted text, or a list of them.
+    Names,
     /// A list of numbers.
     Numbers(NumberRange),
     /// The name of an output.

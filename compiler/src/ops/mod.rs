@@ -1,7 +1,7 @@
 //! The op table: the one place from which layers, their arguments, kinds, defaults, shape rules and docs come.
 //!
 //! A layer is a file here and a line in [`LAYERS`]. Initialisers, losses, optimizers and data sets are declared the same way,
-//! in `initialisers.rs`, `losses.rs`, `optimizers.rs` and `datasets.rs`.
+//! in `initialisers.rs`, `losses.rs`, `optimizers.rs`, `tricks.rs` and `datasets.rs`.
 
 mod adaptive_avg_pool;
 mod add;
@@ -45,6 +45,7 @@ mod silu;
 mod softmax;
 mod softplus;
 mod tanh;
+pub mod tricks;
 mod upsample;
 mod view;
 mod window;

@@ -246,6 +246,10 @@ impl<'a> Resolver<'a> {
                 }
                 Some(Value::OwnWeights(self.own_weights(wanted, calls.into_iter(), scope)?))
             }
+            (Kind::Names, _) => {
+                let names = self.layer_names(&what, expr);
+                (!names.is_empty()).then_some(Value::Words(names))
+            }
             (Kind::Text, ExprKind::Text(text)) => Some(Value::Text(text.clone())),
             (Kind::Init | Kind::VectorInit, _) => self.initialiser(wanted, expr, scope).map(Value::Init),
             (kind, _) => {

@@ -7,6 +7,7 @@ mod bind;
 mod eval;
 mod names;
 mod train;
+mod tricks;
 
 use std::collections::{HashMap, HashSet};
 

@@ -6,7 +6,7 @@ use super::names::Values;
 use super::{Resolver, Scope, bind};
 use crate::ast::{self, ExprKind, Setting};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::net::{Loss, Settings, Train};
+use crate::net::{Loss, Settings, Train, Tricks};
 use crate::ops::datasets::DATASETS;
 use crate::ops::losses::LOSSES;
 use crate::ops::optimizers::OPTIMIZERS;
@@ -23,6 +23,16 @@ const SETTINGS: &[(&str, &str)] = &[
     ("seed", "of every random choice, 0 when absent"),
     ("eval_mode", "running_statistics, or batch_statistics to evaluate with those of each batch"),
     ("numerics", "fast, or exact to allow only the most accurate kernels"),
+    ("schedule", "how the learning rate goes on, constant when absent"),
+    ("warm_up", "what is in front of the schedule"),
+    ("penalty", "what is added to the loss for the size of parameters: one, or a list"),
+    ("clip", "how gradients are kept from being too large"),
+    ("accumulate", "batches of a step, 1 when absent"),
+    ("freeze", "layers that no step changes"),
+    ("augment", "how images are changed each time they are trained with: a change, or a list"),
+    ("patience", "epochs without a better figure after which the training ends"),
+    ("keep", "last, or best to keep the weights of the best epoch"),
+    ("monitor", "score, which is what is printed, or loss: the figure of the test that says what is better"),
 ];
 
 impl<'a> Resolver<'a> {
@@ -95,6 +105,7 @@ impl<'a> Resolver<'a> {
             Some(int)
         };
         let [batch, epochs, seed] = [("batch", 1), ("epochs", 1), ("seed", 0)].map(|(name, least)| count(name, least));
+        let [accumulate, patience] = ["accumulate", "patience"].map(|name| count(name, 1));
         let mut word = |name: &str, words: [&str; 2]| match value(name) {
             None => None,
             Some(expr) => match &expr.kind {
@@ -110,18 +121,40 @@ impl<'a> Resolver<'a> {
         let shuffle = word("shuffle", ["false", "true"]).unwrap_or(true);
         let batch_statistics = word("eval_mode", ["running_statistics", "batch_statistics"]).unwrap_or(false);
         let exact = word("numerics", ["fast", "exact"]).unwrap_or(false);
+        let best = word("keep", ["last", "best"]).unwrap_or(false);
+        let loss_says = word("monitor", ["score", "loss"]).unwrap_or(false);
+        let tricks = self.tricks(settings, scope);
+        let or = |int: Option<Int>, otherwise| int.map_or(otherwise, |int| int.value.unsigned_abs());
+        let patience = patience.map(|int| int.value.unsigned_abs());
+        let tricks = Tricks { accumulate: or(accumulate, 1), patience, best, loss_says, ..tricks };
         if let Some(optimizer) = &optimizer {
             self.check_nesterov(optimizer);
         }
-        self.net.settings = Some(Settings { data: data.clone(), losses: losses.clone(), batch: batch.clone() });
+        self.net.settings = Some(Settings {
+            data: data.clone(),
+            losses: losses.clone(),
+            batch: batch.clone(),
+            epochs: epochs.clone(),
+            tricks: tricks.clone(),
+        });
         if self.reports == before
             && let Some(optimizer) = optimizer
         {
             let head = train.head;
-            let or = |int: Option<Int>, otherwise| int.map_or(otherwise, |int| int.value.unsigned_abs());
             let (batch, epochs, seed) = (or(batch, 64), or(epochs, 100), or(seed, 0));
-            self.net.train =
-                Some(Train { head, data, losses, optimizer, batch, epochs, shuffle, seed, batch_statistics, exact });
+            self.net.train = Some(Train {
+                head,
+                data,
+                losses,
+                optimizer,
+                batch,
+                epochs,
+                shuffle,
+                seed,
+                batch_statistics,
+                exact,
+                tricks,
+            });
         }
     }
 

@@ -23,6 +23,7 @@
 //! | [`digits`] | none: 1,797 digits of 8 x 8 are a part of this crate |
 //! | [`safetensors()`] | anyone's data in one file |
 
+mod augment;
 mod cifar;
 mod digits;
 mod error;
@@ -32,6 +33,7 @@ mod order;
 mod source;
 mod tensors;
 
+pub use augment::{Augment, Augmented, Mix};
 pub use cifar::{CIFAR10, CIFAR100, cifar10, cifar100};
 pub use digits::digits;
 pub use error::Error;
@@ -155,6 +157,14 @@ impl Split {
             let table = |(mean, std)| std::array::from_fn(|byte| (byte as f32 / divisor - mean) / std);
             *tables = mean.iter().zip(std).map(table).collect();
         }
+    }
+
+    /// What the file's 0 is in a channel, to a model.
+    fn black(&self, channel: usize) -> f32 {
+        let Normalization { mean, std, .. } = &self.normalization;
+        // For each channel, or one for all.
+        let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { channel }];
+        (0.0 - of(mean)) / of(std)
     }
 
     /// How many records there are.

@@ -75,6 +75,18 @@ pub(super) struct TrainArgs {
     /// Learning rate
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     pub(super) lr: Option<f64>,
+    /// Of the weights to begin with, take those that fit in name and shape; the others are drawn from the seed
+    #[arg(long, requires = "weights")]
+    pub(super) partial: bool,
+    /// Layers or weights that are drawn from the seed though `--partial` could take them
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "partial")]
+    pub(super) fresh: Vec<String>,
+    /// Where all that is needed to go on is written, after every epoch
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) checkpoint: Option<PathBuf>,
+    /// A checkpoint to go on from, and to go on writing
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "weights")]
+    pub(super) resume: Option<PathBuf>,
     /// Where the weights are written, after every epoch
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) out: PathBuf,

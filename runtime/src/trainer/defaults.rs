@@ -3,7 +3,7 @@
 /// What a spec says: what a program does unless its command line says otherwise.
 ///
 /// ```
-/// use netspec::trainer::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, OutputLoss, Train};
+/// use netspec::trainer::{Data, Defaults, EvalMode, Loss, Numerics, Optimizer, OutputLoss, Train, Tricks};
 ///
 /// const NET: Defaults = Defaults {
 ///     origin: "specs/net.yaml",
@@ -30,6 +30,7 @@
 ///         seed: 0,
 ///         eval_mode: EvalMode::RunningStatistics,
 ///         numerics: Numerics::Fast,
+///         tricks: Tricks::NONE,
 ///     }),
 /// };
 /// ```
@@ -68,6 +69,8 @@ pub struct Train {
     pub eval_mode: EvalMode,
     /// Which kernels may run.
     pub numerics: crate::Numerics,
+    /// What a plain training does without.
+    pub tricks: super::Tricks,
 }
 
 /// A data set.
@@ -181,6 +184,34 @@ pub enum Optimizer {
         /// What is added to the gradient for each unit of a parameter.
         weight_decay: f64,
     },
+    /// [`crate::AdamW`].
+    AdamW {
+        /// The learning rate.
+        lr: f64,
+        /// The decay of the mean of gradients.
+        beta1: f64,
+        /// The decay of the mean of their squares.
+        beta2: f64,
+        /// What is added to the denominator.
+        eps: f64,
+        /// What part of a parameter each step takes away, times the learning rate.
+        weight_decay: f64,
+    },
+    /// [`crate::RmsProp`].
+    RmsProp {
+        /// The learning rate.
+        lr: f64,
+        /// The decay of the mean of squares.
+        alpha: f64,
+        /// What is added to the denominator.
+        eps: f64,
+        /// How much of the last step is kept.
+        momentum: f64,
+        /// Whether gradients are divided by their deviation.
+        centered: bool,
+        /// What is added to the gradient for each unit of a parameter.
+        weight_decay: f64,
+    },
 }
 
 /// Which statistics batch normalisation evaluates with.
@@ -196,12 +227,15 @@ impl Optimizer {
     /// The learning rate.
     pub(super) fn lr(&self) -> f64 {
         match *self {
-            Optimizer::Sgd { lr, .. } | Optimizer::Adam { lr, .. } => lr,
+            Optimizer::Sgd { lr, .. }
+            | Optimizer::Adam { lr, .. }
+            | Optimizer::AdamW { lr, .. }
+            | Optimizer::RmsProp { lr, .. } => lr,
         }
     }
 
     /// The optimizer before its first step, with this learning rate.
-    pub(super) fn begin(&self, lr: f64) -> Box<dyn crate::Optimizer> {
+    pub(super) fn begin(&self, lr: f64) -> Box<dyn crate::Stateful> {
         match *self {
             Optimizer::Sgd { lr: _, momentum, dampening, nesterov, weight_decay } => Box::new(
                 crate::Sgd::new(lr)
@@ -213,6 +247,17 @@ impl Optimizer {
             Optimizer::Adam { lr: _, beta1, beta2, eps, weight_decay } => {
                 Box::new(crate::Adam::new(lr).betas(beta1, beta2).eps(eps).weight_decay(weight_decay))
             }
+            Optimizer::AdamW { lr: _, beta1, beta2, eps, weight_decay } => {
+                Box::new(crate::AdamW::new(lr).betas(beta1, beta2).eps(eps).weight_decay(weight_decay))
+            }
+            Optimizer::RmsProp { lr: _, alpha, eps, momentum, centered, weight_decay } => Box::new(
+                crate::RmsProp::new(lr)
+                    .alpha(alpha)
+                    .eps(eps)
+                    .momentum(momentum)
+                    .centered(centered)
+                    .weight_decay(weight_decay),
+            ),
         }
     }
 }

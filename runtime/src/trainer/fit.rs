@@ -9,10 +9,12 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::TrainArgs;
+use super::course::Course;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::task::{Part, Task, outputs};
-use crate::data::order;
+use crate::Stateful;
+use crate::data::{Augmented, Mix, order};
 use crate::network::{self, BatchLoss, Network, SaveOptions};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
@@ -32,12 +34,13 @@ pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Trains, and writes the weights after each epoch.
+/// Trains, and writes the weights after each epoch, or after each that is the best so far.
 pub(super) fn fit<N: Network>(task: &mut Task<N>, args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let train = task.train;
-    let epochs = args.epochs.map_or(train.epochs, u64::from);
-    let mut optimizer = train.optimizer.begin(args.lr.unwrap_or(train.optimizer.lr()));
     task.check_batches(&task.dataset.train, "to train with")?;
+    let mut course = Course::begin(task, args)?;
+    let epochs = course.epochs;
+    let checkpoint = args.checkpoint.as_ref().or(args.resume.as_ref());
     let metadata = metadata(task);
     let metadata: Vec<(&str, &str)> = metadata.iter().map(|(key, text)| (*key, text.as_str())).collect();
     let (records, tests) = (task.dataset.train.records(), task.dataset.test.records());
@@ -47,49 +50,75 @@ pub(super) fn fit<N: Network>(task: &mut Task<N>, args: &TrainArgs, out: &mut dy
         N::PARAMETERS,
         task.source
     );
+    if course.done > 0 {
+        eprintln!("going on behind epoch {}", course.done);
+    }
 
     let begin = Instant::now();
     let width = epochs.to_string().len();
-    for epoch in 1..=epochs {
+    for epoch in course.done + 1..=epochs {
         let order = if train.shuffle { order(train.seed, epoch, records) } else { (0..records).collect() };
         let mut progress = Progress::new(format!("epoch {epoch:>width$} of {epochs}"), records.div_ceil(train.batch));
-        let loss = pass(task, &order, &mut *optimizer, &mut progress).map_err(|problem| {
-            let kept = match epoch {
-                1 => "no weights were written".to_owned(),
-                _ => format!("{} has the weights of epoch {}", args.out.display(), epoch - 1),
+        let loss = pass(task, &order, epoch, &mut course, &mut progress).map_err(|problem| {
+            let kept = match course.kept() {
+                None => "no weights were written".to_owned(),
+                Some(kept) => format!("{} has the weights of epoch {kept}", args.out.display()),
             };
             Failure::Failed(format!("in epoch {epoch}, {problem}; {kept}; a smaller `--lr` may help"))
         })?;
         progress.evaluating();
         let scores = task.scores()?;
-        network::save_with(&task.model, &args.out, SaveOptions { metadata: &metadata, ..SaveOptions::default() })?;
+        let (figure, more_is_better) = train.tricks.monitor.figure(task, &scores)?;
+        if course.note(epoch, figure, more_is_better) {
+            network::save_with(&task.model, &args.out, SaveOptions { metadata: &metadata, ..SaveOptions::default() })?;
+        }
+        if let Some(path) = checkpoint {
+            course.save(task, path)?;
+        }
         progress.end();
         writeln!(out, "epoch {epoch:>width$}  loss {loss:.4}  {scores}")?;
+        if let Some(reason) = course.is_over() {
+            eprintln!("stopped: {reason}");
+            break;
+        }
     }
-    eprintln!("trained in {:.1} s; the weights are in {}", begin.elapsed().as_secs_f64(), args.out.display());
+    let of = match course.kept() {
+        Some(kept) if kept != course.done => format!(" of epoch {kept}"),
+        _ => String::new(),
+    };
+    eprintln!("trained in {:.1} s; the weights{of} are in {}", begin.elapsed().as_secs_f64(), args.out.display());
     Ok(())
 }
 
-/// Takes a step on each batch of an order; gives the mean of their losses, or says where it went wrong.
+/// Takes a step on each batch of an order, or on each few; gives the mean of the batches' losses, or says where it went wrong.
 fn pass<N: Network>(
     task: &mut Task<N>,
     order: &[usize],
-    optimizer: &mut dyn crate::Optimizer,
+    epoch: u64,
+    course: &mut Course,
     progress: &mut Progress,
 ) -> Result<f64, String> {
     let Task { model, workspace, dataset, train, .. } = task;
     let part = Part::of(&dataset.train, train.losses);
+    let augmented = Augmented::new(&dataset.train, &dataset.shape, train.tricks.augment, train.seed, epoch);
+    let augmented = augmented.map_err(|error| error.to_string())?;
     let steps = order.len().div_ceil(train.batch);
     let mut totals = vec![0.0; outputs::<N>()];
     let mut sum = 0.0;
     for (step, batch) in (1..).zip(order.chunks(train.batch)) {
-        let feed = |sample: usize, _: usize, to: &mut [f32]| part.split.feed(batch[sample], to);
+        course.recipe.set_lr(course.rate(epoch - 1, step - 1));
+        let feed = |sample: usize, _: usize, to: &mut [f32]| augmented.feed(batch[sample], to);
         let of = |sample: usize, index: usize, output: &[f32], derivative: &mut [f32]| {
-            part.loss(batch[sample], index, output, derivative)
+            augmented.loss(batch[sample], output, derivative, |record, output, derivative| {
+                part.loss(record, index, output, derivative)
+            })
         };
-        part.totals(batch, &mut totals);
+        totals_of(part, &augmented, batch, &mut totals);
         let loss = BatchLoss { of: &of, totals: &totals };
-        let loss = network::step_by(model, workspace, batch.len(), &feed, loss, optimizer);
+        let loss = network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe);
+        if step == steps && !course.recipe.is_flushed() {
+            course.recipe.flush(model.weights_mut().params_mut());
+        }
         let problem = match loss {
             Ok(loss) if !loss.is_finite() => format!("the loss is {loss}"),
             // A loss is that before its step: of the last one, the weights tell.
@@ -106,6 +135,23 @@ fn pass<N: Network>(
         return Err(format!("step {step} of {steps}, {problem}"));
     }
     Ok(sum / steps as f64)
+}
+
+/// For each output what the records of a batch count together: of a mean of two, each its part.
+fn totals_of(part: Part<'_>, augmented: &Augmented<'_>, batch: &[usize], totals: &mut [f64]) {
+    part.totals(batch, totals);
+    if batch.iter().all(|record| augmented.mix(*record).is_none()) {
+        return;
+    }
+    totals.fill(0.0);
+    let mut one = vec![0.0; totals.len()];
+    for &record in batch {
+        let Some(Mix { other, own }) = augmented.mix(record) else { continue };
+        for (record, share) in [(record, own), (other, 1.0 - own)] {
+            part.totals(&[record], &mut one);
+            totals.iter_mut().zip(&one).for_each(|(total, one)| *total += f64::from(share) * one);
+        }
+    }
 }
 
 /// What a file of weights says of the data: what must be done to an input before the model reads it.

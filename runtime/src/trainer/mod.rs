@@ -18,7 +18,8 @@
 //! epoch  12  loss 0.3278  train accuracy 0.8610  test accuracy 0.8405
 //! ```
 //!
-//! `loss` is the mean of the batches' mean losses, each before its step. The accuracies are those after the epoch: every record is
+//! `loss` is the mean of the batches' mean losses, each before its step, with what the penalties add to it, which is no part of the
+//! figures behind it. The accuracies are those after the epoch: every record is
 //! evaluated once more, those to train with too, so that both figures are of the same weights. Evaluation is inference, with
 //! running statistics and without dropout; with `eval_mode batch_statistics` it is the forward pass of training, in batches of the
 //! training's size, in the order of the files, with dropout. With losses of values, such as `mse`, there are no classes, and the two
@@ -31,7 +32,8 @@
 //! # Files
 //!
 //! The weights are written after every epoch, beside their place and then renamed: an interrupted run leaves those of the last whole
-//! epoch. The texts in the file say how the data was normalized: `netspec.data`, `netspec.classes`, `netspec.divisor`,
+//! epoch, or with `keep best` those of the best one. `--checkpoint FILE` also writes all that a training needs to go on after every
+//! epoch, and `--resume FILE` goes on with that: what it prints and its weights are the bits of a training that was not interrupted. The texts in the file say how the data was normalized: `netspec.data`, `netspec.classes`, `netspec.divisor`,
 //! `netspec.mean`, `netspec.std`, the lists in JSON; an input is `(element / divisor - mean) / std`.
 //!
 //! A run whose loss or weights are no longer finite numbers ends with an error and leaves the weights of the epoch before.
@@ -42,6 +44,7 @@
 //! read or written.
 
 mod args;
+mod course;
 mod defaults;
 mod evaluate;
 mod failure;
@@ -51,6 +54,7 @@ mod run;
 mod task;
 #[cfg(test)]
 mod tests;
+mod tricks;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -61,6 +65,7 @@ use args::Command;
 pub use defaults::{Data, Defaults, EvalMode, Loss, Optimizer, OutputLoss, Train};
 use failure::Failure;
 use task::Task;
+pub use tricks::{Keep, Monitor, Penalty, Tricks};
 
 use crate::network::Network;
 
@@ -79,9 +84,14 @@ fn run<N: Network>(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     match args::parse(N::NAME, defaults, line)? {
-        Command::Train(args) => {
+        Command::Train(mut args) => {
             fit::check_out(&args.out)?;
+            args.checkpoint.as_deref().map_or(Ok(()), fit::check_out)?;
+            let part = args.shared.weights.take_if(|_| args.partial);
             let mut task = Task::<N>::new(defaults, &args.shared)?;
+            if let Some(path) = part {
+                course::transfer(&mut task, &path, &args.fresh)?;
+            }
             fit::fit(&mut task, &args, out)
         }
         Command::Eval(args) => {

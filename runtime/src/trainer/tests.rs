@@ -1,5 +1,7 @@
 //! The whole program, with a model written by hand: one linear layer from 8 x 8 pixels to 10 classes, which is good enough for digits.
 
+mod course;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -133,6 +135,7 @@ const TRAIN: Train = Train {
     seed: 0,
     eval_mode: EvalMode::RunningStatistics,
     numerics: Numerics::Fast,
+    tricks: Tricks::NONE,
 };
 
 const DIGITS: Defaults = Defaults {

@@ -10,7 +10,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
-use super::{Form, Weights, copies, len};
+use super::{Form, Weights, copies, is_named, len};
 use crate::error::{Error, FileProblem, TensorProblem, TensorProblemKind};
 use crate::files::write_whole;
 
@@ -77,12 +77,95 @@ pub(crate) fn metadata(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 pub(crate) fn read(path: &Path, form: &Form) -> Result<Weights, Error> {
     let bytes = fs::read(path).map_err(|error| Error::read(path, &error))?;
     let parsed = parse(path, &bytes)?;
-    let mut found: BTreeMap<String, &TensorInfo> = parsed.header.tensors().into_iter().collect();
     let mut weights = Weights::zeros(form);
-    let mut problems = Vec::new();
+    let found = fill(&mut weights, form, &parsed, &[]);
+    found.whole(path, form)?;
+    Ok(weights)
+}
+
+/// What a partial loading did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The weights and statistics that the file gave, in the model's order.
+    pub loaded: Vec<String>,
+    /// Those that it did not, with the reason: the model keeps its own. And what of the file the model does not have.
+    pub left: Vec<TensorProblem>,
+}
+
+/// Reads those weights of a model that the file has in the same shape under the same name, but for what `fresh` names.
+pub(crate) fn read_partial(path: &Path, form: &Form, weights: &mut Weights, fresh: &[&str]) -> Result<Loaded, Error> {
+    let bytes = fs::read(path).map_err(|error| Error::read(path, &error))?;
+    let parsed = parse(path, &bytes)?;
+    let Filled { loaded, problems: left, .. } = fill(weights, form, &parsed, fresh);
+    if loaded.is_empty() && !left.is_empty() {
+        return Err(Error::File {
+            path: path.to_owned(),
+            problem: FileProblem::Tensors { model: form.model, problems: left },
+        });
+    }
+    Ok(Loaded { loaded, left })
+}
+
+/// A file with more than weights.
+pub(crate) struct Beside {
+    pub(crate) weights: Weights,
+    /// Tensors whose names begin with [`BESIDE`], by the rest of their names.
+    pub(crate) lists: BTreeMap<String, Vec<f32>>,
+    pub(crate) texts: BTreeMap<String, String>,
+}
+
+/// How the names of tensors begin that are no weights.
+const BESIDE: &str = "netspec.";
+
+/// Reads the weights of a model and what [`write_beside`] wrote beside them.
+pub(crate) fn read_beside(path: &Path, form: &Form) -> Result<Beside, Error> {
+    let bytes = fs::read(path).map_err(|error| Error::read(path, &error))?;
+    let parsed = parse(path, &bytes)?;
+    let mut weights = Weights::zeros(form);
+    let mut found = fill(&mut weights, form, &parsed, &[]);
+    let mut lists = BTreeMap::new();
+    found.problems.retain(|problem| !problem.name.starts_with(BESIDE));
+    for (name, info) in parsed.header.tensors() {
+        if let Some(name) = name.strip_prefix(BESIDE) {
+            match floats(&info.shape, info, parsed.bytes(info)) {
+                Ok(values) => drop(lists.insert(name.to_owned(), values)),
+                Err(kind) => found.problems.push(TensorProblem { name: format!("{BESIDE}{name}"), kind }),
+            }
+        }
+    }
+    found.whole(path, form)?;
+    let texts = parsed.header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())).collect();
+    Ok(Beside { weights, lists, texts })
+}
+
+/// What of a file agrees with a model, and what does not.
+struct Filled {
+    loaded: Vec<String>,
+    problems: Vec<TensorProblem>,
+}
+
+impl Filled {
+    /// An error unless everything agrees.
+    fn whole(self, path: &Path, form: &Form) -> Result<(), Error> {
+        let Filled { problems, .. } = self;
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::File { path: path.to_owned(), problem: FileProblem::Tensors { model: form.model, problems } })
+    }
+}
+
+/// Fills weights from a file where it agrees with the model, but for what `fresh` names, of which nothing is said.
+fn fill(weights: &mut Weights, form: &Form, parsed: &Parsed<'_>, fresh: &[&str]) -> Filled {
+    let mut found: BTreeMap<String, &TensorInfo> = parsed.header.tensors().into_iter().collect();
+    let (mut loaded, mut problems) = (Vec::new(), Vec::new());
     for tensor in form.tensors {
         for copy in copies(tensor) {
-            let kind = match (found.remove(&copy.name), copy.owner) {
+            let in_file = found.remove(&copy.name);
+            if fresh.iter().any(|name| is_named(&copy.name, name)) {
+                continue;
+            }
+            let kind = match (in_file, copy.owner) {
                 (None, None) => Some(TensorProblemKind::Missing(tensor.shape.to_vec())),
                 (None, Some(_)) => None,
                 (Some(info), owner) => match floats(tensor.shape, info, parsed.bytes(info)) {
@@ -90,6 +173,7 @@ pub(crate) fn read(path: &Path, form: &Form) -> Result<Weights, Error> {
                     Ok(values) => match owner {
                         None => {
                             weights.values_mut(tensor, copy.offset).copy_from_slice(&values);
+                            loaded.push(copy.name.clone());
                             None
                         }
                         // The owner has index 0, and so was read before; if it could not be, it is what is wrong.
@@ -111,10 +195,7 @@ pub(crate) fn read(path: &Path, form: &Form) -> Result<Weights, Error> {
         let kind = TensorProblemKind::Extra(info.shape.clone());
         TensorProblem { name, kind }
     }));
-    if problems.is_empty() {
-        return Ok(weights);
-    }
-    Err(Error::File { path: path.to_owned(), problem: FileProblem::Tensors { model: form.model, problems } })
+    Filled { loaded, problems }
 }
 
 /// The numbers of a tensor as f32, rounded if they are f64.
@@ -148,6 +229,17 @@ fn half(bits: u16) -> f32 {
 
 /// Writes the weights of a model.
 pub(crate) fn write(path: &Path, form: &Form, weights: &Weights, options: SaveOptions<'_>) -> Result<(), Error> {
+    write_beside(path, form, weights, options, &[])
+}
+
+/// Writes the weights of a model and lists beside them, under names that are no weights'.
+pub(crate) fn write_beside(
+    path: &Path,
+    form: &Form,
+    weights: &Weights,
+    options: SaveOptions<'_>,
+    lists: &[(String, &[f32])],
+) -> Result<(), Error> {
     let mut about = Map::new();
     // What PyTorch's loaders look for.
     about.insert("format".to_owned(), json!("pt"));
@@ -170,6 +262,13 @@ pub(crate) fn write(path: &Path, form: &Form, weights: &Weights, options: SaveOp
             header.insert(copy.name, info);
             tensors.push(weights.values(tensor, copy.offset));
         }
+    }
+    for (name, values) in lists {
+        let begin = end;
+        end += size_of_val(*values);
+        let info = json!({ "dtype": "F32", "shape": [values.len()], "data_offsets": [begin, end] });
+        header.insert(format!("{BESIDE}{name}"), info);
+        tensors.push(values);
     }
     let mut header = json!(header).to_string().into_bytes();
     // Tensors begin at a multiple of 8 bytes.
@@ -316,6 +415,56 @@ FILE does not hold the weights of `Net`:
   `n` has elements of type I32: floats are read (F32, F64, F16, BF16)
   `fc.bias` of shape [1] is not in the model";
         assert_eq!(message(&path), wanted);
+    }
+
+    #[test]
+    fn a_part_of_the_weights_can_be_read() {
+        let (_folder, path) = folder();
+        foreign(
+            &path,
+            &[
+                ("r.0.t.0.w", Dtype::F32, &[2, 1], bytes(&[1.0, 2.0])),
+                ("r.1.t.0.w", Dtype::F32, &[1, 2], bytes(&[3.0, 4.0])),
+                ("n", Dtype::F32, &[3], bytes(&[7.0; 3])),
+                ("fc.bias", Dtype::F32, &[1], vec![0; 4]),
+            ],
+        );
+        let drawn = Weights::drawn(&FORM, 1);
+        let mut weights = drawn.clone();
+        let Loaded { loaded, left } = read_partial(&path, &FORM, &mut weights, &[]).expect("a part agrees");
+        assert_eq!(loaded, ["r.0.t.0.w", "n"]);
+        let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+        let wanted = [
+            "`r.1.t.0.w` has shape [1, 2]: the model's is [2, 1]",
+            "`b` is missing: the model has it, of shape [1]",
+            "`fc.bias` of shape [1] is not in the model",
+        ];
+        assert_eq!(left, wanted);
+        assert_eq!((weights.params()[0], &weights.params()[1..3]), (drawn.params()[0], &[1.0, 2.0][..]));
+        assert_eq!((&weights.params()[3..], weights.statistics()), (&drawn.params()[3..], &[7.0; 3][..]));
+
+        let mut weights = drawn.clone();
+        let Loaded { loaded, left } = read_partial(&path, &FORM, &mut weights, &["r", "b"]).expect("a part agrees");
+        assert_eq!((loaded, left.len()), (vec!["n".to_owned()], 1));
+        assert_eq!(weights.params(), drawn.params());
+        let error = read_partial(&path, &FORM, &mut weights, &["r", "n"]).expect_err("nothing agrees").to_string();
+        assert!(error.contains("does not hold the weights of `Net`"), "{error}");
+    }
+
+    #[test]
+    fn lists_stand_beside_weights() {
+        let (_folder, path) = folder();
+        let weights = Weights::drawn(&FORM, 1);
+        let lists = [("state.0".to_owned(), &[1.0, -0.0][..]), ("state.1".to_owned(), &[])];
+        let options = SaveOptions { metadata: &[("at", "3")], ..SaveOptions::default() };
+        write_beside(&path, &FORM, &weights, options, &lists).expect("it can be written");
+        let back = read_beside(&path, &FORM).expect("it can be read");
+        assert_eq!((back.weights.params(), back.weights.statistics()), (weights.params(), weights.statistics()));
+        let found: Vec<_> = back.lists.iter().map(|(name, values)| (name.clone(), &values[..])).collect();
+        assert_eq!(found, lists);
+        assert_eq!(back.texts["at"], "3");
+        // They are no weights.
+        assert!(message(&path).contains("`netspec.state.0` of shape [2] is not in the model"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod cache;
 mod cargo;
 mod package;
+mod tricks;
 
 use std::fs;
 use std::io::{self, Write};

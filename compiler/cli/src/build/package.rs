@@ -11,6 +11,7 @@ use netspec_compiler::source::Sources;
 use netspec_compiler::summary::summary;
 
 use super::Problem;
+use super::tricks::tricks;
 use crate::expand::model;
 use crate::summary::table;
 
@@ -177,8 +178,10 @@ fn train(train: &Train) -> String {
         seed: {seed},
         eval_mode: ::netspec::trainer::EvalMode::{eval_mode},
         numerics: ::netspec::trainer::Numerics::{numerics},
+        tricks: {},
     }}",
-        optimizer(&train.optimizer)
+        optimizer(&train.optimizer),
+        tricks(&train.tricks)
     )
 }
 
@@ -217,7 +220,12 @@ fn literal(number: f64) -> f32 {
 
 /// An optimizer; its arguments have the names of the fields, and their defaults are filled in.
 fn optimizer(choice: &Choice) -> String {
-    let kind = if choice.decl.name == "adam" { "Adam" } else { "Sgd" };
+    let kind = match choice.decl.name {
+        "adam" => "Adam",
+        "adamw" => "AdamW",
+        "rmsprop" => "RmsProp",
+        _ => "Sgd",
+    };
     let field = |name: &str, value: &Value| match value {
         Value::Number(number) => format!("{name}: {number:?}"),
         other => format!("{name}: {other}"),
@@ -295,9 +303,58 @@ train Net {
         seed: 7,
         eval_mode: ::netspec::trainer::EvalMode::BatchStatistics,
         numerics: ::netspec::trainer::Numerics::Exact,
+        tricks: ::netspec::trainer::Tricks::NONE,
     }),
 }";
         assert_eq!(tail, expected);
+    }
+
+    #[test]
+    fn tricks_become_literals() {
+        let text = defaults_of(
+            "\
+model Net {
+    input image [3, 32, 32];
+    conv(4, kernel = 3) as conv1;
+    flatten;
+    linear(2) as fc1;
+}
+train Net {
+    data cifar10(classes = [bird, cat]);
+    loss cross_entropy;
+    optimizer rmsprop(momentum = 0.9);
+    epochs 30;
+    schedule cosine(eta_min = 1e-5);
+    warm_up linear(5, start = 0.1);
+    penalty [l2(0.001, on = [conv1, \"fc1.weight\"]), elastic(1e-4, l2 = 2, biases = false)];
+    clip norm(1);
+    accumulate 4;
+    freeze conv1;
+    augment [crop(4), flip, cutout(size = 8), mixup(1)];
+    patience 7; keep best; monitor loss;
+}",
+        );
+        let (_, tail) = text.split_once("        tricks: ").expect("tricks");
+        let expected = "::netspec::trainer::Tricks {
+            schedule: ::netspec::Schedule::Cosine { t_max: None, eta_min: 1e-5 },
+            warm_up: Some(::netspec::WarmUp { epochs: 5, start: 0.1 }),
+            penalties: &[::netspec::trainer::Penalty { l1: 0.0, l2: 0.001, on: &[\"conv1\", \"fc1.weight\"], biases: true }, \
+                         ::netspec::trainer::Penalty { l1: 0.0001, l2: 2.0, on: &[], biases: false }],
+            clip: Some(::netspec::Clip::Norm(1.0)),
+            accumulate: 4,
+            freeze: &[\"conv1\"],
+            augment: &[::netspec::data::Augment::Crop { padding: 4 }, ::netspec::data::Augment::Flip { probability: 0.5 }, \
+                       ::netspec::data::Augment::Cutout { size: 8 }, ::netspec::data::Augment::Mixup { alpha: 1.0 }],
+            patience: Some(7),
+            keep: ::netspec::trainer::Keep::Best,
+            monitor: ::netspec::trainer::Monitor::Loss,
+            ..::netspec::trainer::Tricks::NONE
+        },
+    }),
+}";
+        assert_eq!(tail, expected);
+        let rmsprop = "RmsProp { lr: 0.01, alpha: 0.99, eps: 1e-8, momentum: 0.9, centered: false, weight_decay: 0.0 }";
+        assert!(text.contains(rmsprop), "{text}");
     }
 
     #[test]

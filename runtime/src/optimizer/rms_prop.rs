@@ -1,0 +1,122 @@
+//! RMSprop.
+
+use super::{Optimizer, OptimizerState, Stateful, begin};
+use crate::Error;
+use crate::isa::Isa;
+use crate::kernels::update::{self, Root};
+
+/// RMSprop (Tieleman and Hinton, *Lecture 6.5: divide the gradient by a running average of its recent magnitude*, 2012; centred: Graves,
+/// *Generating sequences with recurrent neural networks*, 2013) in the form of PyTorch's
+/// [`torch.optim.RMSprop`](https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html).
+///
+/// Of a gradient g, for each parameter p:
+/// ```text
+/// g += weight_decay * p
+/// v  = alpha * v + (1 - alpha) * g^2
+/// m  = alpha * m + (1 - alpha) * g        if centered
+/// b  = momentum * b + g / (sqrt(v) + eps), with v - m^2 for v if centered
+/// p -= lr * b
+/// ```
+///
+/// Where rounding makes `v - m^2` less than 0, it is 0 here; PyTorch takes the root of it, which is NaN.
+///
+/// ```
+/// let optimizer = netspec::RmsProp::new(1e-3).momentum(0.9).centered(true);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct RmsProp {
+    /// The learning rate.
+    pub lr: f64,
+    /// The decay of the mean of squares.
+    pub alpha: f64,
+    /// What is added to the denominator.
+    pub eps: f64,
+    /// How much of the last step is kept. Set it before the first step.
+    pub momentum: f64,
+    /// Whether gradients are divided by their deviation, and not by their size. Set it before the first step.
+    pub centered: bool,
+    /// What is added to the gradient for each unit of a parameter, biases too.
+    pub weight_decay: f64,
+    /// v of each parameter; empty before the first step.
+    squares: Vec<f32>,
+    /// m, if centered.
+    means: Vec<f32>,
+    /// b, with a momentum.
+    velocity: Vec<f32>,
+}
+
+impl RmsProp {
+    /// With PyTorch's defaults for the rest: alpha 0.99, eps 1e-8, no momentum, not centred, no weight decay. Its default of `lr` is 1e-2.
+    pub fn new(lr: f64) -> RmsProp {
+        let (squares, means, velocity) = (Vec::new(), Vec::new(), Vec::new());
+        RmsProp {
+            lr,
+            alpha: 0.99,
+            eps: 1e-8,
+            momentum: 0.0,
+            centered: false,
+            weight_decay: 0.0,
+            squares,
+            means,
+            velocity,
+        }
+    }
+
+    /// The same with this decay.
+    pub fn alpha(self, alpha: f64) -> RmsProp {
+        RmsProp { alpha, ..self }
+    }
+
+    /// The same with this addition to the denominator.
+    pub fn eps(self, eps: f64) -> RmsProp {
+        RmsProp { eps, ..self }
+    }
+
+    /// The same with this momentum.
+    pub fn momentum(self, momentum: f64) -> RmsProp {
+        RmsProp { momentum, ..self }
+    }
+
+    /// The same, centred or not.
+    pub fn centered(self, centered: bool) -> RmsProp {
+        RmsProp { centered, ..self }
+    }
+
+    /// The same with this weight decay.
+    pub fn weight_decay(self, weight_decay: f64) -> RmsProp {
+        RmsProp { weight_decay, ..self }
+    }
+}
+
+impl Optimizer for RmsProp {
+    fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        begin(&mut self.squares, gradients.len());
+        if self.centered {
+            begin(&mut self.means, gradients.len());
+        }
+        if self.momentum > 0.0 {
+            begin(&mut self.velocity, gradients.len());
+        }
+        let numbers = [self.lr, self.weight_decay, self.eps, self.alpha, 1.0 - self.alpha, self.momentum];
+        let [lr, weight_decay, eps, alpha, new, momentum] = numbers.map(|number| number as f32);
+        let root = Root { lr, weight_decay, eps, alpha, new, momentum };
+        let RmsProp { squares, means, velocity, .. } = self;
+        update::scale_by_root(Isa::best(), params, gradients, squares, means, velocity, &root);
+    }
+}
+
+impl Stateful for RmsProp {
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn state(&self) -> OptimizerState {
+        OptimizerState { steps: 0, values: vec![self.squares.clone(), self.means.clone(), self.velocity.clone()] }
+    }
+
+    fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
+        let (_, [squares, means, velocity]) = state.take("rmsprop")?;
+        (self.squares, self.means, self.velocity) = (squares, means, velocity);
+        Ok(())
+    }
+}

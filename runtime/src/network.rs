@@ -420,7 +420,7 @@ pub fn step_by<N: Network>(
     let mut run = workspace.run(pass);
     N::train(&mut run);
     let mean = run.mean_loss();
-    optimizer.update(params, workspace.gradients());
+    optimizer.update_on(workspace.threads(), params, workspace.gradients());
     workspace.next_step();
     Ok(mean)
 }

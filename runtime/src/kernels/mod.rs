@@ -32,7 +32,7 @@ pub mod resample;
 pub mod shuffle;
 pub mod sparse;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transpose;
 pub(crate) mod update;
 mod windows;

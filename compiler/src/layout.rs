@@ -6,7 +6,9 @@
 //!
 //! The cost that is saved: a kernel in planes is several times as fast as one on plain values, and a conversion costs about as much as
 //! an elementwise op. So a group of values that elementwise ops and pools tie together is in planes as soon as one convolution is
-//! ([`Target::conv`]), and ops that have no kernel in planes get copies.
+//! ([`Target::conv`]), unless the copies for ops that have no kernel in planes would cost more than that saves (`cost`).
+
+mod cost;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -147,6 +149,7 @@ pub fn lay(program: Program, kind: PlanKind, target: Target) -> Laid {
     if kind != PlanKind::Probe {
         layer.tie(&program.body);
         layer.settle_planes();
+        layer.weigh();
         layer.find_images(&program);
         layer.find_halos(&program.body);
     }
@@ -586,6 +589,25 @@ fn maps_of(op: &Op) -> impl Iterator<Item = ValueId> {
     op.reads[..reads].iter().copied().chain(op.writes[..writes].iter().map(|write| write.0))
 }
 
+/// Ops that have a kernel for values that are all in planes, whatever their planes.
+fn runs_in_planes(kind: &Kind, target: Target) -> bool {
+    conv_of(kind).is_some_and(|(conv, ..)| target.conv(conv) != Class::Plain)
+        || is_elementwise(kind)
+        || matches!(
+            kind,
+            Kind::MaxPool(..)
+                | Kind::MaxPoolGrad(..)
+                | Kind::AvgPool(..)
+                | Kind::AvgPoolGrad(..)
+                | Kind::Frame(..)
+                | Kind::Resample(..)
+                | Kind::ResampleGrad(..)
+                | Kind::Shuffle(..)
+                | Kind::GradBias(..)
+                | Kind::Concat
+        )
+}
+
 fn each_op(body: &[Item], look: &mut impl FnMut(&Op)) {
     for item in body {
         match item {
@@ -714,21 +736,7 @@ impl Converter {
                 !(is_blocked(self, from) && is_blocked(self, to)) || self.shape(from) == self.shape(to)
             }
             kind => {
-                let takes_planes = conv_of(kind).is_some_and(|(conv, ..)| self.target.conv(conv) != Class::Plain)
-                    || is_elementwise(kind)
-                    || matches!(
-                        kind,
-                        Kind::MaxPool(..)
-                            | Kind::MaxPoolGrad(..)
-                            | Kind::AvgPool(..)
-                            | Kind::AvgPoolGrad(..)
-                            | Kind::Frame(..)
-                            | Kind::Resample(..)
-                            | Kind::ResampleGrad(..)
-                            | Kind::Shuffle(..)
-                            | Kind::GradBias(..)
-                            | Kind::Concat
-                    )
+                let takes_planes = runs_in_planes(kind, self.target)
                     || match kind {
                         Kind::Mul(sizes) | Kind::MulSum(sizes) => is_by_channel(*sizes, self.shape(op.reads[0])),
                         Kind::Slice(from) => self.has_planes_of(op.reads[0], *from, op.writes[0].0),

@@ -2,7 +2,7 @@
 //!
 //! After this pass there are no ops and values, only calls and the slots they read and write. A stage is what one tile of samples
 //! runs without waiting for the others, so tiles are its parallel axis; calls that need the whole batch stand between stages, and
-//! their parallel axis is their own. Every operand is a view of a slot, which has the [`Layout`] of its value; a call says which
+//! their parallel axis is their own. Gradients that are made once for the batch wait for the end of the stage that makes what they read. Every operand is a view of a slot, which has the [`Layout`] of its value; a call says which
 //! class of kernel it is, and names the packed copies of weights that kernel reads. Emitters only print this tree, once
 //! [`crate::plan`] has given the slots their places.
 
@@ -169,6 +169,17 @@ pub enum Node {
     Call(Call),
     /// A loop inside the stage.
     Loop(Repeated<Node>),
+    /// What a loop of steps begins early; [`crate::plan`] makes it.
+    Begin(Begin),
+}
+
+/// The first stage of an iteration of a loop of steps, as a part of the stage before it.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The loop, with that stage alone.
+    pub looped: Repeated<Node>,
+    /// Whether it is the iteration behind the one that is running, if there is another; else the first.
+    pub is_next: bool,
 }
 
 /// A loop of steps or nodes.
@@ -184,6 +195,8 @@ pub struct Repeated<T> {
     pub count: u64,
     /// From the last to the first.
     pub reversed: bool,
+    /// Whether the first stage of each iteration is a part of the stage before: a [`Begin`].
+    pub begins_early: bool,
     /// What runs.
     pub body: Vec<T>,
 }
@@ -218,6 +231,8 @@ pub enum Kernel {
     LinearBatch(crate::ir::Linear, TensorId, Option<TensorId>, Act),
     /// A linear layer's weight gradient over the whole batch.
     LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>),
+    /// A convolution's weight gradient over the whole batch.
+    ConvGradWeightBatch(Conv, TensorId, Option<TensorId>),
     /// `x -> sums`: mean and squared deviations of each sample's channels.
     NormStatistics(Norm),
     /// `sums ->`: statistics of the batch, and the running ones.
@@ -250,6 +265,8 @@ pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: T
         of_value: HashMap::new(),
         path: Vec::new(),
         loops: 0,
+        ops: 0,
+        last_writes: last_writes(program),
     };
     let steps = scheduler.body(&program.body, Steps::default()).finish();
     // Training's outputs end in the loss.
@@ -267,6 +284,28 @@ struct Scheduler<'a> {
     of_value: HashMap<ValueId, Operand>,
     path: Vec<LoopId>,
     loops: u32,
+    /// Ops that were scheduled before.
+    ops: usize,
+    /// The last op that writes each value, by number.
+    last_writes: HashMap<ValueId, usize>,
+}
+
+/// The last op that writes each value, by its number in the order of the program.
+fn last_writes(program: &Program) -> HashMap<ValueId, usize> {
+    fn note(items: &[Item], number: &mut usize, last: &mut HashMap<ValueId, usize>) {
+        for item in items {
+            match item {
+                Item::Op(op) => {
+                    last.extend(op.writes.iter().map(|&(value, _)| (value, *number)));
+                    *number += 1;
+                }
+                Item::Loop(looped) => note(&looped.body, number, last),
+            }
+        }
+    }
+    let mut last = HashMap::new();
+    note(&program.body, &mut 0, &mut last);
+    last
 }
 
 impl Scheduler<'_> {
@@ -298,7 +337,15 @@ impl Scheduler<'_> {
         steps
     }
 
+    /// Whether what an op reads is still there when its stage is over: nothing writes it or adds to it after the op, the next to be
+    /// numbered.
+    fn may_wait(&self, op: &Op) -> bool {
+        op.reads.iter().all(|read| self.last_writes.get(read).is_none_or(|&last| last < self.ops))
+    }
+
     fn op(&mut self, op: &Op, steps: &mut Steps) {
+        let may_wait = self.may_wait(op);
+        self.ops += 1;
         let reads: Vec<Operand> = op.reads.iter().map(|&read| self.operand(read)).collect();
         let writes: Vec<(Operand, Store)> =
             op.writes.iter().map(|&(write, store)| (self.operand(write), store)).collect();
@@ -309,7 +356,22 @@ impl Scheduler<'_> {
         };
         match op.kind.clone() {
             kind if conv(&kind).is_some() => {
-                steps.call(self.conv(kind, op, call(Kernel::Op(op.kind.clone()), reads, writes)))
+                let call = self.conv(kind.clone(), op, call(Kernel::Op(op.kind.clone()), reads, writes));
+                match kind {
+                    Kind::ConvGradWeight(conv, weight, bias)
+                        if may_wait && self.target.sums_over_batch(call.class, &conv) =>
+                    {
+                        let [x, y] = [0, 1].map(|read| self.layouts[op.reads[read].0 as usize].blocked());
+                        let planes = |of: Option<&Blocked>| of.map_or(Vec::new(), |map| map.planes.clone());
+                        let scratch = self.target.batch_scratch(call.class, &conv, &planes(x), &planes(y));
+                        steps.waiting.push(Call {
+                            kernel: Kernel::ConvGradWeightBatch(conv, weight, bias),
+                            scratch,
+                            ..call
+                        });
+                    }
+                    _ => steps.call(call),
+                }
             }
             Kind::BatchNorm(norm, tensors, act, order) => {
                 let sums = self.slot(
@@ -340,8 +402,10 @@ impl Scheduler<'_> {
             {
                 steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
             }
-            Kind::LinearGradWeight(linear, weight, bias) if linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS => {
-                steps.later.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));
+            Kind::LinearGradWeight(linear, weight, bias)
+                if may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
+            {
+                steps.waiting.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));
             }
             Kind::Concat => {
                 let (into, _) = writes[0].clone();
@@ -493,15 +557,25 @@ impl Scheduler<'_> {
         self.path.push(id);
         let mut body = self.body(&looped.body, Steps::default());
         let end = self.operand(looped.end);
+        // What waits may read what the iteration started from.
+        if !body.waiting.is_empty() {
+            body.end_stage();
+        }
         body.call(copy(end, at(At::Next)));
         let body = body.finish();
         self.path.pop();
         self.of_value.insert(looped.result, at(At::Last));
         let (name, count, reversed) = (looped.name.clone(), looped.count, looped.reversed);
+        let begins_early = false;
         match <[Step; 1]>::try_from(body) {
-            Ok([Step::Stage(body)]) => steps.node(Node::Loop(Repeated { id, layer, name, count, reversed, body })),
-            Ok([step]) => steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, body: vec![step] })),
-            Err(body) => steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, body })),
+            Ok([Step::Stage(body)]) => {
+                steps.node(Node::Loop(Repeated { id, layer, name, count, reversed, begins_early, body }))
+            }
+            Ok([step]) => {
+                let body = vec![step];
+                steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, begins_early, body }))
+            }
+            Err(body) => steps.step(Step::Loop(Repeated { id, layer, name, count, reversed, begins_early, body })),
         }
     }
 }
@@ -536,8 +610,8 @@ fn scratch(kernel: &Kernel) -> u64 {
 struct Steps {
     done: Vec<Step>,
     stage: Vec<Node>,
-    /// Calls on the whole batch that nothing waits for.
-    later: Vec<Call>,
+    /// Calls on the whole batch that wait for the end of the stage, and that nothing waits for.
+    waiting: Vec<Call>,
 }
 
 impl Steps {
@@ -550,9 +624,7 @@ impl Steps {
     }
 
     fn step(&mut self, step: Step) {
-        if !self.stage.is_empty() {
-            self.done.push(Step::Stage(std::mem::take(&mut self.stage)));
-        }
+        self.end_stage();
         self.done.push(step);
     }
 
@@ -560,11 +632,16 @@ impl Steps {
         self.step(Step::Whole(call));
     }
 
-    fn finish(mut self) -> Vec<Step> {
+    /// Ends the stage, and then runs what has waited for its end.
+    fn end_stage(&mut self) {
         if !self.stage.is_empty() {
-            self.done.push(Step::Stage(self.stage));
+            self.done.push(Step::Stage(std::mem::take(&mut self.stage)));
         }
-        self.done.extend(self.later.into_iter().map(Step::Whole));
+        self.done.extend(self.waiting.drain(..).map(Step::Whole));
+    }
+
+    fn finish(mut self) -> Vec<Step> {
+        self.end_stage();
         self.done
     }
 }

@@ -5,7 +5,7 @@
 //! everywhere, and a sample's result is the same bits in any batch.
 
 use crate::fuse::PlanKind;
-use crate::ir::{Conv, Kind, Window};
+use crate::ir::{Conv, Kind, TensorId, Window};
 use crate::layout::Plane;
 
 /// The machine the program is for.
@@ -35,6 +35,18 @@ pub enum Class {
 
 /// Samples that a batch is taken to have where it matters for a choice.
 const NOMINAL_BATCH: u64 = 64;
+
+/// Floats of a convolution's weights up to which each tile makes a gradient of them: 64 KiB, which stay in a core's first caches; or 1 MiB
+/// where a map has so many positions that the sums outweigh adding that up.
+const TILE_GRADIENT: u64 = 16 << 10;
+const LARGE_TILE_GRADIENT: (u64, u64) = (256 << 10, 64);
+
+/// What a product of a convolution takes on plain values, and in planes, where lanes that are no channels take as long; and what a
+/// conversion takes for each element: picoseconds of one core. Measured with AVX-512 at sizes of small layers, where the choice is close;
+/// it is for the ratios, which AVX2 has about the same.
+const PLAIN_PRODUCT: u64 = 60;
+const PLANES_PRODUCT: u64 = 15;
+const CONVERSION: u64 = 300;
 
 /// The most floats of one kernel's transformed weights.
 const WINOGRAD_WEIGHTS: u64 = 1 << 26;
@@ -91,6 +103,26 @@ impl Target {
         self.conv(conv) == Class::Direct
     }
 
+    /// What a convolution takes less in planes than on plain values, of one sample: picoseconds of one core.
+    pub fn saved_in_planes(self, conv: &Conv) -> u64 {
+        let terms = conv.window.positions().saturating_mul(conv.window.taps() * (conv.channels / conv.groups));
+        let (outputs, lanes) = (conv.out_channels, conv.out_channels.next_multiple_of(8));
+        terms.saturating_mul((outputs * PLAIN_PRODUCT).saturating_sub(lanes * PLANES_PRODUCT))
+    }
+
+    /// What the conversion of so many elements takes, to planes or back.
+    pub fn conversion(self, elements: u64) -> u64 {
+        elements.saturating_mul(CONVERSION)
+    }
+
+    /// Whether the gradient of a convolution's weights is made once for the batch, and not for each tile, by kernels that can.
+    pub fn sums_over_batch(self, class: Class, conv: &Conv) -> bool {
+        let weights = conv.channels / conv.groups * conv.out_channels * conv.window.taps();
+        let (large, positions) = LARGE_TILE_GRADIENT;
+        let is_of_tiles = weights <= TILE_GRADIENT || (weights <= large && conv.window.positions() >= positions);
+        matches!(class, Class::Direct | Class::Winograd) && conv.groups == 1 && !is_of_tiles
+    }
+
     /// Floats of a convolution's packed weights: for each lane of the planes that a kernel writes, each channel that it reads and each
     /// tap, or each point of Winograd's.
     pub fn packed_len(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane], transposed: bool) -> u64 {
@@ -125,6 +157,14 @@ impl Target {
             }
             (Class::Sparse, _) => conv.out_channels * taps * WIDEST + WIDEST,
             _ => 0,
+        }
+    }
+
+    /// Floats that the gradient of a convolution's weights over the whole batch needs for each worker.
+    pub fn batch_scratch(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
+        match class {
+            Class::Winograd => winograd::batch_scratch(x, y),
+            _ => self.scratch(class, &Kind::ConvGradWeight(*conv, TensorId(0), None), conv, x, y),
         }
     }
 }
@@ -181,6 +221,14 @@ mod winograd {
     /// Floats of windows that are staged.
     const WINDOWS: u64 = 9 * WIDEST * 2 * WIDEST;
     const ALIGNMENT: u64 = 15;
+    /// Planes of a part of the weights.
+    const PART: u64 = 4;
+
+    pub(super) fn batch_scratch(x: &[Plane], y: &[Plane]) -> u64 {
+        let [x, y] = [x, y].map(|planes| (planes.len() as u64).min(PART));
+        let points = |planes: u64| POINTS * (planes * MOST * WIDEST + APART);
+        points(x) + points(y) + WINDOWS + POINTS * x * WIDEST * y * WIDEST + ALIGNMENT
+    }
 
     pub(super) fn packed_len(from: &[Plane], to: &[Plane]) -> u64 {
         POINTS * (channels(from) * lanes(to) + APART)

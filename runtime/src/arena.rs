@@ -15,6 +15,7 @@ use crate::kernels::{Store, convert};
 use crate::layout::{Blocked, Layout};
 use crate::network::{BatchLoss, Feed};
 use crate::random::Draw;
+use crate::run::Chunks;
 
 /// Which memory a value lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,13 @@ impl<'a> Rows<'a> {
         Rows { first: data.as_ptr(), stride: len, len, samples: data.len() / len, of: PhantomData }
     }
 
+    /// The value that each of `samples` rows of a region has in a view.
+    pub(crate) fn in_region(region: &'a [f32], stride: usize, samples: usize, view: View) -> Rows<'a> {
+        let inside = view.offset.checked_add(view.len).is_some_and(|end| end <= stride);
+        assert!(inside && samples * stride <= region.len(), "a value lies inside its region");
+        Rows { first: region[view.offset..].as_ptr(), stride, len: view.len, samples, of: PhantomData }
+    }
+
     /// How many samples.
     pub fn samples(&self) -> usize {
         self.samples
@@ -141,7 +149,7 @@ impl<'a> Rows<'a> {
     pub fn row(&self, sample: usize) -> &'a [f32] {
         assert!(sample < self.samples, "a sample of the tile");
         // SAFETY: `first` points to `samples` rows of `stride` floats (the last one of at least `len`) that are borrowed for 'a and that
-        // nobody writes meanwhile: `Tile::parts` and `of` made it so.
+        // nobody writes meanwhile: `Tile::parts`, `of` and `in_region` made it so.
         unsafe { std::slice::from_raw_parts(self.first.add(sample * self.stride), self.len) }
     }
 }
@@ -209,8 +217,10 @@ pub struct Tile<'a> {
     pub(crate) state: &'a [f32],
     /// The gradient that this tile alone gives, zero at first.
     pub(crate) gradients: &'a mut [f32],
-    /// Memory for a kernel's own use, with any content.
+    /// Memory for a kernel's own use, with any content: as many floats for each of `threads`.
     pub(crate) scratch: &'a mut [f32],
+    /// Threads that a kernel may use: more than one where the batch is this tile alone.
+    pub(crate) threads: usize,
     /// The losses of each sample of the tile, one for each output.
     pub(crate) losses: &'a mut [f32],
     /// Where inputs come from and what the loss is.
@@ -245,8 +255,10 @@ pub struct Parts<'t, const READS: usize, const WRITES: usize> {
     pub state: &'t [f32],
     /// This tile's gradient.
     pub gradients: &'t mut [f32],
-    /// Memory for the kernel's own use.
+    /// Memory for the kernel's own use, as many floats for each of `threads`.
     pub scratch: &'t mut [f32],
+    /// Threads that the kernel may use.
+    pub threads: usize,
 }
 
 impl Tile<'_> {
@@ -305,6 +317,7 @@ impl Tile<'_> {
             state: self.state,
             gradients: self.gradients,
             scratch: self.scratch,
+            threads: self.threads,
         }
     }
 
@@ -347,19 +360,67 @@ impl Tile<'_> {
 }
 
 /// What packs parameters: makes the copies that kernels read, whenever the parameters have changed.
+///
+/// Several threads pack at once: each runs all of the model's calls, and takes of their parts those that are its own.
 pub struct Pack<'a> {
     pub(crate) isa: Isa,
     pub(crate) numerics: Numerics,
     /// The parameters.
     pub(crate) params: &'a [f32],
     /// The copies.
-    pub(crate) packed: &'a mut [f32],
+    packed: &'a Chunks<'a>,
+    /// Which of how many shares this one is.
+    share: (usize, usize),
+    /// Parts that were given out before, to whomever.
+    parts: usize,
+}
+
+impl<'a> Pack<'a> {
+    /// One of `share.1` shares of the copies.
+    pub(crate) fn new(
+        isa: Isa,
+        numerics: Numerics,
+        params: &'a [f32],
+        packed: &'a Chunks<'a>,
+        share: (usize, usize),
+    ) -> Pack<'a> {
+        Pack { isa, numerics, params, packed, share, parts: 0 }
+    }
+
+    /// Whether the next part is this share's. Shares take turns, so that parts of one size are as many to each.
+    pub(crate) fn takes_next(&mut self) -> bool {
+        let part = self.parts;
+        self.parts += 1;
+        part % self.share.1 == self.share.0
+    }
+
+    /// The floats `from..from + len` of the copies, if the next part is this share's; None else.
+    ///
+    /// # Safety
+    ///
+    /// All shares make the same calls in the same order, and no two parts overlap.
+    pub(crate) unsafe fn part(&mut self, from: usize, len: usize) -> Option<&'a mut [f32]> {
+        // SAFETY: a part is one share's, and overlaps no other, by the caller's word.
+        self.takes_next().then(|| unsafe { self.packed.chunk(from, len) })
+    }
+
+    /// The first of the floats `from..from + len` of the copies.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub(crate) fn room(&self, from: usize, len: usize) -> *mut f32 {
+        self.packed.room(from, len)
+    }
 }
 
 #[cfg(test)]
-impl<'a> Pack<'a> {
-    /// What packs a test's parameters.
-    pub(crate) fn of(isa: Isa, params: &'a [f32], packed: &'a mut [f32]) -> Pack<'a> {
-        Pack { isa, numerics: Numerics::Fast, params, packed }
+impl Pack<'_> {
+    /// Packs a test's parameters, in three shares.
+    pub(crate) fn all(isa: Isa, params: &[f32], packed: &mut [f32], work: impl Fn(&mut Pack<'_>)) {
+        let packed = Chunks::new(packed);
+        for share in [2, 0, 1] {
+            work(&mut Pack::new(isa, Numerics::Fast, params, &packed, (share, 3)));
+        }
     }
 }

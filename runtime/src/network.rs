@@ -490,7 +490,8 @@ pub fn step_by<N: Network>(
     let mut run = workspace.run(pass);
     N::train(&mut run);
     let mean = run.mean_loss();
-    let added = optimizer.follow(params, workspace.gradients_mut(), samples);
+    let threads = workspace.threads();
+    let added = optimizer.follow(params, workspace.gradients_mut(), samples, threads);
     workspace.next_step();
     Ok(mean + added)
 }

@@ -9,6 +9,10 @@ pub use rms_prop::RmsProp;
 use crate::Error;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Momentum};
+use crate::run;
+
+/// Floats of each memory that one task of an update has: some 20 microseconds of work, most of it waiting for memory.
+const BLOCK: usize = if cfg!(miri) { 16 } else { 16 << 10 };
 
 /// How parameters follow from gradients.
 pub trait Optimizer {
@@ -16,11 +20,19 @@ pub trait Optimizer {
     /// that it can keep what it knows of each by its index.
     fn update(&mut self, params: &mut [f32], gradients: &[f32]);
 
-    /// All that a step does behind the gradient of a batch of so many samples; gives what that adds to the loss. By itself that is
-    /// [`Optimizer::update`] and nothing. [`Recipe`](crate::Recipe) does more, for which it may change the gradients.
-    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
-        let _ = samples;
+    /// [`update`](Optimizer::update) on at most `threads` threads, the caller's among them. It gives the same bits for any number of
+    /// them. An optimizer that says nothing of threads runs on the caller's.
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
+        let _ = threads;
         self.update(params, gradients);
+    }
+
+    /// All that a step does behind the gradient of a batch of so many samples, on at most so many threads; gives what that adds to the
+    /// loss. By itself that is [`Optimizer::update_on`] and nothing. [`Recipe`](crate::Recipe) does more, for which it may change the
+    /// gradients.
+    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
+        let _ = samples;
+        self.update_on(threads, params, gradients);
         0.0
     }
 }
@@ -68,8 +80,12 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
         (**self).update(params, gradients);
     }
 
-    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
-        (**self).follow(params, gradients, samples)
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
+        (**self).update_on(threads, params, gradients);
+    }
+
+    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
+        (**self).follow(params, gradients, samples, threads)
     }
 }
 
@@ -149,18 +165,26 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        self.update_on(1, params, gradients);
+    }
+
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
         let [lr, momentum, weight_decay] = [self.lr, self.momentum, self.weight_decay].map(|number| number as f32);
         let taken = (1.0 - self.dampening) as f32;
         let isa = Isa::best();
         if self.momentum == 0.0 {
-            update::descend(isa, params, gradients, lr, weight_decay);
+            run::blocks(threads, [params], BLOCK, &|first, [params]| {
+                update::descend(isa, params, &gradients[first..][..params.len()], lr, weight_decay);
+            });
             return;
         }
         // The first velocity is the gradient: all of it, and nothing of the zeros before.
         let taken = if self.velocity.is_empty() { 1.0 } else { taken };
         begin(&mut self.velocity, gradients.len());
         let momentum = Momentum { lr, weight_decay, kept: momentum, taken, nesterov: self.nesterov };
-        update::descend_with_momentum(isa, params, gradients, &mut self.velocity, &momentum);
+        run::blocks(threads, [params, &mut self.velocity], BLOCK, &|first, [params, velocity]| {
+            update::descend_with_momentum(isa, params, &gradients[first..][..params.len()], velocity, &momentum);
+        });
     }
 }
 
@@ -191,6 +215,7 @@ fn begin(state: &mut Vec<f32>, len: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{Random, bits};
 
     /// Takes five steps with gradients that depend on the parameter, and compares with a formula in f64.
     fn check(mut optimizer: impl Optimizer, mut formula: impl FnMut(&mut f64, f64)) {
@@ -286,6 +311,22 @@ mod tests {
                 let (m_hat, v_hat) = (m / (1.0 - 0.8_f64.powi(t)), v / (1.0 - 0.99_f64.powi(t)));
                 *p -= 0.1 * m_hat / (v_hat.sqrt() + 1e-3);
             });
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let numbers = |seed: u64| Random::new(seed).numbers(3 * BLOCK + 5);
+        let run = |threads: usize, optimizer: &mut dyn Optimizer| {
+            let mut params = numbers(1);
+            (2..5).for_each(|step| optimizer.update_on(threads, &mut params, &numbers(step)));
+            bits(&params)
+        };
+        for threads in [2, 3, 7] {
+            assert!(run(threads, &mut Sgd::new(0.1)) == run(1, &mut Sgd::new(0.1)));
+            let momentum = || Sgd::new(0.1).momentum(0.9).weight_decay(0.1);
+            assert!(run(threads, &mut momentum()) == run(1, &mut momentum()));
+            assert!(run(threads, &mut Adam::new(0.1)) == run(1, &mut Adam::new(0.1)));
         }
     }
 

@@ -208,11 +208,15 @@ impl<O: Optimizer> Recipe<O> {
 
     /// Takes the step of the batches since the last one, if there are any: the end of an epoch whose batches are no multiple.
     pub fn flush(&mut self, params: &mut [f32]) {
+        self.flush_on(1, params);
+    }
+
+    fn flush_on(&mut self, threads: usize, params: &mut [f32]) {
         if self.gathered.0 > 0 {
             let mut sum = std::mem::take(&mut self.sum);
             let samples = self.gathered.1;
             update::scale(Isa::best(), &mut sum, 1.0 / samples as f32);
-            self.take(params, &mut sum, samples);
+            self.take(params, &mut sum, samples, threads);
             sum.fill(0.0);
             (self.sum, self.gathered) = (sum, (0, 0));
         }
@@ -238,7 +242,7 @@ impl<O: Optimizer> Recipe<O> {
     }
 
     /// The step of a gradient.
-    fn take(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
+    fn take(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
         for (penalty, ranges) in &self.penalties {
             let all = 0..params.len();
             for range in ranges.as_deref().unwrap_or(std::slice::from_ref(&all)) {
@@ -247,11 +251,11 @@ impl<O: Optimizer> Recipe<O> {
         }
         let len = params.len();
         match self.frozen.as_slice() {
-            [] => self.of_trained(params, gradients, samples),
+            [] => self.of_trained(params, gradients, samples, threads),
             // What is trained is next to each other.
-            [Range { start: 0, end }] => self.of_trained(&mut params[*end..], &mut gradients[*end..], samples),
+            [Range { start: 0, end }] => self.of_trained(&mut params[*end..], &mut gradients[*end..], samples, threads),
             [Range { start, end }] if *end == len => {
-                self.of_trained(&mut params[..*start], &mut gradients[..*start], samples)
+                self.of_trained(&mut params[..*start], &mut gradients[..*start], samples, threads)
             }
             _ => {
                 let [mut packed, mut packed_gradients] = std::mem::take(&mut self.packed);
@@ -261,7 +265,7 @@ impl<O: Optimizer> Recipe<O> {
                     packed.extend_from_slice(&params[range.clone()]);
                     packed_gradients.extend_from_slice(&gradients[range]);
                 }
-                let added = self.of_trained(&mut packed, &mut packed_gradients, samples);
+                let added = self.of_trained(&mut packed, &mut packed_gradients, samples, threads);
                 let mut rest = packed.as_slice();
                 for range in trained(&self.frozen, len) {
                     let (values, behind) = rest.split_at(range.len());
@@ -274,11 +278,11 @@ impl<O: Optimizer> Recipe<O> {
         }
     }
 
-    fn of_trained(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
+    fn of_trained(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
         if let Some(clip) = self.clip {
             clip.apply(gradients);
         }
-        self.optimizer.follow(params, gradients, samples)
+        self.optimizer.follow(params, gradients, samples, threads)
     }
 }
 
@@ -292,19 +296,19 @@ fn trained(frozen: &[Range<usize>], len: usize) -> impl Iterator<Item = Range<us
 impl<O: Optimizer> Optimizer for Recipe<O> {
     /// A step of a batch of one sample. What [`step`](crate::network::step) calls is `follow`, which needs no copy of the gradients.
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
-        self.follow(params, &mut gradients.to_vec(), 1);
+        self.follow(params, &mut gradients.to_vec(), 1, 1);
     }
 
-    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize) -> f32 {
+    fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
         let penalty = self.penalties_of(params) as f32;
         if self.batches == 1 {
-            return penalty + self.take(params, gradients, samples);
+            return penalty + self.take(params, gradients, samples, threads);
         }
         self.sum.resize(params.len(), 0.0);
         update::gather(Isa::best(), &mut self.sum, gradients, samples as f32);
         self.gathered = (self.gathered.0 + 1, self.gathered.1 + samples);
         if self.gathered.0 == self.batches {
-            self.flush(params);
+            self.flush_on(threads, params);
         }
         penalty
     }
@@ -335,7 +339,7 @@ mod tests {
 
     fn moved(mut recipe: Recipe<Sgd>) -> ([f32; 5], f32) {
         let mut params = [1.0, -1.0, 0.0, 2.0, 3.0];
-        let added = recipe.follow(&mut params, &mut GRADIENTS.clone(), 3);
+        let added = recipe.follow(&mut params, &mut GRADIENTS.clone(), 3, 1);
         ([0, 1, 2, 3, 4].map(|at| params[at] - [1.0, -1.0, 0.0, 2.0, 3.0][at]), added)
     }
 
@@ -377,7 +381,7 @@ mod tests {
         let step = |recipe: &mut Recipe<Adam>| {
             let mut params = [1.0; 5];
             for _ in 0..4 {
-                recipe.follow(&mut params, &mut GRADIENTS.clone(), 1);
+                recipe.follow(&mut params, &mut GRADIENTS.clone(), 1, 1);
             }
             params
         };
@@ -391,13 +395,13 @@ mod tests {
     fn batches_are_accumulated_by_their_samples() {
         let mut recipe = recipe().accumulate(2).penalty(Penalty::l2(0.5));
         let mut params = [1.0, 2.0];
-        assert_eq!(recipe.follow(&mut params, &mut [1.0, 0.0], 3), 2.5);
+        assert_eq!(recipe.follow(&mut params, &mut [1.0, 0.0], 3, 1), 2.5);
         assert_eq!(params, [1.0, 2.0]);
-        recipe.follow(&mut params, &mut [5.0, 4.0], 1);
+        recipe.follow(&mut params, &mut [5.0, 4.0], 1, 1);
         assert!(recipe.is_flushed());
         // (3 * 1 + 5) / 4 + 1 and (0 + 4) / 4 + 2.
         assert_eq!(params, [-2.0, -1.0]);
-        recipe.follow(&mut params, &mut [1.0, 1.0], 7);
+        recipe.follow(&mut params, &mut [1.0, 1.0], 7, 1);
         assert!(!recipe.is_flushed());
         recipe.flush(&mut params);
         assert_eq!(params, [-1.0, -1.0]);

@@ -25,6 +25,12 @@ const GRADIENT_BUDGET: usize = 16 << 20;
 /// Floats of a gradient that one task adds up: some 10 microseconds of work with a few tiles.
 const FOLD_BLOCK: usize = if cfg!(miri) { 16 } else { 16 << 10 };
 
+/// Packed floats from which on several threads pack: some 50 microseconds of work.
+const PARALLEL_PACK: usize = 1 << 16;
+
+/// Shares of packing for each thread: more than one, so that a thread that is late holds up the others for a part of its work.
+const SHARES: usize = 4;
+
 /// Floats that a pass needs, as the compiler planned them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -136,6 +142,11 @@ impl Workspace {
         self.forwards = 0;
     }
 
+    /// How many threads it uses at most.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// The gradient of the last `step` or `gradients`, in the order of the parameters; empty before. Behind a step it is as the
     /// optimizer left it.
     pub fn gradients(&self) -> &[f32] {
@@ -185,7 +196,11 @@ impl Workspace {
                 (copies.fold)(params, statistics, &mut folded[..copies.folded]);
                 params = folded;
             }
-            (copies.pack)(&mut Pack { isa, numerics, params, packed });
+            let shares = if len < PARALLEL_PACK { 1 } else { self.threads * SHARES };
+            let packed = Chunks::new(packed);
+            pool::run(self.threads, shares, &|_, share| {
+                (copies.pack)(&mut Pack::new(isa, numerics, params, &packed, (share, shares)));
+            });
             *made_of = Some(of);
         }
     }
@@ -204,7 +219,8 @@ impl Workspace {
     ) {
         let mut copies = Memory::default();
         copies.reserve(packed);
-        pack(&mut Pack { isa: self.isa, numerics: self.numerics, params, packed: copies.floats_mut(packed) });
+        let chunks = Chunks::new(copies.floats_mut(packed));
+        pack(&mut Pack::new(self.isa, self.numerics, params, &chunks, (0, 1)));
         let job = Job { feed, loss: BatchLoss::NONE, samples };
         let params = Params::Trained(params, 0);
         let mut run = self.run(Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None });
@@ -225,6 +241,8 @@ impl Workspace {
         }
         let tiles = job.samples.div_ceil(TILE);
         let workers = self.threads.min(tiles).max(1);
+        // A tile that is alone leaves its kernels all threads.
+        let scratches = if tiles > 1 { workers } else { self.threads };
         let in_budget = GRADIENT_BUDGET / (4 * plan.gradients.max(1));
         // Each worker can always go on; how many tiles run at once changes no bit.
         let wave = in_budget.max(workers).min(tiles.max(1));
@@ -260,6 +278,7 @@ impl Workspace {
             isa: self.isa,
             numerics: self.numerics,
             workers,
+            scratches,
             wave,
             params,
             packed,
@@ -269,7 +288,7 @@ impl Workspace {
             tile: take(&mut self.tile, floats(workers, floats(TILE, plan.tile))),
             batch: take(&mut self.batch, floats(job.samples, plan.batch)),
             state: take(&mut self.state, plan.state),
-            scratch: take(&mut self.scratch, floats(workers, plan.scratch)),
+            scratch: take(&mut self.scratch, floats(scratches, plan.scratch)),
             tile_gradients: take(&mut self.tile_gradients, floats(wave, plan.gradients)),
             losses: &mut self.losses,
             gradients,
@@ -343,9 +362,11 @@ pub struct Run<'a> {
     plan: &'a Plan,
     threads: usize,
     pub(crate) isa: Isa,
-    numerics: Numerics,
+    pub(crate) numerics: Numerics,
     /// Threads that have memory for a tile.
     workers: usize,
+    /// Threads that have scratch.
+    scratches: usize,
     /// Tiles that run at once when they make gradients.
     wave: usize,
     pub(crate) params: &'a [f32],
@@ -366,17 +387,17 @@ pub struct Run<'a> {
 }
 
 /// Memory that tasks share by chunks: each chunk belongs to one task at a time.
-struct Chunks<'a> {
+pub(crate) struct Chunks<'a> {
     first: *mut f32,
     len: usize,
     of: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: `chunk` hands out disjoint parts, by its contract.
+// SAFETY: `chunk` hands out disjoint parts, by its contract, and so does who uses the pointer of `room`.
 unsafe impl Sync for Chunks<'_> {}
 
 impl<'a> Chunks<'a> {
-    fn new(memory: &'a mut [f32]) -> Chunks<'a> {
+    pub(crate) fn new(memory: &'a mut [f32]) -> Chunks<'a> {
         Chunks { first: memory.as_mut_ptr(), len: memory.len(), of: PhantomData }
     }
 
@@ -386,21 +407,34 @@ impl<'a> Chunks<'a> {
     ///
     /// No two ranges that overlap may be held at the same time.
     #[allow(clippy::mut_from_ref)]
-    unsafe fn chunk(&self, from: usize, len: usize) -> &'a mut [f32] {
-        assert!(from.checked_add(len).is_some_and(|end| end <= self.len), "a chunk lies inside its memory");
+    pub(crate) unsafe fn chunk(&self, from: usize, len: usize) -> &'a mut [f32] {
         // SAFETY: inside the memory (checked), and by the caller's word nobody else holds a part of it.
-        unsafe { std::slice::from_raw_parts_mut(self.first.add(from), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.room(from, len), len) }
+    }
+
+    /// The first of the floats `from..from + len`, for tasks whose own floats are no range.
+    pub(crate) fn room(&self, from: usize, len: usize) -> *mut f32 {
+        assert!(from.checked_add(len).is_some_and(|end| end <= self.len), "a chunk lies inside its memory");
+        // SAFETY: inside the memory, or one past its end when there are no floats.
+        unsafe { self.first.add(from) }
     }
 }
 
-/// Runs `work(number, block)` for each block of `len` floats of `memory` (the last may be shorter), in parallel.
-pub(crate) fn blocks(threads: usize, memory: &mut [f32], len: usize, work: &(dyn Fn(usize, &mut [f32]) + Sync)) {
-    let total = memory.len();
-    let chunks = Chunks::new(memory);
+/// Runs `work(first, blocks)` for each block of `len` floats (the last may be shorter) of memories of one length, in parallel: the place
+/// of its first float, and the floats of each memory.
+pub(crate) fn blocks<const N: usize>(
+    threads: usize,
+    memories: [&mut [f32]; N],
+    len: usize,
+    work: &(dyn Fn(usize, [&mut [f32]; N]) + Sync),
+) {
+    let total = memories.first().map_or(0, |memory| memory.len());
+    assert!(memories.iter().all(|memory| memory.len() == total), "memories of one length");
+    let chunks = memories.map(Chunks::new);
     pool::run(threads, total.div_ceil(len), &|_, task| {
-        let from = task * len;
-        // SAFETY: a task's block is its own.
-        work(task, unsafe { chunks.chunk(from, len.min(total - from)) });
+        let first = task * len;
+        // SAFETY: a task's blocks are its own.
+        work(first, chunks.each_ref().map(|chunks| unsafe { chunks.chunk(first, len.min(total - first)) }));
     });
 }
 
@@ -420,8 +454,11 @@ impl Run<'_> {
         Whole {
             samples: self.job.samples,
             threads: self.threads,
+            workers: self.scratches,
             batch: self.batch,
             batch_stride: self.plan.batch,
+            scratch: self.scratch,
+            scratch_stride: self.plan.scratch,
             params: self.params,
             isa: self.isa,
             state: self.state,
@@ -464,6 +501,7 @@ impl Run<'_> {
         let (plan, job, samples) = (self.plan, self.job, self.job.samples);
         let (params, packed, isa, draw) = (self.params, self.packed, self.isa, self.draw);
         let (numerics, outputs) = (self.numerics, job.loss.totals.len());
+        let threads = if samples > TILE { 1 } else { self.scratches };
         let state: &[f32] = self.state;
         let (tile, batch, scratch) = (Chunks::new(self.tile), Chunks::new(self.batch), Chunks::new(self.scratch));
         let (gradients, losses) = (Chunks::new(self.tile_gradients), Chunks::new(self.losses));
@@ -481,7 +519,8 @@ impl Run<'_> {
                     tile_stride: plan.tile,
                     batch: batch.chunk(begin * plan.batch, rows * plan.batch),
                     batch_stride: plan.batch,
-                    scratch: scratch.chunk(worker * plan.scratch, plan.scratch),
+                    scratch: scratch.chunk(worker * plan.scratch, threads * plan.scratch),
+                    threads,
                     gradients: gradients.chunk(gradient, gradient_len),
                     losses: losses.chunk(begin * outputs, rows * outputs),
                     samples: range,
@@ -504,9 +543,9 @@ impl Run<'_> {
         let of_tiles: &[f32] = self.tile_gradients;
         let stride = self.plan.gradients;
         let of_model = &mut self.gradients[fold.to..][..fold.len];
-        blocks(self.threads, of_model, FOLD_BLOCK, &|block, to| {
+        blocks(self.threads, [of_model], FOLD_BLOCK, &|first, [to]| {
             for tile in 0..count {
-                let from = &of_tiles[tile * stride + fold.from + block * FOLD_BLOCK..][..to.len()];
+                let from = &of_tiles[tile * stride + fold.from + first..][..to.len()];
                 to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
             }
         });
@@ -517,9 +556,14 @@ impl Run<'_> {
 pub(crate) struct Whole<'a> {
     pub(crate) samples: usize,
     pub(crate) threads: usize,
+    /// Threads that have scratch.
+    pub(crate) workers: usize,
     /// The batch's memory: `samples` rows of `batch_stride` floats.
     pub(crate) batch: &'a mut [f32],
     pub(crate) batch_stride: usize,
+    /// Memory for a kernel's own use, `scratch_stride` floats for each worker.
+    pub(crate) scratch: &'a mut [f32],
+    pub(crate) scratch_stride: usize,
     pub(crate) params: &'a [f32],
     pub(crate) isa: Isa,
     pub(crate) state: &'a mut [f32],

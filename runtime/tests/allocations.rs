@@ -1,35 +1,10 @@
 //! After the first, a step allocates nothing, and neither does inference.
-#![allow(unsafe_code)]
 
+mod counting;
 mod line;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
 use line::{Line, data};
-use netspec::{Adam, AdamW, Clip, CrossEntropy, Mse, Optimizer, Penalty, Recipe, RmsProp, Sgd, Workspace};
-use netspec::{network, pool};
-
-/// Counts what the whole process takes.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: it does what `System` does.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, SeqCst);
-        // SAFETY: the caller's word for the layout.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word for the memory, which `alloc` took of `System`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use netspec::{Adam, AdamW, Clip, CrossEntropy, Mse, Optimizer, Penalty, Recipe, RmsProp, Sgd, Workspace, network};
 
 /// What `repeat` steps and inferences allocate.
 fn allocations(threads: usize, optimizer: &mut impl Optimizer, repeat: usize) -> usize {
@@ -48,23 +23,13 @@ fn allocations(threads: usize, optimizer: &mut impl Optimizer, repeat: usize) ->
         }
     };
     pass();
-    let before = COUNT.load(SeqCst);
-    (0..repeat).for_each(|_| pass());
-    COUNT.load(SeqCst) - before
+    counting::allocations(|| (0..repeat).for_each(|_| pass()))
 }
 
-// The only test of its process, so that nobody else allocates.
+// The only test of its process.
 #[test]
 fn later_steps_allocate_nothing() {
-    // The threads of the pool start, which allocates: the region ends when all are in it.
-    let met = AtomicUsize::new(0);
-    let workers = if cfg!(feature = "threads") { 4 } else { 1 };
-    pool::run(workers, workers, &|_, _| {
-        met.fetch_add(1, SeqCst);
-        while met.load(SeqCst) < workers {
-            std::thread::yield_now();
-        }
-    });
+    counting::start_threads(if cfg!(feature = "threads") { 4 } else { 1 });
     for threads in [1, 4] {
         assert_eq!(allocations(threads, &mut Sgd::new(0.1).momentum(0.9), 50), 0, "{threads} threads");
         assert_eq!(allocations(threads, &mut Adam::new(0.1), 50), 0, "{threads} threads");

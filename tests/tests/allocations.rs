@@ -2,14 +2,13 @@
 //! padding is wider than a window reaches, whose products of matrices each take a buffer that `matrixmultiply` packs into.
 // Products are counted only where debug assertions are.
 #![cfg(debug_assertions)]
-// To count allocations is to be the allocator.
-#![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+#[path = "../../runtime/tests/counting/mod.rs"]
+mod counting;
 
+use counting::{allocations, peak};
 use netspec::network::{self, Network};
-use netspec::{CrossEntropy, Same, Scaled, Sgd, Workspace, kernels, pool};
+use netspec::{CrossEntropy, Same, Scaled, Sgd, Workspace, kernels};
 use netspec_compiler::emit::planned;
 use netspec_compiler::fuse::PlanKind;
 use netspec_tests::reference::{compile_file, compile_text};
@@ -20,6 +19,21 @@ netspec::netspec!(Net = "../specs/net.yaml");
 #[allow(deprecated)]
 mod res_deep {
     netspec::netspec!(pub(crate) ResDeep = "../specs/res_deep.yaml", n_chans1 = 4, n_blocks = 3);
+}
+
+mod others {
+    netspec::netspec!(pub(crate) Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2);
+    netspec::netspec!(pub(crate) FullyConnected = "../specs/fully_connected.yaml");
+}
+
+#[allow(deprecated)]
+mod batch_norm {
+    netspec::netspec!(pub(crate) BatchNorm = "../specs/batch_norm.yaml", n_chans1 = 8);
+}
+
+/// Gradients of convolutions that are made once for the batch, of both kinds of kernels.
+mod wide {
+    netspec::netspec!(pub(crate) Wide = "specs/wide.netspec");
 }
 
 mod outputs {
@@ -57,38 +71,11 @@ mod far {
     }
 }
 
-/// Counts what the whole process takes.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// Bytes that are taken now, and the most there ever were.
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: it does what `System` does; `realloc` and `alloc_zeroed` are made of these, so that they count too.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, SeqCst);
-        PEAK.fetch_max(BYTES.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: the caller's word for the layout.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        BYTES.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller's word for the memory, which `alloc` took of `System`.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 /// Allocations and products of what runs.
 fn counted(run: impl FnOnce()) -> (usize, usize) {
-    let before = (COUNT.load(SeqCst), kernels::products());
-    run();
-    (COUNT.load(SeqCst) - before.0, kernels::products() - before.1)
+    let before = kernels::products();
+    let count = allocations(run);
+    (count, kernels::products() - before)
 }
 
 /// Trains and infers some batches of up to 20 samples, and asserts that behind the first each allocates as often as it multiplies
@@ -119,36 +106,32 @@ fn allocates_for_products<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32
     }
 }
 
-/// Bytes that a call takes at most, beside what is there.
-fn peak(run: impl FnOnce()) -> u64 {
-    let before = BYTES.load(SeqCst);
-    PEAK.store(before, SeqCst);
-    run();
-    (PEAK.load(SeqCst) - before) as u64
-}
-
-/// Trains on a batch and infers one in fresh memory, on one thread, and compares the peak of the heap with the plan's.
-fn takes_what_is_planned<N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32; 2]>>(
-    spec: &str,
-    params: &[(&str, i64)],
-    samples: usize,
-) {
+/// Trains on a batch and infers one in fresh memory, and compares the peak of the heap with the plan's.
+fn takes_what_is_planned<N, const CLASSES: usize>(spec: &str, params: &[(&str, i64)])
+where
+    N: Network<Input = [[[f32; 32]; 32]; 3], Output = [f32; CLASSES]>,
+{
     let checked = compile_file(spec, params);
-    let planned = |kind: PlanKind| planned(&checked, kind).heap(samples as u64, 1);
+    let planned = |kind: PlanKind| planned(&checked, kind);
+    let (train, infer) = (planned(PlanKind::Training), planned(PlanKind::Inference));
     let mut model: N = network::new(1);
-    let (inputs, labels) = (vec![[[[0.5; 32]; 32]; 3]; samples], vec![1; samples]);
-    let mut outputs = vec![[0.0; 2]; samples];
-    let mut workspace = Workspace::with_threads(1);
-    let training = peak(|| {
-        let (sgd, loss) = (&mut Sgd::new(0.01), &CrossEntropy);
-        network::step(&mut model, &mut workspace, &inputs, &labels, loss, sgd).expect("a batch");
-    });
-    let mut workspace = Workspace::with_threads(1);
-    let inference = peak(|| network::infer(&model, &mut workspace, &inputs, &mut outputs).expect("as many outputs"));
-    let found = (training, inference);
-    assert_eq!(found, (planned(PlanKind::Training), planned(PlanKind::Inference)), "{spec}, {samples} samples");
-    if spec.contains("/net.") {
-        assert!(training < 16 << 20, "{training} bytes");
+    // Of 3 samples all are in one tile.
+    for (samples, threads) in [(64, 1), (20, 1), (3, 1), (64, 4), (20, 4), (3, 4)] {
+        let (inputs, labels) = (vec![[[[0.5; 32]; 32]; 3]; samples], vec![1; samples]);
+        let mut outputs = vec![[0.0; CLASSES]; samples];
+        let mut workspace = Workspace::with_threads(threads);
+        let training = peak(|| {
+            let (sgd, loss) = (&mut Sgd::new(0.01), &CrossEntropy);
+            network::step(&mut model, &mut workspace, &inputs, &labels, loss, sgd).expect("a batch");
+        });
+        let mut workspace = Workspace::with_threads(threads);
+        let inference =
+            peak(|| network::infer(&model, &mut workspace, &inputs, &mut outputs).expect("as many outputs"));
+        let heap = [&train, &infer].map(|planned| planned.heap(samples as u64, threads as u64));
+        assert_eq!([training, inference], heap, "{spec}, {samples} samples, {threads} threads");
+        if spec.contains("/net.") && threads == 1 {
+            assert!(training < 16 << 20, "{training} bytes");
+        }
     }
 }
 
@@ -185,27 +168,23 @@ fn several_outputs_take_what_is_planned(samples: usize) {
     );
 }
 
-// The only test of its process, so that nobody else allocates.
+// The only test of its process.
 #[test]
 fn a_step_allocates_what_its_plan_says() {
-    // The threads of the pool start, which allocates: the region ends when all are in it.
-    let met = AtomicUsize::new(0);
-    pool::run(4, 4, &|_, _| {
-        met.fetch_add(1, SeqCst);
-        while met.load(SeqCst) < 4 {
-            std::thread::yield_now();
-        }
-    });
+    counting::start_threads(4);
     for threads in [1, 4] {
         allocates_for_products::<Net>(threads, false);
         allocates_for_products::<res_deep::ResDeep>(threads, false);
+        allocates_for_products::<wide::Wide>(threads, false);
         allocates_for_products::<grouped::Grouped>(threads, false);
         allocates_for_products::<far::Far>(threads, true);
     }
-    for samples in [64, 20, 3] {
-        several_outputs_take_what_is_planned(samples);
-        takes_what_is_planned::<Net>("specs/net.yaml", &[], samples);
-        takes_what_is_planned::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)], samples);
-        takes_what_is_planned::<grouped::Grouped>("tests/specs/grouped.netspec", &[], samples);
-    }
+    [64, 20, 3].into_iter().for_each(several_outputs_take_what_is_planned);
+    takes_what_is_planned::<Net, 2>("specs/net.yaml", &[]);
+    takes_what_is_planned::<res_deep::ResDeep, 2>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
+    takes_what_is_planned::<batch_norm::BatchNorm, 2>("specs/batch_norm.yaml", &[("n_chans1", 8)]);
+    takes_what_is_planned::<others::Resnet18Cifar, 10>("specs/resnet18_cifar.yaml", &[("width", 2)]);
+    takes_what_is_planned::<others::FullyConnected, 2>("specs/fully_connected.yaml", &[]);
+    takes_what_is_planned::<wide::Wide, 2>("tests/specs/wide.netspec", &[]);
+    takes_what_is_planned::<grouped::Grouped, 2>("tests/specs/grouped.netspec", &[]);
 }

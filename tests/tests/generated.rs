@@ -56,6 +56,7 @@ mod specs {
         decoder: Decoder = "specs/decoder.netspec";
         activations: Activations = "specs/activations.netspec";
         norms: Norms = "specs/norms.netspec";
+        wide: Wide = "specs/wide.netspec";
         resnet18_cifar: Resnet18Cifar = "../specs/resnet18_cifar.yaml", width = 2;
     }
 }
@@ -265,6 +266,7 @@ const MODELS: &[Spec] = &[
         agrees::<specs::activations::Activations>("tests/specs/activations.netspec", &[], seed)
     }),
     ("tests/specs/norms.netspec", |seed| agrees::<specs::norms::Norms>("tests/specs/norms.netspec", &[], seed)),
+    ("tests/specs/wide.netspec", |seed| agrees::<specs::wide::Wide>("tests/specs/wide.netspec", &[], seed)),
     ("specs/resnet18_cifar.yaml", |seed| {
         agrees::<specs::resnet18_cifar::Resnet18Cifar>("specs/resnet18_cifar.yaml", &[("width", 2)], seed)
     }),
@@ -367,15 +369,24 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|number| number.to_bits()).collect()
 }
 
-/// A step with 1, 2, 3 and 7 threads, of a batch whose last tile is not whole.
+/// A step and an inference with 1, 2, 3 and 7 threads, of a batch whose last tile is not whole, and of one tile.
 fn same_with_any_threads<N: Network>(spec: &str, params: &[(&str, i64)]) {
-    let pair: Pair<N> = Pair::new(spec, params, 29, 5);
-    let (loss, gradients, statistics) = pair.stepped(&mut Workspace::with_threads(1));
-    for threads in [2, 3, 7] {
-        let (other_loss, other_gradients, other_statistics) = pair.stepped(&mut Workspace::with_threads(threads));
-        assert_eq!(loss.to_bits(), other_loss.to_bits(), "{spec}, {threads} threads: the loss");
-        assert!(bits(&gradients) == bits(&other_gradients), "{spec}, {threads} threads: the gradient");
-        assert!(bits(&statistics) == bits(&other_statistics), "{spec}, {threads} threads: the running statistics");
+    for samples in [29, 8] {
+        let pair: Pair<N> = Pair::new(spec, params, samples, 5);
+        let run = |threads: usize| {
+            let workspace = &mut Workspace::with_threads(threads);
+            let (loss, gradients, statistics) = pair.stepped(workspace);
+            [vec![loss], gradients, statistics, pair.inferred(workspace, 0..samples)]
+        };
+        let alone = run(1);
+        for threads in [2, 3, 7] {
+            for (what, (alone, other)) in ["the loss", "the gradient", "the running statistics", "the outputs"]
+                .iter()
+                .zip(alone.iter().zip(run(threads)))
+            {
+                assert!(bits(alone) == bits(&other), "{spec}, {samples} samples, {threads} threads: {what}");
+            }
+        }
     }
 }
 
@@ -391,6 +402,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     same_with_any_threads::<decoder::Decoder>("tests/specs/decoder.netspec", &[]);
     same_with_any_threads::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
     same_with_any_threads::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
+    same_with_any_threads::<wide::Wide>("tests/specs/wide.netspec", &[]);
 }
 
 /// A step and an inference with AVX2 and with AVX-512; within rounding of the portable ones.
@@ -423,6 +435,7 @@ fn avx2_and_avx512_give_the_same_bits() {
     same_with_wide_vectors::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
     same_with_wide_vectors::<spatial::Spatial>("tests/specs/spatial.netspec", &[]);
     same_with_wide_vectors::<unet::Unet>("tests/specs/unet.netspec", &[]);
+    same_with_wide_vectors::<wide::Wide>("tests/specs/wide.netspec", &[]);
 }
 
 /// Ten steps with Winograd's convolutions and ten without: the losses and the weights behind them.
@@ -473,4 +486,5 @@ fn a_sample_is_inferred_to_the_same_bits_alone_and_in_a_batch() {
     same_alone_and_in_a_batch::<batch_norm::BatchNorm>("specs/batch_norm.yaml", &[("n_chans1", 4)]);
     same_alone_and_in_a_batch::<res_deep::ResDeep>("specs/res_deep.yaml", &[("n_chans1", 4), ("n_blocks", 3)]);
     same_alone_and_in_a_batch::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
+    same_alone_and_in_a_batch::<wide::Wide>("tests/specs/wide.netspec", &[]);
 }

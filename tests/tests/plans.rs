@@ -3,7 +3,7 @@
 #[path = "support/nets.rs"]
 mod nets;
 
-use nets::{moving_net, random_net};
+use nets::{moving_net, random_net, random_wide_net};
 use netspec_compiler::emit::{self, Naming, planned};
 use netspec_compiler::fuse::PlanKind;
 use netspec_compiler::plan::{self, Block, Plan, Region};
@@ -42,7 +42,8 @@ fn waste(plan: &Plan) -> f64 {
 #[test]
 fn no_two_values_share_memory_while_both_live_and_little_is_wasted() {
     let mut worst: f64 = 1.0;
-    for text in (0..300).map(random_net).chain((0..100).map(moving_net)) {
+    let wide = (0..100).map(random_wide_net);
+    for text in (0..300).map(random_net).chain((0..100).map(moving_net)).chain(wide) {
         let mut checked = compiled(&text).checked.expect("a right spec");
         checked.net.inputs.iter_mut().for_each(|input| input.has_gradient = true);
         let checked = &checked;

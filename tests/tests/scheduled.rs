@@ -3,7 +3,7 @@
 #[path = "support/nets.rs"]
 mod nets;
 
-use nets::{moving_net, random_net};
+use nets::{moving_net, random_net, random_wide_net};
 use netspec_compiler::check::Checked;
 use netspec_compiler::emit::{Planned, planned};
 use netspec_compiler::fuse::PlanKind;
@@ -121,8 +121,43 @@ fn every_spec_runs_on_its_plan() {
 fn random_nets_run_on_their_plans() {
     let of_seed = |seed: u64, text: String| agrees(&text, &compile_text(&text), seed);
     let random = (0..300).map(|seed| of_seed(seed, random_net(seed)));
-    let worst = random.chain((0..100).map(|seed| of_seed(seed, moving_net(seed)))).fold(0.0, f64::max);
+    let wide = (0..100).map(|seed| of_seed(seed, random_wide_net(seed)));
+    let worst = random.chain((0..100).map(|seed| of_seed(seed, moving_net(seed)))).chain(wide).fold(0.0, f64::max);
     println!("the worst plan differs by {worst:.1e}");
+}
+
+#[test]
+fn what_waits_for_the_end_of_a_stage_finds_what_it_reads() {
+    // An iteration ends where it began, and the gradient by a weight is of what it began with.
+    agrees("linear", &compile_text("model M { input x [160]; repeat 3 { linear(160); } linear(4); }"), 1);
+    agrees("linear", &compile_text("model M { input x [160]; repeat 3 tied { skip { linear(160); } } linear(4); }"), 2);
+    let conv = "model M { input x [48, 2, 2]; repeat 3 { conv(48, kernel = 3, padding = 1); } flatten; linear(4); }";
+    agrees("conv", &compile_text(conv), 3);
+}
+
+#[test]
+fn stages_span_the_back_edges_of_loops() {
+    let stages = |text: &str, kind: PlanKind| {
+        fn count(steps: &[Step]) -> usize {
+            let of = |step: &Step| match step {
+                Step::Stage(_) => 1,
+                Step::Whole(_) => 0,
+                Step::Loop(looped) => count(&looped.body),
+            };
+            steps.iter().map(of).sum()
+        }
+        let checked = compile_text(text);
+        agrees(text, &checked, 4);
+        count(&planned(&checked, kind).plan.schedule.steps)
+    };
+    let net = |repeat: &str| {
+        let body = "skip { conv(8, kernel = 3, padding = 1); batch_norm; relu; }";
+        format!("model M {{ input x [8, 4, 4]; {repeat} {{ {body} }} flatten; linear(4); }}")
+    };
+    // Before the loop, inside it, behind it; and back. Of one iteration there is none before.
+    assert_eq!(stages(&net("repeat 3"), PlanKind::Training), 4);
+    assert_eq!(stages(&net("repeat 3 tied"), PlanKind::Evaluation), 3);
+    assert_eq!(stages(&net("repeat 3"), PlanKind::Inference), 1);
 }
 
 /// The plan with one block moved, if it is another one then and stays inside its region.

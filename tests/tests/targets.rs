@@ -1,11 +1,15 @@
 //! What the compiler plans for a kernel is what the kernel asks for: the numbers stand in both, since neither crate knows the other.
+//! And which layouts it chooses by what they cost.
 
 use netspec::kernels::{conv::Conv, depthwise, direct, sparse, winograd};
 use netspec::layout::Plane;
+use netspec_compiler::emit::planned;
+use netspec_compiler::fuse::PlanKind;
 use netspec_compiler::ir::{self, Kind, TensorId, Window};
 use netspec_compiler::layout;
+use netspec_compiler::schedule::{Kernel, Node, Step};
 use netspec_compiler::target::{Class, Target};
-use netspec_tests::reference::Numbers;
+use netspec_tests::reference::{Numbers, compile_text};
 
 /// Planes of so many channels, now and then with padding in the middle, as `concat` makes them.
 fn planes(channels: usize, is_parted: bool) -> Vec<Plane> {
@@ -78,6 +82,8 @@ fn kernels_have_the_memory_that_they_ask_for() {
             scratch(Class::Winograd, grad_weight),
             scratch(Class::Sparse, Kind::ConvPoolGradInput(planned, weight)),
             scratch(Class::Sparse, pool_grad_weight),
+            Target::Cpu.batch_scratch(Class::Direct, &planned, &wide_x, &wide_y) as usize,
+            Target::Cpu.batch_scratch(Class::Winograd, &planned, &wide_x, &wide_y) as usize,
         ];
         let asked = [
             direct::packed_len(&conv, &x, &y),
@@ -88,6 +94,8 @@ fn kernels_have_the_memory_that_they_ask_for() {
             winograd::scratch(&conv, &x, &y),
             sparse::grad_input_scratch(&conv),
             sparse::grad_weight_scratch(&conv, &x),
+            direct::grad_weight_scratch(&conv, &x),
+            winograd::batch_scratch(&x, &y),
         ];
         assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
     }
@@ -123,4 +131,42 @@ fn kernels_of_groups_have_the_memory_that_they_ask_for() {
         ];
         assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
     }
+}
+
+/// The classes of the convolutions in inference of a map of 8 channels, and how many conversions there are beside the one of the end.
+fn laid(body: &str) -> (Vec<Class>, usize) {
+    let checked = compile_text(&format!("model M {{ input x [8, 16, 16]; {body} flatten; linear(2); }}"));
+    let plan = planned(&checked, PlanKind::Inference).plan;
+    let [Step::Stage(nodes)] = plan.schedule.steps.as_slice() else { panic!("one stage") };
+    let (mut classes, mut conversions) = (Vec::new(), 0);
+    for node in nodes {
+        let Node::Call(call) = node else { panic!("no loop") };
+        match &call.kernel {
+            Kernel::Op(Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvAdd(..)) => classes.push(call.class),
+            Kernel::Op(Kind::Copy) => {
+                let [from, to] = [&call.reads[0], &call.writes[0].0].map(|operand| plan.schedule.layout(operand));
+                conversions += usize::from((from == layout::Layout::Plain) != (to == layout::Layout::Plain));
+            }
+            _ => {}
+        }
+    }
+    (classes, conversions)
+}
+
+#[test]
+fn values_are_in_planes_where_that_saves_more_than_the_conversions_cost() {
+    use Class::{Direct, Plain};
+    // A log_softmax takes plain values. A 1x1 convolution of few channels is not worth two conversions; a 3x3 is, or one between others.
+    assert_eq!(laid("log_softmax; conv(8, kernel = 1); log_softmax;"), (vec![Plain], 0));
+    assert_eq!(laid("log_softmax; conv(8, kernel = 3, padding = 1); log_softmax;"), (vec![Direct], 2));
+    let two = "conv(8, kernel = 1); relu; conv(8, kernel = 1);";
+    assert_eq!(laid(&format!("log_softmax; {two} log_softmax;")), (vec![Direct; 2], 2));
+    assert_eq!(laid(&format!("log_softmax; {two} log_softmax; conv(8, kernel = 1);")), (vec![Direct; 3], 4));
+    // What only convolutions read is never converted.
+    assert_eq!(laid("conv(8, kernel = 1);"), (vec![Direct], 1));
+    // A pool in a convolution has no kernel on plain values.
+    let pooled = "log_softmax; conv(8, kernel = 1); max_pool(2); relu; log_softmax;";
+    assert_eq!(laid(pooled), (vec![Direct], 2));
+    // Each is weighed for itself.
+    assert_eq!(laid("log_softmax; conv(8, kernel = 1); log_softmax; conv(32, kernel = 3);").0, [Plain, Direct]);
 }

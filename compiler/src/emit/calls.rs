@@ -370,6 +370,11 @@ impl Calls<'_> {
                 let g = self.linear(layer, linear);
                 function("linear::grad_weight_batch", &["run", &g, &read(0), &read(1), &w, &b])
             }
+            Kernel::ConvGradWeightBatch(conv, weight, bias) => {
+                let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
+                let (class, g) = (class_text(call.class), self.conv(layer, conv));
+                function(&format!("{class}::grad_weight_batch"), &["run", &g, &read(0), &read(1), &w, &b])
+            }
             Kernel::NormStatistics(norm) => {
                 let g = self.norm(layer, norm);
                 function("batch_norm::statistics", &["t", &g, &read(0), &write(0)])

@@ -1,6 +1,6 @@
 //! Plans as functions: one for each loop and direction, and one for each pass.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::calls::{Around, Calls, Geometries, Loops, offset};
 use super::text::{Lines, grouped};
@@ -8,7 +8,7 @@ use crate::check::Checked;
 use crate::ir::Program;
 use crate::net::LayerId;
 use crate::plan::{self, GradientGroup, Plan};
-use crate::schedule::{Call, Kernel, Node, Repeated, Step};
+use crate::schedule::{Begin, Call, Kernel, LoopId, Node, Repeated, Step};
 use crate::source::Sources;
 
 /// One pass to be printed.
@@ -33,7 +33,7 @@ fn directions(pass: &str) -> [&str; 2] {
 /// Prints the functions of a pass below `lines`: the pass itself, and its loops.
 pub(super) fn functions(pass: &Pass<'_>, geometries: &mut Geometries, names: &mut HashSet<String>, lines: &mut Lines) {
     let calls = Calls { program: pass.program, plan: pass.plan, geometries };
-    let mut printer = Printer { pass, calls, names, later: Vec::new(), last_layer: None };
+    let mut printer = Printer { pass, calls, names, later: Vec::new(), begins: HashMap::new(), last_layer: None };
     printer.pass(lines);
 }
 
@@ -43,6 +43,8 @@ struct Printer<'a, 'b> {
     names: &'b mut HashSet<String>,
     /// Functions of loops, printed behind the one that calls them.
     later: Vec<String>,
+    /// Of each loop that begins early, the function of that, and the loops' variables that it takes.
+    begins: HashMap<LoopId, (String, Vec<String>)>,
     /// The layer whose comment was printed last in this function.
     last_layer: Option<LayerId>,
 }
@@ -131,7 +133,84 @@ impl Printer<'_, '_> {
                 });
                 lines.line(call);
             }
+            Node::Begin(begin) => self.begin(begin, loops, lines),
         }
+    }
+
+    /// Prints the call that begins an iteration in the stage before it: of the first one before the loop, of the next one in the loop.
+    fn begin(&mut self, begin: &Begin, loops: &Loops, lines: &mut Lines) {
+        let Begin { looped, is_next } = begin;
+        let outer = if *is_next { &loops[..loops.len() - 1] } else { loops.as_slice() };
+        let variable = variable(outer.len());
+        let (name, read) = match self.begins.get(&looped.id) {
+            Some(known) => known.clone(),
+            None => self.beginning(looped, outer),
+        };
+        let argument = |of: &String| match (*of == variable, is_next, looped.reversed) {
+            (false, ..) => of.clone(),
+            (true, true, false) => format!("{variable} + 1"),
+            (true, true, true) => format!("{variable} - 1"),
+            (true, false, false) => "0".to_owned(),
+            (true, false, true) => grouped(looped.count - 1),
+        };
+        let arguments: String = read.iter().map(|of| format!(", {}", argument(of))).collect();
+        let call = format!("Self::{name}(t{arguments});");
+        if *is_next {
+            let has_next = if looped.reversed {
+                format!("{variable} > 0")
+            } else {
+                format!("{variable} + 1 < {}", grouped(looped.count))
+            };
+            lines.line(format!("if {has_next} {{"));
+            lines.line(call);
+            lines.line("}");
+        } else {
+            lines.line(call);
+        }
+        // Another layer's call follows.
+        self.last_layer = None;
+    }
+
+    /// Prints how an iteration of a loop begins as a function; gives its name and the variables that it takes.
+    fn beginning(&mut self, looped: &Repeated<Node>, outer: &[Around]) -> (String, Vec<String>) {
+        let mut loops = outer.to_vec();
+        loops.push(Around { layer: looped.layer, variable: variable(outer.len()), count: looped.count });
+        let name = self.unique(format!("{}_{}_begin", stem(&looped.name), self.direction(looped.reversed)));
+        let last_layer = self.last_layer.take();
+        let at = self.later.len();
+        let mut calls = Lines::at(1);
+        self.nodes(&looped.body, &loops, &[], &mut calls);
+        self.last_layer = last_layer;
+        let variables = loops.into_iter().map(|around| around.variable);
+        let read: Vec<String> = variables.filter(|variable| reads(&calls, variable)).collect();
+        let mut function = Lines::default();
+        function.comment(
+            "///",
+            &format!("{}: an iteration's first stage, a part of the one before", self.place(looped.layer)),
+        );
+        let parameters: String = read.iter().map(|variable| format!(", {variable}: usize")).collect();
+        function.line(format!("fn {name}(t: &mut Tile<'_>{parameters}) {{"));
+        calls.text.lines().for_each(|line| function.line(line.trim_start()));
+        function.line("}");
+        self.later.insert(at, function.text);
+        self.begins.insert(looped.id, (name.clone(), read.clone()));
+        (name, read)
+    }
+
+    /// What functions of loops end in.
+    fn direction(&self, reversed: bool) -> &'static str {
+        directions(self.pass.name)[usize::from(reversed)]
+    }
+
+    /// A function's name that no other has: with a number, if it must be.
+    fn unique(&mut self, stem: String) -> String {
+        let mut name = stem.clone();
+        let mut number = 2;
+        while !self.names.insert(name.clone()) {
+            name = format!("{stem}_{number}");
+            number += 1;
+        }
+        name
     }
 
     /// Prints a loop as a function, and gives the call of it.
@@ -142,17 +221,10 @@ impl Printer<'_, '_> {
         loops: &Loops,
         body: impl FnOnce(&mut Self, &Loops, &mut Lines),
     ) -> String {
-        let variable = if loops.is_empty() { "l".to_owned() } else { format!("l{}", loops.len() + 1) };
+        let variable = variable(loops.len());
         let mut inner = loops.clone();
         inner.push(Around { layer: looped.layer, variable: variable.clone(), count: looped.count });
-        let direction = directions(self.pass.name)[usize::from(looped.reversed)];
-        let stem = stem(&looped.name);
-        let mut name = format!("{stem}_{direction}");
-        let mut number = 2;
-        while !self.names.insert(name.clone()) {
-            name = format!("{stem}_{direction}_{number}");
-            number += 1;
-        }
+        let name = self.unique(format!("{}_{}", stem(&looped.name), self.direction(looped.reversed)));
         let mut function = Lines::default();
         let last_layer = self.last_layer.take();
         let at = self.later.len();
@@ -197,6 +269,11 @@ impl Printer<'_, '_> {
         let words = self.pass.sources.text(layer.call).split_whitespace().collect::<Vec<_>>().join(" ");
         format!("{path}:{line} `{words}`")
     }
+}
+
+/// The variable of a loop inside so many others.
+fn variable(depth: usize) -> String {
+    if depth == 0 { "l".to_owned() } else { format!("l{}", depth + 1) }
 }
 
 /// `resblocks.*.r__` as the beginning of a function's name: `resblocks_r`.

@@ -60,6 +60,8 @@ impl Planned {
         let plan = &self.plan;
         let tiles = samples.div_ceil(TILE);
         let workers = threads.min(tiles).max(1);
+        // A tile that is alone leaves its kernels all threads.
+        let scratches = if tiles > 1 { workers } else { threads };
         let kind = plan.schedule.kind;
         let trains = kind == PlanKind::Training;
         let losses = if kind.has_backward() { self.losses } else { 1 };
@@ -70,7 +72,7 @@ impl Planned {
             workers * TILE * plan.tile,
             samples * plan.batch,
             plan.state,
-            workers * plan.scratch,
+            scratches * plan.scratch,
             wave * plan.gradients,
             folded + plan.packed_len,
         ];

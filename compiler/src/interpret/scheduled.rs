@@ -14,7 +14,7 @@ use crate::ir::{Kind, Norm, Program, Store, TensorId};
 use crate::layout::{Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
-use crate::schedule::{Call, Kernel, LoopId, Node, Operand, Repeated, Step};
+use crate::schedule::{Begin, Call, Kernel, LoopId, Node, Operand, Repeated, Step};
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -117,7 +117,30 @@ impl Machine<'_> {
         nodes.iter().try_for_each(|node| match node {
             Node::Call(call) => self.numbered(call),
             Node::Loop(looped) => self.looped(looped, Machine::nodes),
+            Node::Begin(begin) => self.begin_early(begin),
         })
+    }
+
+    /// The first stage of an iteration, which is a part of this one.
+    fn begin_early(&mut self, begin: &Begin) -> Result<(), String> {
+        let Repeated { id, layer, count, reversed, .. } = begin.looped;
+        let around = self.scope.around.clone();
+        let of = |number: u64| if reversed { count - 1 - number } else { number };
+        let mut step = 0;
+        if begin.is_next {
+            let (running, iteration, _) = self.scope.around.pop().ok_or("begins outside its loop")?;
+            if running != layer {
+                return Err("begins outside its loop".to_owned());
+            }
+            step = of(iteration) + 1;
+        }
+        if step < count {
+            self.begin(id);
+            self.scope.around.push((layer, of(step), count));
+            self.nodes(&begin.looped.body)?;
+        }
+        self.scope.around = around;
+        Ok(())
     }
 
     fn looped<T>(
@@ -129,7 +152,9 @@ impl Machine<'_> {
         for step in 0..looped.count {
             let iteration = if looped.reversed { looped.count - 1 - step } else { step };
             self.call = first;
-            self.begin(looped.id);
+            if !looped.begins_early {
+                self.begin(looped.id);
+            }
             self.scope.around.push((looped.layer, iteration, looped.count));
             body(self, &looped.body)?;
             self.scope.around.pop();
@@ -197,6 +222,9 @@ impl Machine<'_> {
             }
             Kernel::LinearGradWeightBatch(linear, weight, bias) => {
                 self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
+            }
+            Kernel::ConvGradWeightBatch(conv, weight, bias) => {
+                self.scope.made(&Kind::ConvGradWeight(*conv, *weight, *bias), len, reads)
             }
             Kernel::NormStatistics(norm) => {
                 values(reads[0].iter().map(|x| floats(&formulas::moments_of_sample(norm, x))).collect())

@@ -30,6 +30,8 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
         for node in nodes {
             match node {
                 Node::Loop(looped) => collect(&looped.body, tensors),
+                // It makes none.
+                Node::Begin(_) => {}
                 Node::Call(call) => {
                     let of_call = match &call.kernel {
                         Kernel::Op(

@@ -6,6 +6,7 @@
 
 mod gradients;
 mod layout;
+mod rotate;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Packed, Repeated,
 use gradients::largest_gradient;
 pub use gradients::{GradientGroup, gradient_groups};
 use layout::{largest_live, lay_out};
+use rotate::rotate;
 
 /// Floats of 64 bytes: slots begin at multiples of it.
 const ALIGN: u64 = 16;
@@ -139,7 +141,9 @@ pub fn plan(program: &Program, schedule: Schedule) -> Plan {
     let mut planner = Planner::new(schedule);
     planner.join_copies();
     planner.write_in_place();
-    planner.place(program)
+    let mut plan = planner.place(program);
+    plan.schedule.steps = rotate(program, std::mem::take(&mut plan.schedule.steps));
+    plan
 }
 
 /// One mention of a slot.
@@ -250,6 +254,7 @@ impl Planner {
                     path.pop();
                     self.note_loop(looped, first);
                 }
+                Node::Begin(_) => unreachable!("loops begin early once everything has its place"),
             }
         }
     }
@@ -631,6 +636,7 @@ fn without_idle_nodes(plan: &Plan, nodes: Vec<Node>) -> Vec<Node> {
                 let body = without_idle_nodes(plan, looped.body);
                 (!body.is_empty()).then_some(Node::Loop(Repeated { body, ..looped }))
             }
+            Node::Begin(begin) => Some(Node::Begin(begin)),
         })
         .collect()
 }

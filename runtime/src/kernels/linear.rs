@@ -179,8 +179,8 @@ pub fn grad_weight_batch(run: &mut Run<'_>, linear: &Linear, x: View, dy: View, 
         }
     }
     let weight = &mut whole.gradients[weight..][..outputs * inputs];
-    run::blocks(whole.threads, weight, BLOCK * inputs, &|block, weight| {
-        let (first, count) = (block * BLOCK, weight.len() / inputs);
+    run::blocks(whole.threads, [weight], BLOCK * inputs, &|first, [weight]| {
+        let (first, count) = (first / inputs, weight.len() / inputs);
         // One product along all samples when a sample is one row, else one for each.
         let (products, terms, x_stride, dy_stride) =
             if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };

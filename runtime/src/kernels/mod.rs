@@ -36,7 +36,7 @@ pub mod shuffle;
 pub mod softmax;
 pub mod sparse;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod transpose;
 pub(crate) mod update;
 mod windows;

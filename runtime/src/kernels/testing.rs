@@ -209,6 +209,7 @@ impl Bench {
             state: &self.state,
             gradients: &mut self.gradients,
             scratch: &mut scratch,
+            threads: 1,
             losses: &mut losses,
             job: &Job { feed: &|_, _, _| {}, loss: BatchLoss::NONE, samples: self.first + samples },
             draw: self.draw,
@@ -304,6 +305,36 @@ pub(crate) fn pass(
     let (copies, params) = (Copies::none(), Params::Trained(params, 0));
     let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics, job: &job, draw: None });
     work(&mut run);
+}
+
+/// What a kernel of the whole batch adds to `len` floats of gradient that are zero, of two values in planes with these elements, sample
+/// by sample.
+pub(crate) fn gradient_of_batch(
+    (isa, threads, scratch): (Isa, usize, usize),
+    [x_map, dy_map]: [&'static Blocked; 2],
+    samples: usize,
+    inputs: [&[f32]; 2],
+    len: usize,
+    work: impl Fn(&mut Run<'_>, View, View),
+) -> Vec<f32> {
+    let feed = |sample: usize, input: usize, to: &mut [f32]| {
+        to.copy_from_slice(&inputs[input][sample * to.len()..][..to.len()])
+    };
+    let job = Job { feed: &feed, loss: BatchLoss::NONE, samples };
+    let (x, dy) = (x_map.batch(0), dy_map.batch(x_map.len().next_multiple_of(16)));
+    // Inputs come in PyTorch's order.
+    let scratch = scratch.max(x_map.len()).max(dy_map.len());
+    let plan = Plan { batch: dy.offset + dy.len, scratch, ..Plan::default() };
+    let params = vec![0.0; len];
+    let mut workspace = Workspace::with_threads(threads).with_isa(isa);
+    let (copies, params) = (Copies::none(), Params::Trained(&params, 0));
+    let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None });
+    run.stage(&[], |t| {
+        t.load(0, x);
+        t.load(1, dy);
+    });
+    work(&mut run, x, dy);
+    run.gradients.to_vec()
 }
 
 /// The floats of a value of the batch, sample by sample.

@@ -1,9 +1,10 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, OptimizerState, Stateful, begin};
+use super::{BLOCK, Optimizer, OptimizerState, Stateful, begin};
 use crate::Error;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Moments};
+use crate::run;
 
 /// Adam (Kingma and Ba, *Adam: a method for stochastic optimization*, 2015) in the form of PyTorch's
 /// [`torch.optim.Adam`](https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html).
@@ -79,6 +80,7 @@ struct Decay {
 impl Means {
     fn step(
         &mut self,
+        threads: usize,
         params: &mut [f32],
         gradients: &[f32],
         [lr, beta1, beta2, eps]: [f64; 4],
@@ -94,7 +96,11 @@ impl Means {
         let [kept, weight_decay, new1, new2] = [kept, added, 1.0 - beta1, 1.0 - beta2].map(|number| number as f32);
         let [beta2, eps] = [beta2, eps].map(|number| number as f32);
         let moments = Moments { step, scale, eps, weight_decay, kept, beta2, new: [new1, new2] };
-        update::adapt(Isa::best(), params, gradients, &mut self.means, &mut self.squares, &moments);
+        let isa = Isa::best();
+        let memories = [params, &mut self.means, &mut self.squares];
+        run::blocks(threads, memories, BLOCK, &|first, [params, means, squares]| {
+            update::adapt(isa, params, &gradients[first..][..params.len()], means, squares, &moments);
+        });
     }
 
     fn state(&self) -> OptimizerState {
@@ -153,16 +159,24 @@ impl AdamW {
 
 impl Optimizer for Adam {
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        self.update_on(1, params, gradients);
+    }
+
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
         let Adam { lr, beta1, beta2, eps, weight_decay: added, .. } = *self;
-        self.means.step(params, gradients, [lr, beta1, beta2, eps], Decay { kept: 1.0, added });
+        self.means.step(threads, params, gradients, [lr, beta1, beta2, eps], Decay { kept: 1.0, added });
     }
 }
 
 impl Optimizer for AdamW {
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        self.update_on(1, params, gradients);
+    }
+
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
         let AdamW { lr, beta1, beta2, eps, weight_decay, .. } = *self;
         let decay = Decay { kept: 1.0 - lr * weight_decay, added: 0.0 };
-        self.means.step(params, gradients, [lr, beta1, beta2, eps], decay);
+        self.means.step(threads, params, gradients, [lr, beta1, beta2, eps], decay);
     }
 }
 

@@ -4,23 +4,28 @@ use netspec::random::bits;
 
 /// A net of the seed's: maps of `[8, 8, 8]` through containers inside each other. Every fourth has three outputs.
 pub(crate) fn random_net(seed: u64) -> String {
-    net(Dice { seed, throws: 0, moves: false })
+    net(Dice { seed, throws: 0, moves: false, channels: 8 }, 8)
 }
 
 /// A net of the seed's with layers that move values too.
 pub(crate) fn moving_net(seed: u64) -> String {
-    net(Dice { seed, throws: 0, moves: true })
+    net(Dice { seed, throws: 0, moves: true, channels: 8 }, 8)
 }
 
-fn net(mut dice: Dice) -> String {
-    let body = statements(&mut dice, 3);
+/// A net of the seed's of maps of `[48, 2, 2]`, so that the gradients of weights are made once for the batch.
+pub(crate) fn random_wide_net(seed: u64) -> String {
+    net(Dice { seed, throws: 0, moves: false, channels: 48 }, 2)
+}
+
+fn net(mut dice: Dice, size: u64) -> String {
+    let (body, channels) = (statements(&mut dice, 3), dice.channels);
     if dice.seed % 4 == 3 {
         return format!(
-            "model M {{ input x [8, 8, 8]; conv(8, kernel = 1) as early; {body} flatten; linear(4) as y; from early; \
-             max_pool(2); flatten; linear(4) as z; output y, early, z; }}"
+            "model M {{ input x [8, {size}, {size}]; conv({channels}, kernel = 1) as early; {body} flatten; linear(4) as y; \
+             from early; max_pool(2); flatten; linear(4) as z; output y, early, z; }}"
         );
     }
-    format!("model M {{ input x [8, 8, 8]; conv(8, kernel = 1); {body} flatten; linear(4); }}")
+    format!("model M {{ input x [8, {size}, {size}]; conv({channels}, kernel = 1); {body} flatten; linear(4); }}")
 }
 
 /// Random numbers below a bound.
@@ -29,6 +34,8 @@ struct Dice {
     throws: u64,
     /// Whether layers that move values are thrown.
     moves: bool,
+    /// Of every map.
+    channels: u64,
 }
 
 impl Dice {
@@ -38,7 +45,7 @@ impl Dice {
     }
 }
 
-/// Statements that keep the shape `[8, 8, 8]`, with containers up to `depth` inside each other.
+/// Statements that keep the shape, with containers up to `depth` inside each other.
 fn statements(dice: &mut Dice, depth: u64) -> String {
     let count = 1 + dice.below(4);
     (0..count).map(|_| statement(dice, depth)).collect()
@@ -52,6 +59,7 @@ fn statement(dice: &mut Dice, depth: u64) -> String {
     if dice.moves && dice.below(2) == 0 {
         return MOVES[dice.below(MOVES.len() as u64) as usize].to_owned();
     }
+    let channels = dice.channels;
     match dice.below(if depth == 0 { 8 } else { 13 }) {
         0 => "relu; ".to_owned(),
         1 => "tanh; ".to_owned(),
@@ -59,19 +67,16 @@ fn statement(dice: &mut Dice, depth: u64) -> String {
         3 => "dropout(0.5); ".to_owned(),
         4 => "max_pool(3, stride = 1, padding = 1); ".to_owned(),
         5 => one_of(dice, &["identity; ", "leaky_relu; ", "elu; ", "gelu; ", "silu; ", "softplus; ", "hardswish; "]),
-        6 => "conv(8, kernel = 3, padding = 1); ".to_owned(),
-        7 => one_of(
-            dice,
-            &[
-                "conv(8, kernel = 3, padding = 1, groups = 8); ",
-                "conv(8, kernel = 2, padding = same, groups = 2); ",
-                "conv_transpose(8, kernel = 3, padding = 1); ",
-            ],
-        ),
+        6 => format!("conv({channels}, kernel = 3, padding = 1); "),
+        7 => match dice.below(3) {
+            0 => format!("conv({channels}, kernel = 3, padding = 1, groups = {channels}); "),
+            1 => format!("conv({channels}, kernel = 2, padding = same, groups = 2); "),
+            _ => format!("conv_transpose({channels}, kernel = 3, padding = 1); "),
+        },
         8 => format!("skip {{ {}}} ", statements(dice, depth - 1)),
         9 => {
             let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));
-            format!("branch concat {{ {{ {arm}}} {{ {other}}} }} conv(8, kernel = 1); ")
+            format!("branch concat {{ {{ {arm}}} {{ {other}}} }} conv({channels}, kernel = 1); ")
         }
         10 => {
             let (arm, other) = (statements(dice, depth - 1), statements(dice, depth - 1));

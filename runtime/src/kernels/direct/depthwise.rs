@@ -11,6 +11,7 @@ use super::finish::Block;
 use super::weight::{add_bias_gradient, check_halo};
 use super::{Job, check_conv, check_map, convolve, taps};
 use crate::arena::{Pack, Parts, Rows, Tile, View};
+use crate::isa::Isa;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Epilogue, Store};
@@ -45,7 +46,8 @@ fn arrange(
     check_planes(conv, x, y);
     let taps = taps(conv);
     let weights = &p.params[weight..][..conv.channels * taps];
-    let mut rest = &mut p.packed[to..][..packed_len(conv, x)];
+    // SAFETY: the copies of the model's weights lie one behind the other.
+    let Some(mut rest) = (unsafe { p.part(to, packed_len(conv, x)) }) else { return };
     let mut first = 0;
     for plane in x {
         for tap in 0..taps {
@@ -80,7 +82,7 @@ pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: 
     check(conv, x, y);
     let axes = [0, 1, 2].map(|axis| Axis::forward(conv, axis, x.map()));
     let packed = packed..packed + packed_len(conv, x.map().planes);
-    convolve(t, conv, axes, x, packed, epilogue, y, Store::Write, run);
+    convolve(t, conv, axes, x, packed, epilogue, y, Store::Write, run_alone);
 }
 
 /// `dx[c][i] = sum over p, tap with i = p stride + tap dilation - padding of weight[c][tap] dy[c][p]`, written or added. `packed` is where
@@ -99,7 +101,7 @@ fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, epilogue: Epilog
     check(conv, dx, dy);
     let axes = [0, 1, 2].map(|axis| Axis::backward(conv, axis, dy.map()));
     let packed = packed..packed + packed_len(conv, dy.map().planes);
-    convolve(t, conv, axes, dy, packed, epilogue, dx, store, run);
+    convolve(t, conv, axes, dy, packed, epilogue, dx, store, run_alone);
 }
 
 /// Adds to the tile's gradient, at `weight` and `bias`, in PyTorch's order: `dweight[c][tap] = sum over p of dy[c][p] x[c][p stride + tap
@@ -116,9 +118,14 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     run_gradient(isa, &mut Gradient { conv, from, to, x, dy, weights });
 }
 
+/// Runs a call on the caller's thread: there is little to do for each float.
+fn run_alone(isa: Isa, _: usize, job: &Job<'_>) {
+    run(isa, job);
+}
+
 dispatch! {
     /// Runs a call.
-    fn run(job: &mut Job<'_>) = kernel;
+    fn run(job: &Job<'_>) = kernel;
     /// Runs a call.
     fn run_gradient(job: &mut Gradient<'_>) = gradient;
 }
@@ -128,12 +135,7 @@ dispatch! {
 /// Compiled for the vectors' instructions. The rows have the maps' lengths, the weights that of [`packed_len`], the maps the same planes,
 /// and the axes are those of the maps.
 #[inline(always)]
-unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
-    if job.finish.store == Store::Write {
-        for sample in 0..job.y.samples() {
-            job.to.clear_halo(job.y.row(sample));
-        }
-    }
+unsafe fn kernel<W: Lanes, H: Lanes>(job: &Job<'_>) {
     let [depths, lines, columns] = job.axes;
     for depth in depths.segments() {
         for line in lines.segments() {
@@ -175,7 +177,7 @@ struct Walk {
 ///
 /// As of [`kernel`]; the plane has the vector's lanes from `lane` on.
 #[inline(always)]
-unsafe fn of_lanes<L: Lanes>(job: &mut Job<'_>, segments: &[Segment; 3], sample: usize, plane: usize, lane: usize) {
+unsafe fn of_lanes<L: Lanes>(job: &Job<'_>, segments: &[Segment; 3], sample: usize, plane: usize, lane: usize) {
     let [depths, lines, columns] = segments;
     let (axes, kernel, whole, width) = (&job.axes, job.conv.kernel, job.from.whole(), job.to.planes[plane].lanes);
     let below = |sizes: [usize; 3], axis: usize| sizes[axis + 1..].iter().product::<usize>() * width;
@@ -192,7 +194,8 @@ unsafe fn of_lanes<L: Lanes>(job: &mut Job<'_>, segments: &[Segment; 3], sample:
     let bias = job.finish.bias_of(job.to.planes, plane);
     let mut block = Block::new(plane, lane, [0, 1, 2].map(|axis| axes[axis].step()), 1);
     let x = job.x.row(sample)[job.from.plane(plane) + lane..].as_ptr();
-    let y = job.y.row(sample).as_mut_ptr();
+    // SAFETY: rows of as many samples.
+    let y = unsafe { job.y.0.add(sample * job.y.1) };
     let blocks = columns.count.div_ceil(MOST);
     for depth in 0..depths.count {
         for line in 0..lines.count {

@@ -24,7 +24,7 @@ use finish::{Block, Finish};
 use groups::{HALF, Part, Source, parts};
 pub use pack::{pack, pack_transposed, packed_len};
 pub(super) use weight::add_bias_gradient;
-pub use weight::{grad_weight, grad_weight_scratch};
+pub use weight::{grad_weight, grad_weight_batch, grad_weight_scratch};
 
 use crate::arena::{Parts, Rows, RowsMut, Tile, View};
 use crate::isa::Isa;
@@ -32,6 +32,7 @@ use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Epilogue, Store};
 use crate::layout::{Blocked, Plane, channels, lanes};
+use crate::pool;
 
 /// Vectors of a block at most.
 const BLOCK: usize = 16;
@@ -89,7 +90,7 @@ pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: 
     check_map(y, conv.out_size, false);
     let axes = [0, 1, 2].map(|axis| Axis::forward(conv, axis, x.map()));
     let len = packed_len(conv, x.map().planes, y.map().planes);
-    convolve(t, conv, axes, x, packed..packed + len, epilogue, y, Store::Write, run);
+    convolve(t, conv, axes, x, packed..packed + len, epilogue, y, Store::Write, run_parts);
 }
 
 /// Runs a convolution in either direction, from `x` to `y`, by a kernel that takes weights of the range `packed`.
@@ -103,7 +104,7 @@ fn convolve(
     epilogue: Epilogue,
     y: View,
     store: Store,
-    run: fn(Isa, &mut Job<'_>),
+    run: fn(Isa, usize, &Job<'_>),
 ) {
     let (from, to) = (x.map(), y.map());
     for residual in [epilogue.before, epilogue.after].into_iter().flatten() {
@@ -111,7 +112,7 @@ fn convolve(
         assert_eq!(residual.map().planes, to.planes, "what is added has the result's planes");
     }
     let sides = [epilogue.before.unwrap_or(x), epilogue.after.unwrap_or(x)];
-    let Parts { reads: [x, before, after], writes: [y], params, packed: weights, isa, .. } =
+    let Parts { reads: [x, before, after], writes: [y], params, packed: weights, isa, threads, .. } =
         t.parts([x, sides[0], sides[1]], [y]);
     let finish = Finish {
         bias: epilogue.bias.map(|bias| &params[bias..][..to.channels()]),
@@ -120,8 +121,7 @@ fn convolve(
         after: epilogue.after.map(|view| (after, view.map())),
         store,
     };
-    let weights = &weights[packed];
-    run(isa, &mut Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None });
+    run(isa, threads, &Job::new(conv, axes, [from, to], x, &weights[packed], finish, y));
 }
 
 /// `y = act(max over 2x2 windows of sum + bias)`, the sum of [`forward`]; windows lie side by side, and a last line or column without
@@ -129,16 +129,17 @@ fn convolve(
 /// is one), row by row: `[plane][depth][line][column][lane]` of `y` without halo, in the memory of [`pool_places_len`] floats.
 pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View, places: View) {
     assert!(places.len >= pool_places_len(y.map()), "a byte for each element");
-    let Parts { reads: [from], writes: [to, places], params, packed: weights, isa, .. } = t.parts([x], [y, places]);
-    let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue, Some(places));
-    run(isa, &mut job);
+    let Parts { reads: [from], writes: [to, mut places], params, packed: weights, isa, threads, .. } =
+        t.parts([x], [y, places]);
+    let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue);
+    job.places = Some((places.as_mut_ptr(), places.stride()));
+    run_parts(isa, threads, &job);
 }
 
 /// [`forward_pool`] without the places.
 pub fn infer_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
-    let Parts { reads: [from], writes: [to], params, packed: weights, isa, .. } = t.parts([x], [y]);
-    let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue, None);
-    run(isa, &mut job);
+    let Parts { reads: [from], writes: [to], params, packed: weights, isa, threads, .. } = t.parts([x], [y]);
+    run_parts(isa, threads, &pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue));
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -151,7 +152,6 @@ fn pool_job<'a>(
     weights: &'a [f32],
     params: &'a [f32],
     epilogue: Epilogue,
-    places: Option<RowsMut<'a>>,
 ) -> Job<'a> {
     let (x_map, y_map) = (x.map(), y.map());
     check_conv(conv, x_map.planes, y_map.planes);
@@ -166,24 +166,15 @@ fn pool_job<'a>(
         assert!(pooled == 1 || axis.segments().count() <= 1, "the halo holds the padding");
         axis
     });
-    Job {
-        conv,
-        axes,
-        from: x_map,
-        to: y_map,
-        x: from,
-        weights: &weights[..packed_len(conv, x_map.planes, y_map.planes)],
-        finish: Finish {
-            bias: epilogue.bias.map(|bias| &params[bias..][..conv.out_channels]),
-            before: None,
-            act: epilogue.act,
-            after: None,
-            store: Store::Write,
-        },
-        y: to,
-        pools: true,
-        places,
-    }
+    let finish = Finish {
+        bias: epilogue.bias.map(|bias| &params[bias..][..conv.out_channels]),
+        before: None,
+        act: epilogue.act,
+        after: None,
+        store: Store::Write,
+    };
+    let weights = &weights[..packed_len(conv, x_map.planes, y_map.planes)];
+    Job { pools: true, ..Job::new(conv, axes, [x_map, y_map], from, weights, finish, to) }
 }
 
 /// `dx[c][i] = sum over o, p, tap with i = p stride + tap dilation - padding of weight[o][c][tap] dy[o][p]`, o running through the outputs
@@ -205,7 +196,7 @@ fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, packed: usize, epilogue: Epilog
     check_map(dx, conv.size, false);
     let axes = [0, 1, 2].map(|axis| Axis::backward(conv, axis, dy.map()));
     let len = packed_len(conv, dy.map().planes, dx.map().planes);
-    convolve(t, conv, axes, dy, packed..packed + len, epilogue, dx, store, run);
+    convolve(t, conv, axes, dy, packed..packed + len, epilogue, dx, store, run_parts);
 }
 
 /// A call: sums over the source `x`, map `from`, into `y`, map `to`.
@@ -217,15 +208,57 @@ struct Job<'a> {
     x: Rows<'a>,
     weights: &'a [f32],
     finish: Finish<'a>,
-    y: RowsMut<'a>,
-    /// Whether `y` is the maxima of 2x2 windows, and where their places go.
+    /// The first sample's float of `y`, and floats to the next one's: nobody else has these rows while the call runs.
+    y: (*mut f32, usize),
+    /// Whether `y` is the maxima of 2x2 windows, and where their places go, as `y`.
     pools: bool,
-    places: Option<RowsMut<'a>>,
+    places: Option<(*mut f32, usize)>,
+}
+
+impl<'a> Job<'a> {
+    /// A call without a pool; clears the halo of what it writes.
+    fn new(
+        conv: &'a Conv,
+        axes: [Axis; 3],
+        [from, to]: [&'static Blocked; 2],
+        x: Rows<'a>,
+        weights: &'a [f32],
+        finish: Finish<'a>,
+        mut y: RowsMut<'a>,
+    ) -> Job<'a> {
+        if finish.store == Store::Write {
+            for sample in 0..y.samples() {
+                to.clear_halo(y.row(sample));
+            }
+        }
+        let y = (y.as_mut_ptr(), y.stride());
+        Job { conv, axes, from, to, x, weights, finish, y, pools: false, places: None }
+    }
+}
+
+// SAFETY: it borrows what its pointers point to. Nobody writes what is read; what is written is planes of `y`, of which each is one
+// task's.
+unsafe impl Sync for Job<'_> {}
+
+/// Products of a channel and a position from which on a thread is worth waking for them: some 20 microseconds of work.
+const WORTH: usize = 1 << 19;
+
+/// Runs a call, in parallel over pairs of planes of the result if there is enough to do.
+fn run_parts(isa: Isa, threads: usize, job: &Job<'_>) {
+    let positions: usize = if job.pools { job.conv.out_size } else { job.to.size }.iter().product();
+    let products = job.weights.len() * positions * job.x.samples();
+    // Planes that have several groups are not told apart.
+    let planes = job.to.planes.len();
+    let pairs = if job.conv.groups == 1 { planes.div_ceil(2) } else { 1 };
+    match threads.min(products / WORTH).min(pairs) {
+        0 | 1 => run(isa, job, 0..planes),
+        threads => pool::run(threads, pairs, &|_, pair| run(isa, job, 2 * pair..planes.min(2 * pair + 2))),
+    }
 }
 
 dispatch! {
-    /// Runs a call.
-    fn run(job: &mut Job<'_>) = kernel;
+    /// Runs a call for some planes of the result.
+    fn run(job: &Job<'_>, planes: Range<usize>) = kernel;
 }
 
 /// # Safety
@@ -233,14 +266,10 @@ dispatch! {
 /// Compiled for the vectors' instructions. The rows have the maps' lengths, the weights that of `packed_len`, and the axes are those of
 /// the maps.
 #[inline(always)]
-unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
-    if job.finish.store == Store::Write {
-        for sample in 0..job.y.samples() {
-            job.to.clear_halo(job.y.row(sample));
-        }
-    }
+unsafe fn kernel<W: Lanes, H: Lanes>(job: &Job<'_>, of: Range<usize>) {
     let [depths, lines, columns] = job.axes;
     let (planes, samples) = (job.to.planes, job.x.samples());
+    let first_weight = lanes(&planes[..of.start]) * job.from.channels() * taps(job.conv);
     // Weights that the cache holds are read again for each sample, else samples for each plane.
     let together = if job.weights.len() <= CACHED { 1 } else { samples.max(1) };
     for depth in depths.segments() {
@@ -249,7 +278,9 @@ unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
                 let part = [depth, line, column];
                 for first in (0..samples).step_by(together) {
                     let samples = first..samples.min(first + together);
-                    let (mut parts, mut weights) = (parts(planes, job.conv.groups).peekable(), 0);
+                    let mut weights = first_weight;
+                    let parts = parts(planes, job.conv.groups).filter(|part| of.contains(&part.plane));
+                    let mut parts = parts.peekable();
                     while let Some(of) = parts.next() {
                         let wide = of.lanes == WIDEST;
                         let is_next = |next: &Part| next.lanes == WIDEST && next.group == of.group && next.groups == 1;
@@ -354,7 +385,7 @@ impl Group {
 /// `first_weight`.
 #[inline(always)]
 unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
-    job: &mut Job<'_>,
+    job: &Job<'_>,
     segments: &[Segment; 3],
     samples: Range<usize>,
     part: Part,
@@ -391,8 +422,9 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
     let mut others = [0.0; BLOCK * WIDEST];
     for sample in samples {
         let x = job.x.row(sample).as_ptr();
-        let y = job.y.row(sample).as_mut_ptr();
-        let places = job.places.as_mut().map(|places| places.row(sample).as_mut_ptr().cast::<u8>());
+        // SAFETY: rows of as many samples.
+        let at = |(first, stride): (*mut f32, usize)| unsafe { first.add(sample * stride) };
+        let (y, places) = (at(job.y), job.places.map(|places| at(places).cast::<u8>()));
         for depth in 0..depths.count {
             let mut line = 0;
             while line < lines.count {

@@ -20,8 +20,7 @@ pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usi
     check_planes(conv, x, y);
     let inputs = conv.channels / conv.groups;
     let weights = &p.params[weight..][..conv.out_channels * inputs * taps(conv)];
-    let packed = &mut p.packed[to..][..packed_len(conv, x, y)];
-    arrange(conv, x, y, packed, |tap, i, o| weights[(o * inputs + i % inputs) * taps(conv) + tap]);
+    arrange(p, to, conv, x, y, |tap, i, o| weights[(o * inputs + i % inputs) * taps(conv) + tap]);
 }
 
 /// Packs it for [`grad_input`](super::grad_input) and [`transposed`](super::transposed):
@@ -30,31 +29,40 @@ pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], 
     check_planes(conv, x, y);
     let inputs = conv.channels / conv.groups;
     let weights = &p.params[weight..][..conv.out_channels * inputs * taps(conv)];
-    let packed = &mut p.packed[to..][..packed_len(conv, y, x)];
     let last = taps(conv) - 1;
-    arrange(conv, y, x, packed, |tap, o, i| weights[(o * inputs + i % inputs) * taps(conv) + last - tap]);
+    arrange(p, to, conv, y, x, |tap, o, i| weights[(o * inputs + i % inputs) * taps(conv) + last - tap]);
 }
 
-/// Writes `[part of to][group][plane of from][tap][channel of from][lane of to]`, by `weight(tap, from, to)`.
-fn arrange(conv: &Conv, from: &[Plane], to: &[Plane], packed: &mut [f32], weight: impl Fn(usize, usize, usize) -> f32) {
+/// Writes `[part of to][group][plane of from][tap][channel of from][lane of to]` from packed float `first` on, by `weight(tap, from, to)`.
+fn arrange(
+    p: &mut Pack<'_>,
+    mut first: usize,
+    conv: &Conv,
+    from: &[Plane],
+    to: &[Plane],
+    weight: impl Fn(usize, usize, usize) -> f32,
+) {
     let [from_group, to_group] = [from, to].map(|planes| channels(planes) / conv.groups);
-    let mut rest = packed;
     for part in parts(to, conv.groups) {
-        for group in part.group..part.group + part.groups {
-            let (own, mut first) = (part.lanes_of(group, to_group), group * from_group);
-            for (.., channels) in Source::of(from, conv.groups, group).pieces() {
-                for tap in 0..taps(conv) {
-                    for channel in first..first + channels {
-                        let (row, behind) = rest.split_at_mut(part.lanes);
-                        let of = |lane: usize| {
-                            if own.contains(&lane) { weight(tap, channel, part.first + lane) } else { 0.0 }
-                        };
-                        row.iter_mut().enumerate().for_each(|(lane, weight)| *weight = of(lane));
-                        rest = behind;
+        let len = part.groups * from_group * taps(conv) * part.lanes;
+        // SAFETY: they lie one behind the other, and the copies of the model's weights too.
+        if let Some(packed) = unsafe { p.part(first, len) } {
+            let mut rows = packed.chunks_exact_mut(part.lanes);
+            for group in part.group..part.group + part.groups {
+                let (own, mut first) = (part.lanes_of(group, to_group), group * from_group);
+                for (.., channels) in Source::of(from, conv.groups, group).pieces() {
+                    for tap in 0..taps(conv) {
+                        for (channel, row) in (first..first + channels).zip(&mut rows) {
+                            let of = |lane: usize| {
+                                if own.contains(&lane) { weight(tap, channel, part.first + lane) } else { 0.0 }
+                            };
+                            row.iter_mut().enumerate().for_each(|(lane, weight)| *weight = of(lane));
+                        }
                     }
+                    first += channels;
                 }
-                first += channels;
             }
         }
+        first += len;
     }
 }

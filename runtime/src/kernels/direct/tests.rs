@@ -3,7 +3,10 @@ use crate::arena::Pack;
 use crate::isa::Isa;
 use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, image, map, product_tolerance, wide};
+use crate::kernels::testing::wide;
+use crate::kernels::testing::{
+    Bench, Random, assert_close, axes, bits, gradient_of_batch, image, map, product_tolerance,
+};
 
 /// Random geometry of 1 to 3 axes, ragged in channels and sizes.
 pub(crate) fn random(random: &mut Random, images: bool) -> Conv {
@@ -169,15 +172,17 @@ impl Problem {
 
     fn pack(&self, bench: &mut Bench, weight: usize) -> usize {
         bench.packed = vec![f32::NAN; 3 + (self.kernels.packed_len)(&self.conv, self.x.planes, self.y.planes)];
-        let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
-        (self.kernels.pack)(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        Pack::all(bench.isa, &bench.params, &mut bench.packed, |p| {
+            (self.kernels.pack)(p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        });
         3
     }
 
     fn pack_transposed(&self, bench: &mut Bench, weight: usize) -> usize {
         bench.packed = vec![f32::NAN; 3 + (self.kernels.packed_len)(&self.conv, self.y.planes, self.x.planes)];
-        let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
-        (self.kernels.pack_transposed)(&mut p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        Pack::all(bench.isa, &bench.params, &mut bench.packed, |p| {
+            (self.kernels.pack_transposed)(p, &self.conv, self.x.planes, self.y.planes, weight, 3);
+        });
         3
     }
 }
@@ -380,6 +385,40 @@ fn a_group_sees_nothing_of_another() {
             for (at, element) in elements.iter().enumerate() {
                 let group = at % of / (of / conv.groups);
                 assert!(group == spoilt || element.is_finite(), "{seed}: element {at} of {of}, {conv:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn grad_weight_of_a_batch_is_its_twin() {
+    for seed in 0..30 {
+        let mut random_numbers = Random::new(2500 + seed);
+        let images = seed % 3 == 0;
+        let conv = random(&mut random_numbers, images);
+        let problem = Problem::new(conv, &mut random_numbers, images);
+        let samples = [1, 9, 20][seed as usize % 3];
+        let x = random_numbers.numbers(samples * problem.inputs);
+        let dy = random_numbers.numbers(samples * problem.outputs);
+        let (mut twin, mut bias_twin) = (Sums::zero(problem.weights), Sums::zero(conv.out_channels));
+        for (x, dy) in x.chunks_exact(problem.inputs).zip(dy.chunks_exact(problem.outputs)) {
+            problem.terms.iter().for_each(|&(i, w, o)| twin.add(w, f64::from(x[i]) * f64::from(dy[o])));
+            dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / positions(conv.out_size), f64::from(dy)));
+        }
+        let mut fused: Option<Vec<u32>> = None;
+        for (isa, threads) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 3)]) {
+            let scratch = grad_weight_scratch(&conv, problem.x.planes);
+            let (maps, len) = ([problem.x, problem.y], problem.weights + conv.out_channels);
+            let found = gradient_of_batch((isa, threads, scratch), maps, samples, [&x, &dy], len, |run, x, dy| {
+                grad_weight_batch(run, &conv, x, dy, 0, Some(problem.weights));
+            });
+            let (of_weight, of_bias) = found.split_at(problem.weights);
+            let tolerance = product_tolerance(samples * positions(conv.out_size));
+            let what = format!("{seed}, {isa}, {threads} threads: {conv:?}");
+            assert_close(&what, of_weight, &twin.values, &twin.scales, tolerance);
+            assert_close(&what, of_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+            if isa != Isa::PORTABLE {
+                assert!(fused.get_or_insert_with(|| bits(&found)) == &bits(&found), "{what}: other bits");
             }
         }
     }

@@ -3,13 +3,17 @@
 // Arrays of registers are indexed by plain loop variables, and nothing else.
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use super::groups::{Part, Source, parts};
 use super::{WIDEST, check_conv, check_map, most, taps};
-use crate::arena::{Parts, Rows, Tile, View};
+use crate::arena::{Parts, Region, Rows, Tile, View};
 use crate::isa::Isa;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::layout::{Blocked, Plane};
+use crate::pool;
+use crate::run::{Chunks, Run, TILE};
 
 /// Positions of a strip, about.
 const STRIP: usize = 128;
@@ -29,17 +33,52 @@ pub const fn grad_weight_scratch(conv: &Conv, x: &[Plane]) -> usize {
 /// halo is at least the padding.
 pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
     let (from, to) = (x.map(), dy.map());
-    check_conv(conv, from.planes, to.planes);
-    check_map(x, conv.size, true);
-    check_map(dy, conv.out_size, false);
-    check_halo(conv, from);
+    check(conv, x, dy);
     let Parts { reads: [x, dy], gradients, scratch, isa, .. } = t.parts([x, dy], []);
     if let Some(bias) = bias {
         add_bias_gradient(isa, &dy, to, &mut gradients[bias..][..conv.out_channels]);
     }
-    let weights = &mut gradients[weight..][..conv.out_channels * (conv.channels / conv.groups) * taps(conv)];
+    let weights = Chunks::new(&mut gradients[weight..][..weight_len(conv)]);
     let scratch = &mut scratch[..grad_weight_scratch(conv, from.planes)];
-    run(isa, &mut Job { conv, from, to, x, dy, weights, scratch });
+    let (x_planes, planes) = (0..from.planes.len(), 0..to.planes.len());
+    run_kernel(isa, &mut Job { conv, from, to, x, dy, x_planes, planes, weights: &weights, scratch });
+}
+
+/// [`grad_weight`] of the whole batch, whose memory has `x` and `dy`: adds to the model's gradient, in parallel over planes of inputs and
+/// pairs of planes of outputs, the samples in order. Of one group.
+pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
+    let (from, to) = (x.map(), dy.map());
+    check(conv, x, dy);
+    assert_eq!(conv.groups, 1, "each part has weights of its own");
+    assert!(x.region == Region::Batch && dy.region == Region::Batch, "values of the whole batch");
+    let whole = run.whole();
+    let (isa, scratch_stride) = (whole.isa, whole.scratch_stride);
+    let [x, dy] = [x, dy].map(|view| Rows::in_region(whole.batch, whole.batch_stride, whole.samples, view));
+    if let Some(bias) = bias {
+        add_bias_gradient(isa, &dy, to, &mut whole.gradients[bias..][..conv.out_channels]);
+    }
+    let weights = Chunks::new(&mut whole.gradients[weight..][..weight_len(conv)]);
+    let scratch = Chunks::new(whole.scratch);
+    let (inputs, outputs) = (from.planes.len(), to.planes.len());
+    pool::run(whole.workers, inputs * outputs.div_ceil(2), &|worker, task| {
+        let (x_plane, plane) = (task % inputs, task / inputs * 2);
+        // SAFETY: scratch of this worker, which runs one task at a time.
+        let scratch = unsafe { scratch.chunk(worker * scratch_stride, grad_weight_scratch(conv, from.planes)) };
+        let (x_planes, planes) = (x_plane..x_plane + 1, plane..outputs.min(plane + 2));
+        run_kernel(isa, &mut Job { conv, from, to, x, dy, x_planes, planes, weights: &weights, scratch });
+    });
+}
+
+fn weight_len(conv: &Conv) -> usize {
+    conv.out_channels * (conv.channels / conv.groups) * taps(conv)
+}
+
+/// Asserts that values are what [`grad_weight`] takes.
+fn check(conv: &Conv, x: View, dy: View) {
+    check_conv(conv, x.map().planes, dy.map().planes);
+    check_map(x, conv.size, true);
+    check_map(dy, conv.out_size, false);
+    check_halo(conv, x.map());
 }
 
 /// Asserts that the windows of all outputs lie inside a map and its halo.
@@ -69,7 +108,11 @@ struct Job<'a> {
     to: &'static Blocked,
     x: Rows<'a>,
     dy: Rows<'a>,
-    weights: &'a mut [f32],
+    /// Planes of `x` and of `dy` whose weights are this call's.
+    x_planes: Range<usize>,
+    planes: Range<usize>,
+    /// The layer's gradient.
+    weights: &'a Chunks<'a>,
     scratch: &'a mut [f32],
 }
 
@@ -77,7 +120,7 @@ dispatch! {
     /// Adds to `sums` those of a plane's lanes over the positions of all samples.
     fn sum_lanes(dy: &Rows<'_>, map: &Blocked, plane: usize, sums: &mut [f32; WIDEST]) = lane_sums;
     /// Runs a call.
-    fn run(job: &mut Job<'_>) = kernel;
+    fn run_kernel(job: &mut Job<'_>) = kernel;
 }
 
 /// Four sums, by column, then theirs.
@@ -132,7 +175,8 @@ unsafe fn vector_sums<L: Lanes>(dy: &Rows<'_>, map: &Blocked, plane: usize, firs
 /// Compiled for the vectors' instructions; rows, weights and scratch have their lengths, and `x` the halo.
 #[inline(always)]
 unsafe fn kernel<W: Lanes, H: Lanes>(job: &mut Job<'_>) {
-    let mut parts = parts(job.to.planes, job.conv.groups).peekable();
+    let planes = job.planes.clone();
+    let mut parts = parts(job.to.planes, job.conv.groups).filter(|part| planes.contains(&part.plane)).peekable();
     while let Some(part) = parts.next() {
         let wide = part.lanes == WIDEST;
         let is_next = |next: &Part| next.lanes == WIDEST && next.group == part.group && next.groups == 1;
@@ -181,20 +225,24 @@ unsafe fn of_group<W: Lanes, L: Lanes, const V: usize>(
     next: Option<Part>,
     group: usize,
 ) {
-    let Job { conv, from, to, x, dy, weights, scratch } = job;
+    let Job { conv, from, to, x, dy, x_planes, weights, scratch, .. } = job;
     let (width, whole) = (to.planes[part.plane].lanes, from.whole());
     let [depths, lines, columns] = conv.out_size;
     let samples = x.samples();
     let to_line = to.whole()[2] * width;
     let to_depth = to.whole()[1] * to_line;
-    // Small maps are summed over all samples at once, large ones in strips of lines.
+    // Small maps are summed over a tile's samples at once, large ones in strips of lines.
     let (strip_samples, strip_depths, strip_lines) = match depths * lines * columns <= STRIP / 2 {
-        true => (samples, depths, lines),
+        true => (samples.clamp(1, TILE), depths, lines),
         false => (1, 1, (STRIP / columns).clamp(1, lines)),
     };
     let inputs = conv.channels / conv.groups;
     let mut first_channel = 0;
     for (x_plane, x_lane, channels) in Source::of(from.planes, conv.groups, group).pieces() {
+        if !x_planes.contains(&x_plane) {
+            first_channel += channels;
+            continue;
+        }
         let x_lanes = from.planes[x_plane].lanes;
         let sums = &mut scratch[..taps(conv) * channels * V * L::COUNT];
         sums.fill(0.0);
@@ -218,6 +266,7 @@ unsafe fn of_group<W: Lanes, L: Lanes, const V: usize>(
         for sample in (0..samples).step_by(strip_samples) {
             for depth in (0..depths).step_by(strip_depths) {
                 for line in (0..lines).step_by(strip_lines) {
+                    strip.samples = strip_samples.min(samples - sample);
                     strip.lines = strip_lines.min(lines - line);
                     let x_at = from.plane(x_plane)
                         + (origin[0] + depth * conv.stride[0]) * depth_floats
@@ -271,7 +320,9 @@ unsafe fn of_group<W: Lanes, L: Lanes, const V: usize>(
         for (number, part) in [Some(part), next].into_iter().flatten().enumerate() {
             for lane in part.lanes_of(group, of_group) {
                 let output = part.first + lane;
-                let row = &mut weights[(output * inputs + first_channel) * taps..][..channels * taps];
+                let first = (output * inputs + first_channel) * taps;
+                // SAFETY: weights from the planes of this call to an output of it: no other call has them.
+                let row = unsafe { weights.chunk(first, channels * taps) };
                 let lane = number * WIDEST + lane;
                 for (channel, row) in row.chunks_exact_mut(taps).enumerate() {
                     for (tap, weight) in row.iter_mut().enumerate() {

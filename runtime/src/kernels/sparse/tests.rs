@@ -87,8 +87,9 @@ fn check(seed: u64, images: bool) {
 
         if !images {
             bench.packed = vec![f32::NAN; direct::packed_len(&conv, y_map.planes, x_map.planes)];
-            let mut pack = Pack::of(isa, &bench.params, &mut bench.packed);
-            direct::pack_transposed(&mut pack, &conv, x_map.planes, y_map.planes, weight, 0);
+            Pack::all(isa, &bench.params, &mut bench.packed, |p| {
+                direct::pack_transposed(p, &conv, x_map.planes, y_map.planes, weight, 0);
+            });
             let (store, before) = (bench.random.store(), bench.random.numbers(samples * inputs));
             let dx = bench.target_planes(x_map, &before, store);
             let mut twin = match store {

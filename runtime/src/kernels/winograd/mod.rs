@@ -14,7 +14,12 @@
 // Arrays of registers are indexed by plain loop variables, or they are none.
 #![allow(clippy::needless_range_loop)]
 
+mod batch;
 mod transform;
+
+use std::ops::Range;
+
+pub use batch::{batch_scratch, grad_weight_batch};
 
 use crate::arena::{Pack, Parts, Rows, Tile, View, tile};
 use crate::isa::Numerics;
@@ -22,6 +27,8 @@ use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Act, Epilogue, Store, direct};
 use crate::layout::{Blocked, Plane, channels, lanes};
+use crate::pool;
+use crate::run::Chunks;
 use transform::{POINTS, TILE, WINDOW};
 
 /// Floats that a plane's position has in scratch, whatever its lanes.
@@ -126,8 +133,7 @@ pub fn pack(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], weight: usi
     check_planes(conv, x, y);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
-    let packed = &mut p.packed[to..][..packed_len(x, y)];
-    pack_weights(p.isa, weights, [9 * inputs, 9], false, x, y, packed);
+    pack_weights(p.isa, p, weights, [9 * inputs, 9], false, x, y, to);
 }
 
 /// Packs the same weight for [`grad_input`]: windows reversed, inputs and outputs exchanged.
@@ -138,8 +144,7 @@ pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], 
     check_planes(conv, x, y);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
-    let packed = &mut p.packed[to..][..packed_len(y, x)];
-    pack_weights(p.isa, weights, [9, 9 * inputs], true, y, x, packed);
+    pack_weights(p.isa, p, weights, [9, 9 * inputs], true, y, x, to);
 }
 
 /// `y = epilogue(x * weight)`, of weights that [`pack`] packed.
@@ -317,6 +322,7 @@ fn convolve(
         packed: all,
         isa,
         scratch,
+        threads,
         ..
     } = t.parts(reads, writes);
     let samples = x.samples();
@@ -330,18 +336,17 @@ fn convolve(
         Store::Add => Some(to),
     };
     let block = block(tiles(conv.out_size));
-    let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
-    let (x_points, scratch) = aligned(scratch).split_at_mut(POINTS * x_point);
-    let y_points = &mut scratch[..POINTS * y_point];
     // Outputs that no window of the pool has need no tile.
     let made = if is_pooled { y_size.map(|size| 2 * size) } else { y_size };
+    let nowhere = Points { first: std::ptr::null_mut(), point: 0, plane: block * LANES };
     let job = Convolution {
         grid: Grid::new(made),
         padding: [conv.padding[1], conv.padding[2]],
         x: Source::of(x, x_map),
         y: to,
         size: [y_size[1], y_size[2]],
-        samples,
+        tiles: 0..samples * Grid::new(made).tiles(),
+        groups: 0..groups(y_map.planes).count(),
         block,
         weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
         bias: bias.map(|bias| &params[bias..][..conv.out_channels]),
@@ -353,10 +358,48 @@ fn convolve(
             let stride = 4 * place_rows.stride();
             (place_rows.as_mut_ptr().cast::<u8>(), stride)
         }),
-        x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
-        y_points: Points { first: y_points.as_mut_ptr(), point: y_point, plane: block * LANES },
+        x_points: nowhere,
+        y_points: nowhere,
     };
-    run_convolution(isa, &job);
+    let each = scratch.len() / threads;
+    let (scratch, job) = (Chunks::new(scratch), Shared(job));
+    let (blocks, shares) = job.get().split(threads);
+    pool::run(threads, blocks * shares, &|worker, task| {
+        let job = job.get();
+        // SAFETY: scratch of this worker, which runs one task at a time.
+        let scratch = aligned(unsafe { scratch.chunk(worker * each, each) });
+        let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
+        let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
+        let y_points = &mut scratch[..POINTS * y_point];
+        run_convolution(
+            isa,
+            &Convolution {
+                tiles: job.block_of(task / shares, blocks),
+                groups: part(job.groups.end, task % shares, shares),
+                x_points: Points { first: x_points.as_mut_ptr(), point: x_point, ..nowhere },
+                y_points: Points { first: y_points.as_mut_ptr(), point: y_point, ..nowhere },
+                ..*job
+            },
+        );
+    });
+}
+
+/// Part `number` of `count` of so many things.
+fn part(things: usize, number: usize, count: usize) -> Range<usize> {
+    things * number / count..things * (number + 1) / count
+}
+
+/// What several tasks run parts of.
+struct Shared<'a>(Convolution<'a>);
+
+// SAFETY: it borrows what its pointers point to. Nobody writes what is read; what is written is the outputs of tiles and groups, of which
+// each is one task's.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    fn get(&self) -> &Convolution<'a> {
+        &self.0
+    }
 }
 
 /// A value: samples of `map`, `stride` floats apart. What inner loops need of the map is here: they cannot know that their own writes
@@ -409,7 +452,9 @@ struct Convolution<'a> {
     y: Source,
     /// Lines and columns of y.
     size: [usize; 2],
-    samples: usize,
+    /// Which tiles, counted through all samples, and which groups of planes of y.
+    tiles: Range<usize>,
+    groups: Range<usize>,
     block: usize,
     weights: &'a [f32],
     bias: Option<&'a [f32]>,
@@ -421,6 +466,29 @@ struct Convolution<'a> {
     places: Option<(*mut u8, usize)>,
     x_points: Points,
     y_points: Points,
+}
+
+/// Products of a tile's points from which on a thread is worth waking for them: some 20 microseconds of work.
+const WORTH: usize = 1 << 19;
+
+impl Convolution<'_> {
+    /// Into how many parts of its tiles, and of its groups, it is cut for so many threads. Parts of groups transform the same windows.
+    fn split(&self, threads: usize) -> (usize, usize) {
+        let products = POINTS * channels(self.x.map.planes) * lanes(self.y.map.planes) * self.tiles.len();
+        let threads = threads.min(products / WORTH);
+        let blocks = self.tiles.len().div_ceil(self.block);
+        match threads {
+            0 | 1 => (1, 1),
+            _ if blocks.is_multiple_of(threads) || blocks >= 4 * threads => (blocks, 1),
+            _ => (blocks, threads.min(self.groups.len())),
+        }
+    }
+
+    /// The tiles of part `number` of `count`: of one block, if there are as many parts as blocks.
+    fn block_of(&self, number: usize, count: usize) -> Range<usize> {
+        let blocks = part(self.tiles.len().div_ceil(self.block), number, count);
+        blocks.start * self.block..self.tiles.end.min(blocks.end * self.block)
+    }
 }
 
 /// What [`add_weight_gradient`] computes.
@@ -557,12 +625,13 @@ dispatch! {
     fn run_convolution(job: &Convolution<'_>) = convolution;
     fn add_weight_gradient(job: &WeightGradient, gradient: &mut [f32]) = weight_gradient;
     fn pack_weights(
+        p: &mut Pack<'_>,
         weights: &[f32],
         strides: [usize; 2],
         is_reversed: bool,
         from: &[Plane],
         to: &[Plane],
-        packed: &mut [f32],
+        first: usize,
     ) = weight_points;
 }
 
@@ -571,18 +640,19 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
     let (from, to) = (job.x.map.planes, job.y.map.planes);
     let inputs = channels(from);
     let weight_point = weight_point(from, to);
+    let groups = || groups(to).skip(job.groups.start).take(job.groups.len());
+    let planes = groups().fold(to.len()..0, |all, group| all.start.min(group.plane)..group.plane + group.planes);
     let mut places = [Place::default(); MOST];
-    let tiles = job.samples * job.grid.tiles();
-    for first in (0..tiles).step_by(job.block) {
-        let places = &mut places[..job.block.min(tiles - first)];
+    for first in job.tiles.clone().step_by(job.block) {
+        let places = &mut places[..job.block.min(job.tiles.end - first)];
         job.grid.places(first, places);
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points.
         unsafe {
-            points_of_inputs::<W, H>(&job.x, job.padding, places, job.x_points);
+            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
             for point in 0..POINTS {
                 let x = job.x_points.first.add(point * job.x_points.point).cast_const();
                 let y = job.y_points.first.add(point * job.y_points.point);
-                for group in groups(to) {
+                for group in groups() {
                     let weights = job.weights.as_ptr().add(point * weight_point + group.before * inputs);
                     let y = y.add(group.plane * job.y_points.plane);
                     products_of_group::<W, H>(
@@ -597,8 +667,8 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
                     );
                 }
             }
-            let (mut plane_at, mut channel) = (0, 0);
-            for (index, plane) in to.iter().enumerate() {
+            let (mut plane_at, mut channel) = (lanes(&to[..planes.start]), channels(&to[..planes.start]));
+            for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
                 let mut bias = [0.0; LANES];
                 if let Some(all) = job.bias {
                     bias[..plane.channels].copy_from_slice(&all[channel..][..plane.channels]);
@@ -612,11 +682,17 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
     }
 }
 
-/// The points of the windows of tiles.
+/// The points of the windows of tiles, in some planes.
 #[inline(always)]
-unsafe fn points_of_inputs<W: Lanes, H: Lanes>(x: &Source, padding: [usize; 2], places: &[Place], to: Points) {
-    let mut first = 0;
-    for (index, plane) in x.map.planes.iter().enumerate() {
+unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
+    x: &Source,
+    planes: Range<usize>,
+    padding: [usize; 2],
+    places: &[Place],
+    to: Points,
+) {
+    let mut first = x.map.plane(planes.start);
+    for (index, plane) in x.map.planes[planes].iter().enumerate() {
         // SAFETY: the caller's: a block fits into its points.
         unsafe {
             let to = Points { first: to.first.add(index * to.plane), ..to };
@@ -899,7 +975,6 @@ unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
 #[inline(always)]
 unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &mut [f32]) {
     let (x_planes, dy_planes) = (job.x.map.planes, job.dy.map.planes);
-    let inputs = channels(x_planes);
     let mut places = [Place::default(); MOST];
     let tiles = job.samples * job.grid.tiles();
     for first in (0..tiles).step_by(job.block) {
@@ -909,12 +984,10 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points; `points` has room for
         // all groups and planes where they are kept, else for any one.
         unsafe {
-            points_of_inputs::<W, H>(&job.x, job.padding, places, job.x_points);
-            points_of_gradient::<W, H>(job, places);
+            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            points_of_gradient::<W, H>(&job.dy, 0..dy_planes.len(), places, job.dy_points, job.sums);
             let mut points = job.points;
-            let mut outputs_before = 0;
             for group in groups(dy_planes) {
-                let mut inputs_before = 0;
                 for (index, plane) in x_planes.iter().enumerate() {
                     let is_fresh = !job.is_kept || first == 0;
                     let step = LANES * group.lanes;
@@ -926,54 +999,71 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
                         gradient_of_group::<W, H>(plane, group, places.len(), x, dy, job.dy_points.plane, to, is_fresh);
                     }
                     if !job.is_kept || is_last {
-                        for input in 0..plane.channels {
-                            let from = points.add(input * group.lanes);
-                            let to = job.windows.add(9 * input * group.lanes);
-                            for first in (0..group.lanes).step_by(LANES) {
-                                let (from, to) = (from.add(first), to.add(first));
-                                each_vector!(
-                                    group.lanes.min(LANES),
-                                    weights_of_points::<W, H>(from, step, to, group.lanes)
-                                );
-                            }
-                        }
-                        let mut output = outputs_before;
-                        for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
-                            let first = 9 * (output * inputs + inputs_before);
-                            let size = [outputs.channels, 9 * plane.channels];
-                            assert!(
-                                first + (size[0] - 1) * 9 * inputs + size[1] <= gradient.len(),
-                                "weights of the layer"
-                            );
-                            let to = gradient.as_mut_ptr().add(first);
-                            add_transposed(job.windows.add(number * LANES), group.lanes, to, 9 * inputs, size);
-                            output += outputs.channels;
-                        }
+                        let to = (gradient.as_mut_ptr(), gradient.len());
+                        add_windows::<W, H>(points, job.windows, x_planes, index, dy_planes, group, to);
                     }
                     if job.is_kept {
                         points = points.add(POINTS * step);
                     }
-                    inputs_before += plane.channels;
                 }
-                outputs_before +=
-                    dy_planes[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum::<usize>();
             }
         }
     }
 }
 
-/// The points of the tiles of dy, and its sums.
+/// Adds to the weights' gradient that of the windows of a plane of inputs and a group of outputs, from the points' one,
+/// `[point][LANES of x][lanes of the group]`. `windows` is room for [`WINDOWS`] floats.
 #[inline(always)]
-unsafe fn points_of_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, places: &[Place]) {
-    let mut first = 0;
-    for (index, plane) in job.dy.map.planes.iter().enumerate() {
+unsafe fn add_windows<W: Lanes, H: Lanes>(
+    points: *const f32,
+    windows: *mut f32,
+    x_planes: &[Plane],
+    plane: usize,
+    dy_planes: &[Plane],
+    group: Group,
+    (gradient, len): (*mut f32, usize),
+) {
+    let (inputs, before, count) = (channels(x_planes), channels(&x_planes[..plane]), x_planes[plane].channels);
+    let step = LANES * group.lanes;
+    // SAFETY: the caller's: the points, and the weights of the plane's inputs and the group's outputs, which nobody else has.
+    unsafe {
+        for input in 0..count {
+            let from = points.add(input * group.lanes);
+            let to = windows.add(9 * input * group.lanes);
+            for first in (0..group.lanes).step_by(LANES) {
+                let (from, to) = (from.add(first), to.add(first));
+                each_vector!(group.lanes.min(LANES), weights_of_points::<W, H>(from, step, to, group.lanes));
+            }
+        }
+        let mut output = channels(&dy_planes[..group.plane]);
+        for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
+            let first = 9 * (output * inputs + before);
+            let size = [outputs.channels, 9 * count];
+            assert!(first + (size[0] - 1) * 9 * inputs + size[1] <= len, "weights of the layer");
+            add_transposed(windows.add(number * LANES), group.lanes, gradient.add(first), 9 * inputs, size);
+            output += outputs.channels;
+        }
+    }
+}
+
+/// The points of the tiles of dy in some planes, and its sums, if they are asked for.
+#[inline(always)]
+unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
+    dy: &Source,
+    planes: Range<usize>,
+    places: &[Place],
+    to: Points,
+    sums: Option<*mut f32>,
+) {
+    let mut first = dy.map.plane(planes.start);
+    for (index, plane) in dy.map.planes[planes].iter().enumerate() {
         // SAFETY: the caller's: a block fits into its points, and each plane has its sums.
         unsafe {
-            let to = Points { first: job.dy_points.first.add(index * job.dy_points.plane), ..job.dy_points };
-            let sums = job.sums.map(|sums| sums.add(index * LANES));
-            each_vector!(plane.lanes, tiles_of_gradient::<W, H>(&job.dy, first, plane.lanes, places, to, sums));
+            let to = Points { first: to.first.add(index * to.plane), ..to };
+            let sums = sums.map(|sums| sums.add(index * LANES));
+            each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, plane.lanes, places, to, sums));
         }
-        first += plane.lanes * job.dy.map.positions();
+        first += plane.lanes * dy.map.positions();
     }
 }
 
@@ -1138,25 +1228,35 @@ unsafe fn add_transposed(
     }
 }
 
-/// Packs weights: `[point][group of planes of to][channel of from][lanes of the group]`. Lanes that are no channels are zero.
+/// Packs weights: `[point][group of planes of to][channel of from][lanes of the group]`, from packed float `first` on; each group is a
+/// part. Lanes that are no channels are zero.
 #[inline(always)]
 unsafe fn weight_points<W: Lanes, H: Lanes>(
+    p: &mut Pack<'_>,
     weights: &[f32],
     [to_stride, from_stride]: [usize; 2],
     is_reversed: bool,
     from: &[Plane],
     to: &[Plane],
-    packed: &mut [f32],
+    first: usize,
 ) {
     let (inputs, point) = (channels(from), weight_point(from, to));
-    assert!(packed.len() == POINTS * point, "room for the packed weights");
-    let (is_long, mut staged) = (packed.len() >= LONG, [0.0; POINTS * 2 * LANES]);
+    let packed = p.room(first, POINTS * point);
+    let (is_long, mut staged) = (POINTS * point >= LONG, [0.0; POINTS * 2 * LANES]);
     let mut channel = 0;
     for group in groups(to) {
+        let of_group: usize = to[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum();
+        let first_channel = channel;
+        channel += of_group;
+        if !p.takes_next() {
+            continue;
+        }
         for input in 0..inputs {
-            let room = &mut packed[group.before * inputs + input * group.lanes..];
-            let (first, step) = if is_long { (staged.as_mut_ptr(), group.lanes) } else { (room.as_mut_ptr(), point) };
-            let mut first_channel = channel;
+            // SAFETY: the group's floats for the input, of each point of the packed weights: nobody else's, for the group is a part that
+            // is this share's.
+            let room = unsafe { packed.add(group.before * inputs + input * group.lanes) };
+            let (to_points, step) = if is_long { (staged.as_mut_ptr(), group.lanes) } else { (room, point) };
+            let mut first_channel = first_channel;
             for (number, plane) in to[group.plane..][..group.planes].iter().enumerate() {
                 let mut taps = [[0.0; LANES]; 9];
                 for lane in 0..plane.channels {
@@ -1167,20 +1267,21 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
                 }
                 // SAFETY: compiled for these vectors; nine vectors of taps, and room for those of each point.
                 unsafe {
-                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, first.add(number * LANES), step));
+                    each_vector!(plane.lanes, points_of_weights::<W, H>(&taps, to_points.add(number * LANES), step));
                 }
                 first_channel += plane.channels;
             }
             if is_long {
-                for (point, from) in room.chunks_mut(point).zip(staged.chunks_exact(group.lanes)) {
-                    stream(from, &mut point[..group.lanes]);
+                for (number, from) in staged.chunks_exact(group.lanes).take(POINTS).enumerate() {
+                    // SAFETY: as above.
+                    let to = unsafe { std::slice::from_raw_parts_mut(room.add(number * point), group.lanes) };
+                    stream(from, to);
                 }
             }
         }
-        channel += to[group.plane..][..group.planes].iter().map(|plane| plane.channels).sum::<usize>();
-    }
-    if is_long {
-        end_stream();
+        if is_long {
+            end_stream();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::isa::Isa;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::{Bench, Random, assert_close, bits, map, product_tolerance, wide};
+use crate::kernels::testing::{Bench, Random, assert_close, bits, gradient_of_batch, map, product_tolerance, wide};
 
 const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
 
@@ -93,9 +93,10 @@ fn weight_scales(conv: &Conv, x: &[f64], dy: &[f64]) -> Vec<f64> {
 fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize) -> [usize; 2] {
     let at = [3, 4 + packed_len(x, y)];
     bench.packed = vec![f32::NAN; at[1] + packed_len(y, x)];
-    let mut p = Pack::of(bench.isa, &bench.params, &mut bench.packed);
-    pack(&mut p, conv, x, y, weight, at[0]);
-    pack_transposed(&mut p, conv, x, y, weight, at[1]);
+    Pack::all(bench.isa, &bench.params, &mut bench.packed, |p| {
+        pack(p, conv, x, y, weight, at[0]);
+        pack_transposed(p, conv, x, y, weight, at[1]);
+    });
     at
 }
 
@@ -363,6 +364,60 @@ fn a_sample_has_the_same_bits_alone() {
             assert!(alone == together[sample * 24 * 63..][..24 * 63], "{isa}, {sample}");
         }
     }
+}
+
+/// The gradient over a batch: its twin, and the same bits for any number of threads and on all instructions with fused products.
+fn check_batch(seed: u64, samples: usize, conv: &Conv, maps: [&'static Blocked; 2]) {
+    let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
+    let mut random = Random::new(seed);
+    let (x, dy) = (random.numbers(samples * inputs), random.numbers(samples * outputs));
+    let weights = 9 * conv.channels * conv.out_channels;
+    let (mut twin, mut bias_twin) = (Sums::zero(weights), Sums::zero(conv.out_channels));
+    let (x_of, dy_of, terms) = (wide(&x), wide(&dy), naive::conv(conv));
+    for (x, dy) in x_of.chunks_exact(inputs).zip(dy_of.chunks_exact(outputs)) {
+        let scales = weight_scales(conv, x, dy);
+        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / 9]);
+        terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
+        dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
+    }
+    let mut fused: Option<Vec<u32>> = None;
+    for (isa, threads) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 3)]) {
+        let scratch = batch_scratch(maps[0].planes, maps[1].planes);
+        let len = weights + conv.out_channels;
+        let found = gradient_of_batch((isa, threads, scratch), maps, samples, [&x, &dy], len, |run, x, dy| {
+            grad_weight_batch(run, conv, x, dy, 0, Some(weights));
+        });
+        let (of_weight, of_bias) = found.split_at(weights);
+        let what = format!("{isa}, {threads} threads");
+        assert_close(&what, of_weight, &twin.values, &twin.scales, product_tolerance(samples * tiles(conv.out_size)));
+        let tolerance = product_tolerance(samples * count(conv.out_size));
+        assert_close(&what, of_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+        if isa != Isa::PORTABLE {
+            assert!(fused.get_or_insert_with(|| bits(&found)) == &bits(&found), "{what}: other bits");
+        }
+    }
+}
+
+#[test]
+fn the_gradient_over_a_batch() {
+    // One part, with a last tile of the batch that is not whole; several parts, of which the last are of few planes, and several blocks.
+    let halo = [0, 1, 1];
+    let conv = of_size(19, 24, [1, 4, 4], 1);
+    check_batch(70, 3, &conv, [19, 24].map(|channels| map(channels, conv.size, halo, halo)));
+    let conv = of_size(70, 88, [1, 5, 3], 0);
+    check_batch(71, 37, &conv, [map(70, conv.size, halo, [0; 3]), map(88, conv.out_size, [0; 3], halo)]);
+    let concat = |size: [usize; 3]| {
+        let planes: &'static [Plane] = &[
+            Plane { lanes: 16, channels: 11 },
+            Plane { lanes: 8, channels: 5 },
+            Plane { lanes: 16, channels: 16 },
+            Plane { lanes: 16, channels: 9 },
+            Plane { lanes: 16, channels: 2 },
+        ];
+        Box::leak(Box::new(Blocked { planes, size, before: halo, after: [0, 2, 1] }))
+    };
+    let conv = of_size(43, 43, [1, 3, 6], 1);
+    check_batch(72, 9, &conv, [concat(conv.size), concat(conv.out_size)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::{Tile, View};
-use crate::isa::Isa;
+use crate::isa::{Isa, Numerics};
 use crate::kernels::elementwise::{self, Formula};
 use crate::kernels::lanes::Lanes;
 use crate::kernels::{Store, math};
@@ -18,9 +18,24 @@ pub enum Act {
     Tanh,
     /// `y = 1 / (1 + e^-x)`, `y' = y (1 - y)`.
     Sigmoid,
+    /// [`Act::Tanh`] of exact numerics, within a unit in the last place.
+    #[doc(hidden)]
+    AccurateTanh,
+    /// [`Act::Sigmoid`] of exact numerics, within two units in the last place.
+    #[doc(hidden)]
+    AccurateSigmoid,
 }
 
 impl Act {
+    /// The same map, as these numerics compute it.
+    pub(crate) fn of(self, numerics: Numerics) -> Act {
+        match (self, numerics) {
+            (Act::Tanh, Numerics::Exact) => Act::AccurateTanh,
+            (Act::Sigmoid, Numerics::Exact) => Act::AccurateSigmoid,
+            _ => self,
+        }
+    }
+
     /// Maps a vector.
     ///
     /// # Safety
@@ -58,6 +73,16 @@ impl Act {
                         *x = math::sigmoid(*x);
                     }
                 }
+                Act::AccurateTanh => {
+                    for x in &mut x {
+                        *x = math::accurate_tanh(*x);
+                    }
+                }
+                Act::AccurateSigmoid => {
+                    for x in &mut x {
+                        *x = math::accurate_sigmoid(*x);
+                    }
+                }
             }
             x
         }
@@ -73,7 +98,7 @@ impl Act {
 
 /// `y = act(x)`; `x` and `y` may be the same value.
 pub fn forward(t: &mut Tile<'_>, act: Act, x: View, y: View) {
-    elementwise::apply(t, Formula::Act(act), [x], y, Store::Write);
+    elementwise::apply(t, Formula::Act(act.of(t.numerics)), [x], y, Store::Write);
 }
 
 /// `dx = dy act'(y)`; `dy` and `dx` may be the same value when `store` writes.
@@ -87,7 +112,7 @@ mod tests {
     use crate::kernels::naive;
     use crate::kernels::testing::{Bench, assert_close};
 
-    const ALL: [Act; 4] = [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid];
+    const ALL: [Act; 6] = [Act::None, Act::Relu, Act::Tanh, Act::Sigmoid, Act::AccurateTanh, Act::AccurateSigmoid];
 
     #[test]
     fn activations_are_their_twins() {

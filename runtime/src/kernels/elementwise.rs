@@ -92,7 +92,7 @@ pub(crate) fn apply<const N: usize>(t: &mut Tile<'_>, formula: Formula, reads: [
             Layout::Plain => unreachable!("plain values have one layout"),
         }
         if let (Layout::Blocked(map), Store::Write) = (y.layout, store)
-            && (!whole || formula == Formula::Act(Act::Sigmoid))
+            && (!whole || matches!(formula, Formula::Act(Act::Sigmoid | Act::AccurateSigmoid)))
         {
             map.clear_halo(to.row(sample));
         }
@@ -137,6 +137,8 @@ maps! {
     Relu(1) = |a| math::relu(a);
     Tanh(1) = |a| math::tanh(a);
     Sigmoid(1) = |a| math::sigmoid(a);
+    AccurateTanh(1) = |a| math::accurate_tanh(a);
+    AccurateSigmoid(1) = |a| math::accurate_sigmoid(a);
     // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
     ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
     TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
@@ -163,8 +165,12 @@ unsafe fn line_kernel<W: Lanes, H: Lanes>(
             Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
             Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
             Formula::Gradient(Act::Relu) => map::<W, H, _, 2>(ReluGradient, [a, b], to, len, store),
-            Formula::Gradient(Act::Tanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
-            Formula::Gradient(Act::Sigmoid) => map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store),
+            Formula::Act(Act::AccurateTanh) => map::<W, H, _, 1>(AccurateTanh, [a], to, len, store),
+            Formula::Act(Act::AccurateSigmoid) => map::<W, H, _, 1>(AccurateSigmoid, [a], to, len, store),
+            Formula::Gradient(Act::Tanh | Act::AccurateTanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Sigmoid | Act::AccurateSigmoid) => {
+                map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store)
+            }
         }
     }
 }

@@ -302,7 +302,7 @@ pub(crate) fn pass(
     let job = Job { feed: &feed, loss: BatchLoss::NONE, samples };
     let mut workspace = Workspace::with_threads(threads);
     let (copies, params) = (Copies::none(), Params::Trained(params, 0));
-    let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics, job: &job, draw: None });
+    let mut run = workspace.run(Pass { plan: &plan, written: &[], copies, params, statistics, job: &job, draw: None });
     work(&mut run);
 }
 

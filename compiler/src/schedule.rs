@@ -229,8 +229,8 @@ pub enum Kernel {
     Op(Kind),
     /// A linear layer over the whole batch, whose weights are then read once.
     LinearBatch(crate::ir::Linear, TensorId, Option<TensorId>, Act),
-    /// A linear layer's weight gradient over the whole batch.
-    LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>),
+    /// A linear layer's weight gradient over the whole batch: written where it is the only part of the weight's gradient, else added.
+    LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>, Store),
     /// A convolution's weight gradient over the whole batch.
     ConvGradWeightBatch(Conv, TensorId, Option<TensorId>),
     /// `x -> sums`: mean and squared deviations of each sample's channels.
@@ -273,6 +273,27 @@ pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: T
     let outputs = program.outputs.iter().filter(|_| kind != PlanKind::Training);
     let outputs = outputs.map(|&output| scheduler.operand(output)).collect();
     Schedule { kind, steps, slots: scheduler.slots, packed: scheduler.packed, outputs }
+}
+
+/// How many ops make a part of the gradient of a linear layer's weight.
+fn gradients_of(weight: TensorId, body: &[Item]) -> usize {
+    let of_item = |item: &Item| match item {
+        Item::Loop(looped) => gradients_of(weight, &looped.body),
+        Item::Op(op) => usize::from(matches!(op.kind, Kind::LinearGradWeight(_, of, _) if of == weight)),
+    };
+    body.iter().map(of_item).sum()
+}
+
+impl Schedule {
+    /// The tensors whose gradient is written before anything is added to it.
+    pub fn written(&self) -> impl Iterator<Item = TensorId> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Whole(Call { kernel: Kernel::LinearGradWeightBatch(_, weight, _, Store::Write), .. }) => {
+                Some(*weight)
+            }
+            _ => None,
+        })
+    }
 }
 
 struct Scheduler<'a> {
@@ -405,7 +426,9 @@ impl Scheduler<'_> {
             Kind::LinearGradWeight(linear, weight, bias)
                 if may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
             {
-                steps.waiting.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias), reads, writes));
+                let is_all = self.path.is_empty() && gradients_of(weight, &self.program.body) == 1;
+                let store = if is_all { Store::Write } else { Store::Add };
+                steps.waiting.push(call(Kernel::LinearGradWeightBatch(linear, weight, bias, store), reads, writes));
             }
             Kind::Concat => {
                 let (into, _) = writes[0].clone();

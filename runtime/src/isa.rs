@@ -127,7 +127,7 @@ pub enum Numerics {
     /// The fastest within the tolerance of every kernel: Winograd's convolutions, too.
     #[default]
     Fast,
-    /// Convolutions as sums of products of inputs and weights alone.
+    /// Convolutions as sums of products of inputs and weights alone; tanh and sigmoid within one unit and two in the last place.
     Exact,
 }
 

@@ -93,6 +93,8 @@ pub trait Network: Model<Input: Parts, Output: Parts> {
     const FORWARD: Plan;
     /// The memory of inference.
     const INFER: Plan;
+    /// Parts of the gradient that training writes before it adds to them, in order: the first float of each, and how many.
+    const WRITTEN: &'static [(usize, usize)] = &[];
     /// Floats that inference reads in place of the parameters; 0 when it reads the parameters themselves.
     const FOLDED: usize = 0;
     /// The memory of the pass that gives the inputs' gradients; [`Plan::NONE`] for a model whose spec asks for none.
@@ -400,7 +402,8 @@ pub fn infer_from<N: Network>(
     let copies =
         Copies { pass: PassKind::Infer, of: TypeId::of::<N>(), folded: N::FOLDED, fold: N::fold, pack: N::pack_infer };
     let params = Params::Read(weights);
-    let pass = Pass { plan: &const { N::INFER }, copies, params, statistics: None, job: &job, draw: None };
+    let plan = &const { N::INFER };
+    let pass = Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw: None };
     let mut run = workspace.run(pass);
     N::infer(&mut run);
     give(&run, N::INFER_OUTPUTS, each);
@@ -433,8 +436,8 @@ pub fn forward_from<N: Network>(
     let copies =
         Copies { pass: PassKind::Forward, of: TypeId::of::<N>(), folded: 0, fold: N::fold, pack: N::pack_forward };
     let params = Params::Read(model.weights());
-    let mut run =
-        workspace.run(Pass { plan: &const { N::FORWARD }, copies, params, statistics: None, job: &job, draw });
+    let plan = &const { N::FORWARD };
+    let mut run = workspace.run(Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw });
     N::forward(&mut run);
     give(&run, N::FORWARD_OUTPUTS, each);
     Ok(())
@@ -481,6 +484,7 @@ pub fn step_by<N: Network>(
     let job = Job { feed, loss, samples };
     let pass = Pass {
         plan: &const { N::TRAIN },
+        written: N::WRITTEN,
         copies: training_copies::<N>(),
         params: Params::Trained(params, version),
         statistics: Some(statistics),
@@ -533,7 +537,8 @@ pub fn gradients_by<N: Network>(
     let job = Job { feed, loss, samples };
     let params = Params::Trained(model.weights().params(), model.weights().version());
     let copies = training_copies::<N>();
-    let pass = Pass { plan: &const { N::TRAIN }, copies, params, statistics: None, job: &job, draw: None };
+    let (plan, written) = (&const { N::TRAIN }, N::WRITTEN);
+    let pass = Pass { plan, written, copies, params, statistics: None, job: &job, draw: None };
     let mut run = workspace.run(pass);
     N::train(&mut run);
     Ok(run.mean_loss())
@@ -565,7 +570,8 @@ pub fn input_gradients_from<N: Network>(
         pack: N::pack_input_gradients,
     };
     let params = Params::Read(model.weights());
-    let pass = Pass { plan: &const { N::INPUT_GRADIENTS }, copies, params, statistics: None, job: &job, draw: None };
+    let plan = &const { N::INPUT_GRADIENTS };
+    let pass = Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw: None };
     let mut run = workspace.run(pass);
     N::input_gradients(&mut run);
     give(&run, N::INPUT_GRADIENTS_AT, each);

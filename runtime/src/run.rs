@@ -223,14 +223,16 @@ impl Workspace {
         pack(&mut Pack::new(self.isa, self.numerics, params, &chunks, (0, 1)));
         let job = Job { feed, loss: BatchLoss::NONE, samples };
         let params = Params::Trained(params, 0);
-        let mut run = self.run(Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None });
+        let copies_of = Copies::none();
+        let pass = Pass { plan, written: &[], copies: copies_of, params, statistics: None, job: &job, draw: None };
+        let mut run = self.run(pass);
         run.packed = copies.floats(packed);
         work(&mut run);
     }
 
     /// A pass over a batch in this memory.
     pub(crate) fn run<'a>(&'a mut self, pass: Pass<'a>) -> Run<'a> {
-        let Pass { plan, copies, params, statistics, job, draw } = pass;
+        let Pass { plan, written, copies, params, statistics, job, draw } = pass;
         if copies.folded + plan.packed > 0 {
             match params {
                 Params::Trained(params, version) => self.refresh(&copies, plan.packed, version, params, &[]),
@@ -265,8 +267,8 @@ impl Workspace {
         let gradients: &mut [f32] = match gradients {
             None => &mut [],
             Some(len) => {
-                self.gradients.clear();
                 self.gradients.resize(len, 0.0);
+                clear_but(written, &mut self.gradients);
                 &mut self.gradients
             }
         };
@@ -296,9 +298,21 @@ impl Workspace {
     }
 }
 
+/// Writes zeros where a pass only adds.
+fn clear_but(written: &[(usize, usize)], gradients: &mut [f32]) {
+    let mut from = 0;
+    for &(first, len) in written {
+        gradients[from..first].fill(0.0);
+        from = first + len;
+    }
+    gradients[from..].fill(0.0);
+}
+
 /// What [`Workspace::run`] is told.
 pub(crate) struct Pass<'a> {
     pub(crate) plan: &'a Plan,
+    /// Parts of the gradient that it writes before it adds to them, in order: the first float, and how many.
+    pub(crate) written: &'static [(usize, usize)],
     pub(crate) copies: Copies,
     pub(crate) params: Params<'a>,
     /// Running statistics, if they are to change.
@@ -461,6 +475,7 @@ impl Run<'_> {
             scratch_stride: self.plan.scratch,
             params: self.params,
             isa: self.isa,
+            numerics: self.numerics,
             state: self.state,
             statistics: self.statistics.as_deref_mut(),
             gradients: self.gradients,
@@ -566,6 +581,7 @@ pub(crate) struct Whole<'a> {
     pub(crate) scratch_stride: usize,
     pub(crate) params: &'a [f32],
     pub(crate) isa: Isa,
+    pub(crate) numerics: Numerics,
     pub(crate) state: &'a mut [f32],
     pub(crate) statistics: Option<&'a mut [f32]>,
     pub(crate) gradients: &'a mut [f32],
@@ -584,7 +600,8 @@ mod tests {
         // The sums begin at zero, whatever the last pass left.
         for _ in 0..2 {
             let params = Params::Trained(&[0.0; FOLD_BLOCK + 9], 0);
-            let pass = Pass { plan, copies: Copies::none(), params, statistics: None, job: &job, draw: None };
+            let copies = Copies::none();
+            let pass = Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw: None };
             let mut run = workspace.run(pass);
             let work = |tile: &mut Tile<'_>| {
                 tile.load(0, crate::arena::tile(0, 1));
@@ -624,12 +641,25 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_is_cleared_where_nothing_is_written_first() {
+        for (written, cleared) in [
+            (&[][..], vec![0.0; 6]),
+            (&[(0, 2), (3, 1)], vec![1.0, 1.0, 0.0, 1.0, 0.0, 0.0]),
+            (&[(1, 1), (2, 4)], vec![0.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ] {
+            let mut gradients = [1.0; 6];
+            clear_but(written, &mut gradients);
+            assert_eq!(gradients[..], cleared);
+        }
+    }
+
+    #[test]
     fn workspaces_are_told_by_their_size() {
         let mut workspace = Workspace::with_threads(0);
         let plan = Plan { tile: 16, batch: 16, ..Plan::default() };
         let job = Job { feed: &|_, _, _| (), loss: BatchLoss::NONE, samples: 9 };
         let (copies, params) = (Copies::none(), Params::Trained(&[], 0));
-        workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None });
+        workspace.run(Pass { plan: &plan, written: &[], copies, params, statistics: None, job: &job, draw: None });
         assert_eq!(
             format!("{workspace:?}"),
             format!("Workspace {{ threads: 1, bytes: {}, .. }}", 64 * (8 + 9) + 4 * 9)

@@ -365,10 +365,10 @@ impl Calls<'_> {
                 let g = self.linear(layer, linear);
                 function("linear::forward_batch", &["run", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
             }
-            Kernel::LinearGradWeightBatch(linear, weight, bias) => {
+            Kernel::LinearGradWeightBatch(linear, weight, bias, store) => {
                 let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
-                let g = self.linear(layer, linear);
-                function("linear::grad_weight_batch", &["run", &g, &read(0), &read(1), &w, &b])
+                let (g, store) = (self.linear(layer, linear), format!("Store::{store:?}"));
+                function("linear::grad_weight_batch", &["run", &g, &read(0), &read(1), &w, &b, &store])
             }
             Kernel::ConvGradWeightBatch(conv, weight, bias) => {
                 let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));

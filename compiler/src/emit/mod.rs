@@ -15,7 +15,7 @@ use quote::quote;
 use crate::check::Checked;
 use crate::differentiate::{differentiate, differentiate_inputs};
 use crate::fuse::{Folded, PlanKind, fuse};
-use crate::ir::{self, Fill, Item, Kind, Program};
+use crate::ir::{self, Fill, Item, Kind, Program, Tensor};
 use crate::layout::{Laid, lay};
 use crate::lower::lower;
 use crate::net::NetLayer;
@@ -429,6 +429,15 @@ fn network(checked: &Checked, naming: Naming<'_>, passes: &Passes, geometries: &
     }
     if let Some(planned) = input_gradients {
         lines.line(format!("const INPUT_GRADIENTS: Plan = {};", plan_text(planned)));
+    }
+    let written: Vec<String> = train.map_or(Vec::new(), |train| {
+        let mut tensors: Vec<&Tensor> = train.plan.schedule.written().map(|id| train.program.tensor(id)).collect();
+        tensors.sort_by_key(|tensor| tensor.offset);
+        let part = |tensor: &&Tensor| format!("({}, {})", grouped(tensor.offset), grouped(elements(&tensor.shape)));
+        tensors.iter().map(part).collect()
+    });
+    if !written.is_empty() {
+        lines.line(format!("const WRITTEN: &'static [(usize, usize)] = &[{}];", written.join(", ")));
     }
     let folded = folded_len(infer);
     lines.line(format!("const FOLDED: usize = {};", grouped(folded)));

@@ -220,7 +220,7 @@ impl Machine<'_> {
             Kernel::LinearBatch(linear, weight, bias, act) => {
                 self.scope.made(&Kind::Linear(*linear, *weight, *bias, *act), len, reads)
             }
-            Kernel::LinearGradWeightBatch(linear, weight, bias) => {
+            Kernel::LinearGradWeightBatch(linear, weight, bias, _) => {
                 self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
             }
             Kernel::ConvGradWeightBatch(conv, weight, bias) => {

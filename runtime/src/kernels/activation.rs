@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::arena::{Tile, View};
-use crate::isa::Isa;
+use crate::isa::{Isa, Numerics};
 use crate::kernels::Store;
 use crate::kernels::elementwise::{self, Formula};
 use crate::kernels::lanes::Lanes;
@@ -33,9 +33,24 @@ pub enum Act {
     /// `y = log(1 + e^(beta x)) / beta`, or x where `beta x` is above the threshold, the second number, which is so large that the
     /// two are one; `y' = 1 - e^(-beta y)`.
     Softplus(f32, f32),
+    /// [`Act::Tanh`] of exact numerics, within a unit in the last place.
+    #[doc(hidden)]
+    AccurateTanh,
+    /// [`Act::Sigmoid`] of exact numerics, within two units in the last place.
+    #[doc(hidden)]
+    AccurateSigmoid,
 }
 
 impl Act {
+    /// The same map, as these numerics compute it.
+    pub(crate) fn of(self, numerics: Numerics) -> Act {
+        match (self, numerics) {
+            (Act::Tanh, Numerics::Exact) => Act::AccurateTanh,
+            (Act::Sigmoid, Numerics::Exact) => Act::AccurateSigmoid,
+            _ => self,
+        }
+    }
+
     /// Maps a vector.
     ///
     /// # Safety
@@ -89,6 +104,16 @@ impl Act {
                     }
                 }
                 Act::Elu(_) | Act::Softplus(..) => x = self.apply_apart(x),
+                Act::AccurateTanh => {
+                    for x in &mut x {
+                        *x = math::accurate_tanh(*x);
+                    }
+                }
+                Act::AccurateSigmoid => {
+                    for x in &mut x {
+                        *x = math::accurate_sigmoid(*x);
+                    }
+                }
             }
             x
         }
@@ -116,7 +141,8 @@ impl Act {
     pub(crate) fn keeps_zero(self) -> bool {
         match self {
             Act::None | Act::Relu | Act::Tanh | Act::LeakyRelu(_) | Act::Elu(_) => true,
-            Act::Sigmoid | Act::Hardsigmoid | Act::Softplus(..) => false,
+            Act::AccurateTanh => true,
+            Act::Sigmoid | Act::AccurateSigmoid | Act::Hardsigmoid | Act::Softplus(..) => false,
             Act::Hardtanh(least, most) => least <= 0.0 && most >= 0.0,
         }
     }
@@ -131,7 +157,7 @@ impl Act {
 
 /// `y = act(x)`; `x` and `y` may be the same value.
 pub fn forward(t: &mut Tile<'_>, act: Act, x: View, y: View) {
-    elementwise::apply(t, Formula::Act(act), [x], y, Store::Write);
+    elementwise::apply(t, Formula::Act(act.of(t.numerics)), [x], y, Store::Write);
 }
 
 /// `dx = dy act'(y)`; `dy` and `dx` may be the same value when `store` writes.
@@ -168,6 +194,8 @@ maps! {
     Relu(1) = |x| math::relu(x);
     Tanh(1) = |x| math::tanh(x);
     Sigmoid(1) = |x| math::sigmoid(x);
+    AccurateTanh(1) = |x| math::accurate_tanh(x);
+    AccurateSigmoid(1) = |x| math::accurate_sigmoid(x);
     LeakyRelu { slope }(1) = |x| leaky_relu(x, slope);
     Elu { alpha }(1) = |x| x.if_greater(L::splat(0.0), x, math::exp_less_one(x).mul(L::splat(alpha)));
     Hardtanh { least, most }(1) = |x| math::clamp(x, least, most);
@@ -198,6 +226,8 @@ pub(super) unsafe fn forward_line<W: Lanes, H: Lanes>(act: Act, x: *const f32, t
             Act::Relu => map::<W, H, _, 1>(Relu, [x], to, len, store),
             Act::Tanh => map::<W, H, _, 1>(Tanh, [x], to, len, store),
             Act::Sigmoid => map::<W, H, _, 1>(Sigmoid, [x], to, len, store),
+            Act::AccurateTanh => map::<W, H, _, 1>(AccurateTanh, [x], to, len, store),
+            Act::AccurateSigmoid => map::<W, H, _, 1>(AccurateSigmoid, [x], to, len, store),
             Act::LeakyRelu(slope) => map::<W, H, _, 1>(LeakyRelu { slope }, [x], to, len, store),
             Act::Elu(alpha) => map::<W, H, _, 1>(Elu { alpha }, [x], to, len, store),
             Act::Hardtanh(least, most) => map::<W, H, _, 1>(Hardtanh { least, most }, [x], to, len, store),
@@ -225,8 +255,8 @@ pub(super) unsafe fn backward_line<W: Lanes, H: Lanes>(
         match act {
             Act::None => map::<W, H, _, 1>(Same, [dy], to, len, store),
             Act::Relu => map::<W, H, _, 2>(ReluGradient, [y, dy], to, len, store),
-            Act::Tanh => map::<W, H, _, 2>(TanhGradient, [y, dy], to, len, store),
-            Act::Sigmoid => map::<W, H, _, 2>(SigmoidGradient, [y, dy], to, len, store),
+            Act::Tanh | Act::AccurateTanh => map::<W, H, _, 2>(TanhGradient, [y, dy], to, len, store),
+            Act::Sigmoid | Act::AccurateSigmoid => map::<W, H, _, 2>(SigmoidGradient, [y, dy], to, len, store),
             Act::LeakyRelu(slope) => map::<W, H, _, 2>(LeakyReluGradient { slope }, [y, dy], to, len, store),
             Act::Elu(alpha) => map::<W, H, _, 2>(EluGradient { alpha }, [y, dy], to, len, store),
             Act::Hardtanh(least, most) => map::<W, H, _, 2>(HardtanhGradient { least, most }, [y, dy], to, len, store),
@@ -243,11 +273,13 @@ mod tests {
     use crate::kernels::naive;
     use crate::kernels::testing::{Bench, assert_close, bits};
 
-    const ALL: [Act; 12] = [
+    const ALL: [Act; 14] = [
         Act::None,
         Act::Relu,
         Act::Tanh,
         Act::Sigmoid,
+        Act::AccurateTanh,
+        Act::AccurateSigmoid,
         Act::LeakyRelu(0.01),
         Act::LeakyRelu(2.0),
         Act::Elu(1.0),

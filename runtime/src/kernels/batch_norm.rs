@@ -217,6 +217,7 @@ fn normalise(
     norm.check(x);
     norm.check(y);
     assert!(epilogue.bias.is_none(), "the layer has its own bias");
+    let epilogue = &epilogue.of(t.numerics);
     let other = match (epilogue.before, epilogue.after) {
         (Some(_), Some(_)) => panic!("one value is added"),
         (before, after) => before.or(after),

@@ -265,6 +265,7 @@ impl Conv {
 /// `y[o][p] = act(bias[o] + sum over c, tap of weight[o][c][tap] x[g c][p stride + tap dilation - padding])`.
 pub fn forward(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
     conv.check(x, y);
+    let act = act.of(t.numerics);
     let (positions, depth, out) = (conv.positions(), conv.depth(), conv.out_channels / conv.groups);
     let Parts { reads: [x], writes: [mut y], params, scratch, isa, .. } = t.parts([x], [y]);
     for sample in 0..x.samples() {
@@ -302,6 +303,7 @@ pub fn transposed(t: &mut Tile<'_>, conv: &Conv, x: View, weight: usize, bias: O
 fn back(t: &mut Tile<'_>, conv: &Conv, dy: View, weight: usize, bias: Option<usize>, act: Act, dx: View, store: Store) {
     conv.check(dx, dy);
     let (positions, depth, out) = (conv.positions(), conv.depth(), conv.out_channels / conv.groups);
+    let act = act.of(t.numerics);
     let Parts { reads: [dy], writes: [mut dx], params, scratch, isa, .. } = t.parts([dy], [dx]);
     let bias = bias.map(|bias| &params[bias..][..conv.channels]);
     // With a bias the sums are added to it.

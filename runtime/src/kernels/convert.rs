@@ -65,68 +65,85 @@ dispatch! {
 #[inline(always)]
 unsafe fn to_kernel<W: Lanes, H: Transpose>(plain: &[f32], map: &Blocked, to: &mut [f32], store: Store) {
     let (plain, to) = (plain.as_ptr(), to.as_mut_ptr());
-    for part in Part::all(map) {
-        let Part { plain: from, planes, channels, columns, positions, lanes } = part;
-        // SAFETY: each part lies inside both values, whose lengths are checked.
-        unsafe {
-            let (from, to) = (plain.add(from), to.add(planes));
-            match (store, channels) {
-                (Store::Write, 2) if lanes == 2 => interleave::<2>(from, positions, columns, to),
-                (Store::Write, 3) if lanes == 3 => interleave::<3>(from, positions, columns, to),
-                (Store::Write, 4) if lanes == 4 => interleave::<4>(from, positions, columns, to),
-                (Store::Write, _) => transpose::<H, false>(from, positions, channels, columns, to, lanes),
-                (Store::Add, _) => transpose::<H, true>(from, positions, channels, columns, to, lanes),
+    let mut channel = 0;
+    for plane in 0..map.planes.len() {
+        let parts = Parts::of(map, plane, channel);
+        let Parts { channels, columns, positions, lanes, .. } = parts;
+        for line in 0..parts.lines {
+            let (from, planes) = parts.at(map, line);
+            // SAFETY: each part lies inside both values, whose lengths are checked.
+            unsafe {
+                let (from, to) = (plain.add(from), to.add(planes));
+                match (store, channels) {
+                    (Store::Write, 2) if lanes == 2 => interleave::<2>(from, positions, columns, to),
+                    (Store::Write, 3) if lanes == 3 => {
+                        let done = columns / W::COUNT * W::COUNT;
+                        interleave_vectors::<W>(from, positions, done, to);
+                        interleave::<3>(from.add(done), positions, columns - done, to.add(3 * done));
+                    }
+                    (Store::Write, 4) if lanes == 4 => interleave::<4>(from, positions, columns, to),
+                    (Store::Write, _) => transpose::<H, false>(from, positions, channels, columns, to, lanes),
+                    (Store::Add, _) => transpose::<H, true>(from, positions, channels, columns, to, lanes),
+                }
             }
         }
+        channel += channels;
     }
 }
 
 #[inline(always)]
 unsafe fn from_kernel<W: Lanes, H: Transpose>(from: &[f32], map: &Blocked, plain: &mut [f32], store: Store) {
     let (from, plain) = (from.as_ptr(), plain.as_mut_ptr());
-    for part in Part::all(map) {
-        let Part { plain: to, planes, channels, columns, positions, lanes } = part;
-        // SAFETY: as in `to_kernel`.
-        unsafe {
-            let (from, to) = (from.add(planes), plain.add(to));
-            match store {
-                Store::Write => transpose::<H, false>(from, lanes, columns, channels, to, positions),
-                Store::Add => transpose::<H, true>(from, lanes, columns, channels, to, positions),
+    let mut channel = 0;
+    for plane in 0..map.planes.len() {
+        let parts = Parts::of(map, plane, channel);
+        let Parts { channels, columns, positions, lanes, .. } = parts;
+        for line in 0..parts.lines {
+            let (to, planes) = parts.at(map, line);
+            // SAFETY: as in `to_kernel`.
+            unsafe {
+                let (from, to) = (from.add(planes), plain.add(to));
+                match store {
+                    Store::Write => transpose::<H, false>(from, lanes, columns, channels, to, positions),
+                    Store::Add => transpose::<H, true>(from, lanes, columns, channels, to, positions),
+                }
             }
         }
+        channel += channels;
     }
 }
 
-/// Floats that are next to each other in both layouts: a line of a plane, or all of a plane without halo.
-struct Part {
-    /// The first in the plain value, of `channels` lines of `columns`, one `positions` behind the other.
-    plain: usize,
-    /// The first in the planes, of `columns` positions of `lanes`.
-    planes: usize,
+/// Floats of a plane that are next to each other in both layouts: its lines, or all of a plane without halo.
+struct Parts {
+    /// The first channel, and how many.
+    channel: usize,
     channels: usize,
+    /// How many parts, of `columns` positions each.
+    lines: usize,
     columns: usize,
+    /// Positions of the map.
     positions: usize,
     lanes: usize,
+    /// The plane's first float.
+    begin: usize,
 }
 
-impl Part {
+impl Parts {
     #[inline(always)]
-    fn all(map: &Blocked) -> impl Iterator<Item = Part> {
+    fn of(map: &Blocked, plane: usize, channel: usize) -> Parts {
         let positions: usize = map.size.iter().product();
         let columns = if map.positions() == positions { positions } else { map.size[2] };
-        let mut first = 0;
-        map.planes.iter().enumerate().flat_map(move |(plane, of)| {
-            let (channel, begin) = (first, map.plane(plane));
-            first += of.channels;
-            (0..positions / columns).map(move |line| Part {
-                plain: channel * positions + line * columns,
-                planes: begin + map.position(line / map.size[1], line % map.size[1], 0) * of.lanes,
-                channels: of.channels,
-                columns,
-                positions,
-                lanes: of.lanes,
-            })
-        })
+        let (of, begin) = (map.planes[plane], map.plane(plane));
+        let lines = positions / columns;
+        Parts { channel, channels: of.channels, lines, columns, positions, lanes: of.lanes, begin }
+    }
+
+    /// Its first float in the plain value, of `channels` lines one `positions` behind the other; and in the planes, of `lanes` floats a
+    /// position.
+    #[inline(always)]
+    fn at(&self, map: &Blocked, line: usize) -> (usize, usize) {
+        let planes = self.begin + map.position(line / map.size[1], line % map.size[1], 0) * self.lanes;
+        (self.channel * self.positions + line * self.columns, planes)
     }
 }
 
@@ -141,6 +158,22 @@ unsafe fn interleave<const N: usize>(from: *const f32, stride: usize, columns: u
     for (column, to) in to.iter_mut().enumerate() {
         for channel in 0..N {
             to[channel] = from[channel][column];
+        }
+    }
+}
+
+/// [`interleave`] of three channels, of whole vectors of columns.
+#[inline(always)]
+unsafe fn interleave_vectors<L: Lanes>(from: *const f32, stride: usize, columns: usize, to: *mut f32) {
+    for column in (0..columns).step_by(L::COUNT) {
+        // SAFETY: the caller's: whole vectors of three lines, and room for as many.
+        unsafe {
+            let from = from.add(column);
+            let [a, b, c] = L::interleave([L::load(from), L::load(from.add(stride)), L::load(from.add(2 * stride))]);
+            let to = to.add(3 * column);
+            a.store(to);
+            b.store(to.add(L::COUNT));
+            c.store(to.add(2 * L::COUNT));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a convolution does with a sum before it stores it.
 
 use crate::arena::View;
+use crate::isa::Numerics;
 use crate::kernels::Act;
 
 /// `y = act(sum + bias + before) + after`, each where it is there.
@@ -24,6 +25,11 @@ impl Epilogue {
     /// Then a nonlinearity.
     pub const fn act(self, act: Act) -> Epilogue {
         Epilogue { act, ..self }
+    }
+
+    /// The same, as these numerics compute it.
+    pub(crate) fn of(&self, numerics: Numerics) -> Epilogue {
+        Epilogue { act: self.act.of(numerics), ..*self }
     }
 
     /// Adds a value of the result's shape: before the nonlinearity when that is still to come, as in `add(x).act(Act::Relu)`, else behind

@@ -27,6 +27,22 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
+    /// `self / by` of a `by` that is a normal number above zero, well inside the range of floats: at most 0.51 units in the last place from
+    /// it, but for [`Portable`], which divides. It takes half as long as a division of 16 floats, and is the same bits for 8. -0 becomes 0.
+    #[inline(always)]
+    unsafe fn quotient(self, by: Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            // The difference of the bits is a reciprocal within 6 %, of which one step leaves 1.3e-3, and the next, Newton's, 1.7e-6.
+            let first = Self::guess(by);
+            let first = by.mul_sub_from(first, Self::splat(GUESS_STEP)).mul(first);
+            let second = by.mul_sub_from(first, Self::splat(1.0)).mul_add(first, first);
+            let near = self.mul(second);
+            near.mul_sub_from(by, self).mul_add(second, near)
+        }
+    }
+    /// The floats whose bits are those of [`GUESS`] less those of `of`, as whole numbers.
+    unsafe fn guess(of: Self) -> Self;
     /// `self * by + to`; rounded once but by [`Portable`].
     unsafe fn mul_add(self, by: Self, to: Self) -> Self;
     /// `to - self * by`; rounded once but by [`Portable`].
@@ -37,7 +53,29 @@ pub(crate) trait Lanes: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// `if self > than { yes } else { no }`, lane by lane: `no` where either compared is NaN.
     unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self;
+    /// The floats of three vectors in turns: the first of each, the second of each, and so on.
+    #[inline(always)]
+    unsafe fn interleave(from: [Self; 3]) -> [Self; 3] {
+        let (mut floats, mut turns) = ([[0.0_f32; 16]; 3], [0.0_f32; 48]);
+        // SAFETY: no vector has more than 16 floats; the rest is the caller's.
+        unsafe {
+            for of in 0..3 {
+                from[of].store(floats[of].as_mut_ptr());
+                for lane in 0..Self::COUNT {
+                    turns[3 * lane + of] = floats[of][lane];
+                }
+            }
+            let of = |number: usize| Self::load(turns.as_ptr().add(number * Self::COUNT));
+            [of(0), of(1), of(2)]
+        }
+    }
 }
+
+/// The bits of a number, less those of another one, are about those of the other's reciprocal.
+pub(crate) const GUESS: u32 = 0x7ef3_3400;
+
+/// The number from which a product with such a reciprocal is taken for the first step to it.
+const GUESS_STEP: f32 = 2.00125;
 
 /// Eight floats on any machine: loops that compilers make vectors of.
 #[derive(Clone, Copy)]
@@ -89,6 +127,16 @@ impl Lanes for Portable {
         each!(lane => self.0[lane] / other.0[lane])
     }
     #[inline(always)]
+    unsafe fn quotient(self, by: Self) -> Self {
+        // Without fused multiply-adds the last step would lose what it is for.
+        // SAFETY: the caller's.
+        unsafe { self.div(by) }
+    }
+    #[inline(always)]
+    unsafe fn guess(of: Self) -> Self {
+        each!(lane => f32::from_bits(GUESS.wrapping_sub(of.0[lane].to_bits())))
+    }
+    #[inline(always)]
     unsafe fn mul_add(self, by: Self, to: Self) -> Self {
         each!(lane => self.0[lane] * by.0[lane] + to.0[lane])
     }
@@ -114,7 +162,7 @@ impl Lanes for Portable {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Kind, Lanes};
+    use super::{GUESS, Kind, Lanes};
 
     /// Eight floats: a register of AVX2, or half a one of AVX-512.
     #[derive(Clone, Copy)]
@@ -156,6 +204,13 @@ mod x86 {
         #[inline(always)]
         unsafe fn div(self, other: Self) -> Self {
             F32x8(unsafe { _mm256_div_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        unsafe fn guess(of: Self) -> Self {
+            unsafe {
+                let guess = _mm256_set1_epi32(GUESS as i32);
+                F32x8(_mm256_castsi256_ps(_mm256_sub_epi32(guess, _mm256_castps_si256(of.0))))
+            }
         }
         #[inline(always)]
         unsafe fn mul_add(self, by: Self, to: Self) -> Self {
@@ -211,6 +266,13 @@ mod x86 {
             F32x16(unsafe { _mm512_div_ps(self.0, other.0) })
         }
         #[inline(always)]
+        unsafe fn guess(of: Self) -> Self {
+            unsafe {
+                let guess = _mm512_set1_epi32(GUESS as i32);
+                F32x16(_mm512_castsi512_ps(_mm512_sub_epi32(guess, _mm512_castps_si512(of.0))))
+            }
+        }
+        #[inline(always)]
         unsafe fn mul_add(self, by: Self, to: Self) -> Self {
             F32x16(unsafe { _mm512_fmadd_ps(self.0, by.0, to.0) })
         }
@@ -229,6 +291,28 @@ mod x86 {
         #[inline(always)]
         unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
             F32x16(unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, than.0), no.0, yes.0) })
+        }
+        #[inline(always)]
+        unsafe fn interleave([a, b, c]: [Self; 3]) -> [Self; 3] {
+            // Of each vector, where its floats come from: those of a and b first, then those of c in between (16 and up: the second).
+            const fn places(vector: usize) -> [[i32; 16]; 2] {
+                let (mut first, mut second) = ([0; 16], [0; 16]);
+                let mut lane = 0;
+                while lane < 16 {
+                    let (of, from) = ((16 * vector + lane) % 3, ((16 * vector + lane) / 3) as i32);
+                    first[lane] = if of == 1 { 16 + from } else { from };
+                    second[lane] = if of == 2 { 16 + from } else { lane as i32 };
+                    lane += 1;
+                }
+                [first, second]
+            }
+            const PLACES: [[[i32; 16]; 2]; 3] = [places(0), places(1), places(2)];
+            // SAFETY: the caller's; the places are sixteen whole numbers each.
+            let of = |[first, second]: &[[i32; 16]; 2]| unsafe {
+                let first = _mm512_permutex2var_ps(a.0, _mm512_loadu_epi32(first.as_ptr()), b.0);
+                F32x16(_mm512_permutex2var_ps(first, _mm512_loadu_epi32(second.as_ptr()), c.0))
+            };
+            [of(&PLACES[0]), of(&PLACES[1]), of(&PLACES[2])]
         }
     }
 }
@@ -323,6 +407,46 @@ mod tests {
 
     dispatch! {
         fn of_all(x: &[f32], y: &[f32], results: &mut Vec<Vec<f32>>) = all;
+    }
+
+    #[inline(always)]
+    unsafe fn quotients<W: Lanes, H: Lanes>(x: &[f32], y: &[f32], wide: &mut [f32], half: &mut [f32]) {
+        // SAFETY: slices of one length, a multiple of either vector.
+        unsafe {
+            for at in (0..x.len()).step_by(W::COUNT) {
+                W::load(x[at..].as_ptr()).quotient(W::load(y[at..].as_ptr())).store(wide[at..].as_mut_ptr());
+            }
+            for at in (0..x.len()).step_by(H::COUNT) {
+                H::load(x[at..].as_ptr()).quotient(H::load(y[at..].as_ptr())).store(half[at..].as_mut_ptr());
+            }
+        }
+    }
+
+    dispatch! {
+        fn quotients_of(x: &[f32], y: &[f32], wide: &mut [f32], half: &mut [f32]) = quotients;
+    }
+
+    #[test]
+    fn quotients_are_nearly_rounded_and_the_same_for_any_width() {
+        let y: Vec<f32> = (0..1 << 18).map(|i| (1.0 + i as f32 / 65536.0) * [1e-3, 0.7, 1e3][i % 3]).collect();
+        let x: Vec<f32> = (0..1 << 18).map(|i| (i as f32 - 1e5) * 1e-5 * [1.0, 0.317, 2.1e3][i / 7 % 3]).collect();
+        for isa in Isa::available() {
+            let [mut wide, mut half] = [(); 2].map(|()| vec![0.0; x.len()]);
+            quotients_of(isa, &x, &y, &mut wide, &mut half);
+            for (at, &found) in wide.iter().enumerate() {
+                let exact = f64::from(x[at]) / f64::from(y[at]);
+                let unit = f64::from(f32::from_bits(found.abs().to_bits() + 1) - found.abs());
+                assert!((f64::from(found) - exact).abs() <= 0.51 * unit, "{isa}: {} / {}", x[at], y[at]);
+                assert_eq!(found.to_bits(), half[at].to_bits(), "{isa}: {} / {}", x[at], y[at]);
+            }
+            let odd = [f32::NAN, 0.0, f32::INFINITY, -1.0];
+            let (mut wide, mut half) = ([0.0; 16], [0.0; 16]);
+            let (x, y) = (std::array::from_fn::<f32, 16, _>(|i| odd[i % 4]), [3.0; 16]);
+            quotients_of(isa, &x, &y, &mut wide, &mut half);
+            assert!(wide[0].is_nan() && wide[1] == 0.0 && wide[3] == -1.0 / 3.0, "{isa}: {wide:?}");
+            quotients_of(isa, &y, &x, &mut wide, &mut half);
+            assert!(wide[0].is_nan(), "{isa}: {wide:?}");
+        }
     }
 
     #[test]

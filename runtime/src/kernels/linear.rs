@@ -18,8 +18,14 @@ use crate::kernels::{Act, Store};
 use crate::pool;
 use crate::run::{self, Run};
 
-/// Output rows of the weight that one task of [`forward_batch`] and [`grad_weight_batch`] has.
+/// Output rows of the weight that one task of [`grad_weight_batch`] has.
 const BLOCK: usize = 64;
+
+/// Output rows that one task of [`forward_batch`] has: as many as have sums at once, for which the inputs are transposed once; fewer, so
+/// that each thread has some.
+fn forward_block(outputs: usize, threads: usize) -> usize {
+    outputs.div_ceil(2 * threads).next_multiple_of(64).clamp(64, SUMS / 64)
+}
 
 /// A linear layer's geometry. The weight is `[outputs][inputs]`, a sample's value `[rows][inputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +48,7 @@ impl Linear {
 /// `y[r][o] = act(bias[o] + sum over i of weight[o][i] x[r][i])`.
 pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: Option<usize>, act: Act, y: View) {
     linear.check(x, y);
+    let act = act.of(t.numerics);
     let Linear { rows, inputs, outputs } = *linear;
     let Parts { reads: [x], writes: [mut y], params, isa, .. } = t.parts([x], [y]);
     let weight = Matrix::new(&params[weight..], outputs, inputs, inputs);
@@ -73,6 +80,7 @@ pub fn forward_batch(
     let Linear { rows, inputs, outputs } = *linear;
     let whole = run.whole();
     let (samples, stride, isa, params) = (whole.samples, whole.batch_stride, whole.isa, whole.params);
+    let act = act.of(whole.numerics);
     let apart = x.offset + x.len <= y.offset || y.offset + y.len <= x.offset;
     assert!(apart && x.offset + x.len <= stride && y.offset + y.len <= stride, "values apart in their region");
     assert!(samples * stride <= whole.batch.len(), "a row for each sample");
@@ -80,9 +88,10 @@ pub fn forward_batch(
     // Rows that are one behind the other in memory are one matrix.
     let (products, count, x_stride, y_stride) =
         if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };
-    pool::run(whole.threads, outputs.div_ceil(BLOCK), &|_, block| {
-        let first = block * BLOCK;
-        let some = BLOCK.min(outputs - first);
+    let most = forward_block(outputs, whole.threads);
+    pool::run(whole.threads, outputs.div_ceil(most), &|_, block| {
+        let first = block * most;
+        let some = most.min(outputs - first);
         let weight = Matrix::new(&params[weight + first * inputs..], some, inputs, inputs);
         let bias = bias.map(|bias| &params[bias + first..][..some]);
         for product in 0..products {
@@ -160,14 +169,25 @@ pub fn grad_weight(t: &mut Tile<'_>, linear: &Linear, x: View, dy: View, weight:
     }
 }
 
-/// [`grad_weight`] of the whole batch, whose memory has `x` and `dy`: adds to the model's gradient, in parallel over blocks of outputs.
-pub fn grad_weight_batch(run: &mut Run<'_>, linear: &Linear, x: View, dy: View, weight: usize, bias: Option<usize>) {
+/// [`grad_weight`] of the whole batch, whose memory has `x` and `dy`, in parallel over blocks of outputs: adds to the model's gradient, or
+/// writes the weight's, where nothing else has or will before it; the bias's is added.
+#[allow(clippy::too_many_arguments)]
+pub fn grad_weight_batch(
+    run: &mut Run<'_>,
+    linear: &Linear,
+    x: View,
+    dy: View,
+    weight: usize,
+    bias: Option<usize>,
+    store: Store,
+) {
     linear.check(x, dy);
     assert!(x.region == Region::Batch && dy.region == Region::Batch, "values of the whole batch");
     let Linear { rows, inputs, outputs } = *linear;
     let whole = run.whole();
     let (samples, stride, isa) = (whole.samples, whole.batch_stride, whole.isa);
     if samples == 0 {
+        store.begin(&mut whole.gradients[weight..][..outputs * inputs]);
         return;
     }
     let (x, dy) = (&whole.batch[x.offset..], &whole.batch[dy.offset..]);
@@ -187,7 +207,8 @@ pub fn grad_weight_batch(run: &mut Run<'_>, linear: &Linear, x: View, dy: View, 
         for product in 0..products {
             let x = Matrix::new(&x[product * stride..], terms, inputs, x_stride);
             let dy = Matrix::new(&dy[product * stride + first..], terms, count, dy_stride).transposed();
-            multiply(isa, dy, x, Store::Add, MatrixMut::new(weight, count, inputs, inputs));
+            let store = if product == 0 { store } else { Store::Add };
+            multiply(isa, dy, x, store, MatrixMut::new(weight, count, inputs, inputs));
         }
     });
 }
@@ -274,14 +295,18 @@ fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'
     multiply_of(isa, a, b, store, c);
 }
 
-/// Floats of the transposed inputs, and of the sums, that [`forward`] has at once: 16 KiB each.
+/// Floats of the transposed inputs that [`forward`] has at once: 16 KiB, a part of the first cache.
 const PANEL: usize = 4096;
 
-/// Their memory: no vector of it lies on two cache lines.
-#[repr(align(64))]
-struct Panel(#[allow(dead_code)] [f32; PANEL]);
+/// Floats of the sums that it has at once: 64 KiB, a part of the second cache. The more, the less often inputs are transposed.
+const SUMS: usize = 4 * PANEL;
 
-/// [`forward_rows`], whose vectors' lanes are rows of x: each weight is broadcast to up to 8 or 16 of them.
+/// Memory of which no vector lies on two cache lines.
+#[repr(align(64))]
+struct Lines<const LEN: usize>(#[allow(dead_code)] [f32; LEN]);
+
+/// [`forward_rows`], whose vectors' lanes are rows of x: each weight is broadcast to up to 64 of them. A core that adds 32 products at once
+/// cannot read a weight for each 16: the more rows, the fewer of its reads are weights.
 #[inline(always)]
 unsafe fn forward_kernel<W: Lanes, H: Transpose>(
     x: Matrix<'_>,
@@ -298,7 +323,11 @@ unsafe fn forward_kernel<W: Lanes, H: Transpose>(
             if layer.x.rows - first <= 8 {
                 forward_panel::<H, H, 1, 8>(&layer, first)
             } else if W::COUNT == 16 {
-                forward_panel::<W, H, 1, 8>(&layer, first)
+                match layer.x.rows - first {
+                    ..=16 => forward_panel::<W, H, 1, 8>(&layer, first),
+                    ..=32 => forward_panel::<W, H, 2, 8>(&layer, first),
+                    _ => forward_panel::<W, H, 4, 6>(&layer, first),
+                }
             } else {
                 forward_panel::<W, H, 2, 6>(&layer, first)
             }
@@ -323,10 +352,10 @@ unsafe fn forward_panel<L: Lanes, H: Transpose, const V: usize, const O: usize>(
 ) -> usize {
     let lanes = V * L::COUNT;
     let (inputs, outputs) = (layer.x.cols, layer.weight.rows);
-    let mut panel = MaybeUninit::<Panel>::uninit();
-    let mut sums = MaybeUninit::<Panel>::uninit();
+    let mut panel = MaybeUninit::<Lines<PANEL>>::uninit();
+    let mut sums = MaybeUninit::<Lines<SUMS>>::uninit();
     let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
-    let (most_inputs, most_outputs) = (PANEL / lanes, PANEL / lanes);
+    let (most_inputs, most_outputs) = (PANEL / lanes, SUMS / lanes);
     for output in (0..outputs).step_by(most_outputs) {
         let some_outputs = most_outputs.min(outputs - output);
         // SAFETY: `panel` has room for `most_inputs` vectors of lanes and `sums` for `most_outputs`; of both only what has been written is
@@ -430,15 +459,23 @@ unsafe fn chains<L: Lanes, const V: usize, const O: usize>(
         for o in 0..O {
             rows[o] = weight.add(o * stride);
         }
-        for i in 0..count {
-            let mut x = [L::splat(0.0); V];
-            for v in 0..V {
-                x[v] = L::load(panel.add(i * lanes + v * L::COUNT));
+        for first in (0..count).step_by(LINE) {
+            if V > 1 {
+                for o in 0..O {
+                    // The weights of the next outputs, for the same inputs: those of large batches come from far.
+                    prefetch(rows[o].wrapping_add(first + O * stride));
+                }
             }
-            for o in 0..O {
-                let weight = L::splat(*rows[o].add(i));
+            for i in first..count.min(first + LINE) {
+                let mut x = [L::splat(0.0); V];
                 for v in 0..V {
-                    chains[o][v] = weight.mul_add(x[v], chains[o][v]);
+                    x[v] = L::load(panel.add(i * lanes + v * L::COUNT));
+                }
+                for o in 0..O {
+                    let weight = L::splat(*rows[o].add(i));
+                    for v in 0..V {
+                        chains[o][v] = weight.mul_add(x[v], chains[o][v]);
+                    }
                 }
             }
         }
@@ -500,6 +537,9 @@ const TERMS: usize = 64;
 /// Rows of the result that run along its columns together.
 const ROWS: usize = 16;
 
+/// Floats of a line of the cache.
+const LINE: usize = 16;
+
 /// [`multiply`], whose vectors' lanes are columns.
 #[inline(always)]
 unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) {
@@ -509,19 +549,35 @@ unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, stor
             unsafe { std::slice::from_raw_parts_mut(c.first.add(row * c.stride), c.cols) }.fill(0.0);
         }
     }
-    let product = Product { a, b, c };
-    for term in (0..product.a.cols).step_by(TERMS) {
-        let terms = TERMS.min(product.a.cols - term);
+    let mut copied = MaybeUninit::<Lines<{ TERMS * ROWS }>>::uninit();
+    let copied = copied.as_mut_ptr().cast::<f32>();
+    let mut product = Product { a, b, c };
+    for term in (0..a.cols).step_by(TERMS) {
+        let terms = TERMS.min(a.cols - term);
         let adds = store == Store::Add || term > 0;
         for row in (0..product.c.rows).step_by(ROWS) {
             let rows = ROWS.min(product.c.rows - row);
-            // SAFETY: the sizes fit (`multiply`), and terms and rows are inside them.
-            unsafe { product.columns::<W, H>(row, rows, term, terms, adds) };
+            // SAFETY: the sizes fit (`multiply`), and terms and rows are inside them. The copy has room for both.
+            unsafe {
+                if a.step == 1 {
+                    product.a = Matrix { first: a.first.add(row * a.stride + term), ..a };
+                } else {
+                    // Each term is in a page of its own, for as many columns as there are.
+                    for t in 0..terms {
+                        let from = a.first.add(row * a.stride + (term + t) * a.step);
+                        for r in 0..rows {
+                            *copied.add(t * ROWS + r) = *from.add(r * a.stride);
+                        }
+                    }
+                    product.a = Matrix { first: copied, stride: 1, step: ROWS, ..a };
+                }
+                product.columns::<W, H>(row, rows, term, terms, adds);
+            }
         }
     }
 }
 
-/// `c = a b`, or adds it.
+/// `c = a b`, or adds it; of `a`, the rows and terms that are at work.
 struct Product<'a> {
     a: Matrix<'a>,
     b: Matrix<'a>,
@@ -571,25 +627,27 @@ impl Product<'_> {
         // SAFETY: the caller's.
         unsafe {
             while L::COUNT == 16 && at + 8 <= rows {
-                self.chains::<L, V, 8>(row + at, term, terms, adds, col, known);
+                self.chains::<L, V, 8>(row, at, term, terms, adds, col, known);
                 at += 8;
             }
             while at + 4 <= rows {
-                self.chains::<L, V, 4>(row + at, term, terms, adds, col, known);
+                self.chains::<L, V, 4>(row, at, term, terms, adds, col, known);
                 at += 4;
             }
             while at < rows {
-                self.chains::<L, V, 1>(row + at, term, terms, adds, col, known);
+                self.chains::<L, V, 1>(row, at, term, terms, adds, col, known);
                 at += 1;
             }
         }
     }
 
-    /// R rows of it.
+    /// R rows of it, from the one at `at` on.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     unsafe fn chains<L: Lanes, const V: usize, const R: usize>(
         &self,
         row: usize,
+        at: usize,
         term: usize,
         terms: usize,
         adds: bool,
@@ -598,8 +656,8 @@ impl Product<'_> {
     ) {
         // SAFETY: rows, terms and columns are inside the matrices, by the caller's word.
         unsafe {
-            let c = self.c.first.add(row * self.c.stride + col);
-            let a = self.a.first.add(row * self.a.stride + term * self.a.step);
+            let c = self.c.first.add((row + at) * self.c.stride + col);
+            let a = self.a.first.add(at * self.a.stride);
             let b = self.b.first.add(term * self.b.stride + col);
             let mut chains = [[L::splat(0.0); V]; R];
             if adds {
@@ -645,19 +703,19 @@ impl Product<'_> {
     #[inline(always)]
     unsafe fn narrow<H: Lanes>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
         let cols = self.c.cols;
-        for row in row..row + rows {
+        for at in 0..rows {
             let mut sums = [0.0_f32; 8];
             // SAFETY: fewer columns than `sums` has floats; rows and terms are the caller's.
             unsafe {
-                let c = self.c.first.add(row * self.c.stride);
+                let c = self.c.first.add((row + at) * self.c.stride);
                 if adds {
                     std::ptr::copy_nonoverlapping(c, sums.as_mut_ptr(), cols);
                 }
                 let mut chain = H::load(sums.as_ptr());
-                for t in term..term + terms {
+                for t in 0..terms {
                     let mut b = [0.0_f32; 8];
-                    std::ptr::copy_nonoverlapping(self.b.first.add(t * self.b.stride), b.as_mut_ptr(), cols);
-                    let a = H::splat(*self.a.first.add(row * self.a.stride + t * self.a.step));
+                    std::ptr::copy_nonoverlapping(self.b.first.add((term + t) * self.b.stride), b.as_mut_ptr(), cols);
+                    let a = H::splat(*self.a.first.add(at * self.a.stride + t * self.a.step));
                     chain = a.mul_add(H::load(b.as_ptr()), chain);
                 }
                 chain.store(sums.as_mut_ptr());

@@ -65,7 +65,36 @@ pub(crate) unsafe fn tanh<L: Lanes>(x: L) -> L {
         );
         let below = polynomial(square, [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_7e-3, 4.893_525e-3]);
         // Near the ends the quotient may be a step above 1.
-        clamp(x.mul(above).div(below), -1.0, 1.0)
+        clamp(x.mul(above).quotient(below), -1.0, 1.0)
+    }
+}
+
+/// [`tanh`] for exact numerics, at most 1 unit in the last place from it (1.2 where products and sums are rounded apart); NaN stays NaN.
+///
+/// Up to 1 an odd polynomial of degree 17 that is best there (4e-10), above `1 - 2 / (e^2x + 1)`, of which the one hides the rounding.
+#[inline(always)]
+pub(crate) unsafe fn accurate_tanh<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let (zero, one, two) = (L::splat(0.0), L::splat(1.0), L::splat(2.0));
+        let (square, size) = (x.mul(x), x.max(zero.sub(x)));
+        let p = polynomial(
+            square,
+            [
+                1.214_707_4e-4,
+                -8.411_373e-4,
+                3.078_594_3e-3,
+                -8.595_115e-3,
+                2.178_473e-2,
+                -5.395_31e-2,
+                1.333_32e-1,
+                -3.333_332_8e-1,
+            ],
+        );
+        let near = x.mul(square).mul_add(p, x);
+        let far = one.sub(two.div(exp(size.add(size)).add(one)));
+        let far = x.if_greater(zero, far, zero.sub(far));
+        size.if_greater(one, far, near)
     }
 }
 
@@ -192,6 +221,21 @@ pub(crate) unsafe fn sigmoid<L: Lanes>(x: L) -> L {
     unsafe {
         let one = L::splat(1.0);
         one.div(one.add(exp(L::splat(0.0).sub(x))))
+    }
+}
+
+/// [`sigmoid`] for exact numerics, at most 2 units in the last place from it: what the sum in the denominator rounds away is put right.
+#[inline(always)]
+pub(crate) unsafe fn accurate_sigmoid<L: Lanes>(x: L) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let (zero, one) = (L::splat(0.0), L::splat(1.0));
+        // At most 1, so that the sum loses nothing of the one.
+        let e = exp(x.min(zero.sub(x)));
+        let sum = one.add(e);
+        let lost = e.sub(sum.sub(one));
+        let y = x.if_greater(zero, one, e).div(sum);
+        y.div(sum).mul_sub_from(lost, y)
     }
 }
 
@@ -367,6 +411,8 @@ mod tests {
         Softplus(1) = |x| softplus(x, 1.0, 20.0);
         Below(1) = |x| normal(x).0;
         Density(1) = |x| normal(x).1;
+        AccurateTanh(1) = |x| accurate_tanh(x);
+        AccurateSigmoid(1) = |x| accurate_sigmoid(x);
     }
 
     dispatch! {
@@ -377,6 +423,8 @@ mod tests {
         fn softplus_of(x: &mut [f32]) = of_softplus;
         fn below_of(x: &mut [f32]) = of_below;
         fn density_of(x: &mut [f32]) = of_density;
+        fn accurate_tanh_of(x: &mut [f32]) = of_accurate_tanh;
+        fn accurate_sigmoid_of(x: &mut [f32]) = of_accurate_sigmoid;
     }
 
     #[inline(always)]
@@ -421,6 +469,18 @@ mod tests {
         unsafe { map::<W, H, _, 1>(Density, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
     }
 
+    #[inline(always)]
+    unsafe fn of_accurate_tanh<W: Lanes, H: Lanes>(x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { map::<W, H, _, 1>(AccurateTanh, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+    }
+
+    #[inline(always)]
+    unsafe fn of_accurate_sigmoid<W: Lanes, H: Lanes>(x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { map::<W, H, _, 1>(AccurateSigmoid, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+    }
+
     type Function = fn(Isa, &mut [f32]);
 
     /// The largest distance of `y(x)` from the truth, in units of the last place of the truth.
@@ -463,6 +523,35 @@ mod tests {
             assert!(end.iter().all(|&y| y <= 1.0), "{isa}");
             assert!(of(isa, tanh_of, f32::NAN).is_nan());
             assert_eq!(of(isa, tanh_of, 0.0), 0.0);
+        }
+    }
+
+    #[test]
+    fn accurate_tanh_is_within_a_unit() {
+        for isa in Isa::available() {
+            let most = if isa == Isa::PORTABLE { 1.2 } else { 1.0 };
+            for range in [-10.0..10.0, -1.1..-0.9, 0.9..1.1, -0.5..0.5, -1e-3..1e-3, -1e-30..1e-30] {
+                let worst = worst(isa, range.clone(), accurate_tanh_of, f64::tanh);
+                assert!(worst <= most, "{isa}, {range:?}: {worst}");
+            }
+            for x in [9.1, 50.0, f32::MAX, f32::INFINITY] {
+                assert_eq!((of(isa, accurate_tanh_of, x), of(isa, accurate_tanh_of, -x)), (1.0, -1.0), "{isa}: {x}");
+            }
+            assert!(of(isa, accurate_tanh_of, f32::NAN).is_nan());
+            assert_eq!(of(isa, accurate_tanh_of, -0.0).to_bits(), (-0.0_f32).to_bits());
+        }
+    }
+
+    #[test]
+    fn accurate_sigmoid_is_within_two_units() {
+        for isa in Isa::available() {
+            for range in [-80.0..20.0, -1.0..1.0, -1e-3..1e-3] {
+                let worst = worst(isa, range.clone(), accurate_sigmoid_of, |x| 1.0 / (1.0 + (-x).exp()));
+                assert!(worst <= 2.0, "{isa}, {range:?}: {worst}");
+            }
+            let sigmoid = |x| of(isa, accurate_sigmoid_of, x);
+            assert_eq!((sigmoid(f32::INFINITY), sigmoid(f32::NEG_INFINITY), sigmoid(0.0)), (1.0, 0.0, 0.5));
+            assert!(sigmoid(f32::NAN).is_nan());
         }
     }
 
@@ -554,7 +643,17 @@ mod tests {
     fn vectors_of_any_width_give_the_same_bits() {
         let fused: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::PORTABLE).collect();
         let x: Vec<f32> = (0..10_001).map(|i| (i as f32 - 5000.0) * 0.01).collect();
-        let functions = [tanh_of, exp_of, sigmoid_of, exp_less_one_of, softplus_of, below_of, density_of];
+        let functions = [
+            tanh_of,
+            exp_of,
+            sigmoid_of,
+            exp_less_one_of,
+            softplus_of,
+            below_of,
+            density_of,
+            accurate_tanh_of,
+            accurate_sigmoid_of,
+        ];
         for function in functions {
             let results: Vec<Vec<u32>> = fused
                 .iter()

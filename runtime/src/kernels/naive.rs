@@ -97,8 +97,8 @@ pub(crate) fn act(act: Act, x: f64) -> f64 {
     match act {
         Act::None => x,
         Act::Relu => x.max(0.0),
-        Act::Tanh => x.tanh(),
-        Act::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Act::Tanh | Act::AccurateTanh => x.tanh(),
+        Act::Sigmoid | Act::AccurateSigmoid => 1.0 / (1.0 + (-x).exp()),
         Act::LeakyRelu(slope) => {
             if x > 0.0 {
                 x
@@ -128,8 +128,8 @@ pub(crate) fn act_derivative(act: Act, x: f64) -> f64 {
     match act {
         Act::None => 1.0,
         Act::Relu => f64::from(u8::from(x > 0.0)),
-        Act::Tanh => 1.0 / (x.cosh() * x.cosh()),
-        Act::Sigmoid => (-x).exp() / ((1.0 + (-x).exp()) * (1.0 + (-x).exp())),
+        Act::Tanh | Act::AccurateTanh => 1.0 / (x.cosh() * x.cosh()),
+        Act::Sigmoid | Act::AccurateSigmoid => (-x).exp() / ((1.0 + (-x).exp()) * (1.0 + (-x).exp())),
         Act::LeakyRelu(slope) => {
             if x > 0.0 {
                 1.0

@@ -3,7 +3,7 @@
 
 use crate::arena::{Rows, RowsMut, View};
 use crate::isa::Kind;
-use crate::kernels::lanes::{Lanes, Portable};
+use crate::kernels::lanes::{GUESS, Lanes, Portable};
 use crate::layout::{Blocked, Plane};
 
 /// One float, for planes whose lanes are no vectors: images of 1 to 4 channels. It rounds as [`Portable`] does.
@@ -22,6 +22,8 @@ impl Lanes for One {
     #[inline(always)] unsafe fn sub(self, other: Self) -> Self { One(self.0 - other.0) }
     #[inline(always)] unsafe fn mul(self, other: Self) -> Self { One(self.0 * other.0) }
     #[inline(always)] unsafe fn div(self, other: Self) -> Self { One(self.0 / other.0) }
+    #[inline(always)] unsafe fn quotient(self, by: Self) -> Self { One(self.0 / by.0) }
+    #[inline(always)] unsafe fn guess(of: Self) -> Self { One(f32::from_bits(GUESS.wrapping_sub(of.0.to_bits()))) }
     #[inline(always)] unsafe fn mul_add(self, by: Self, to: Self) -> Self { One(self.0 * by.0 + to.0) }
     #[inline(always)] unsafe fn mul_sub_from(self, by: Self, to: Self) -> Self { One(to.0 - self.0 * by.0) }
     #[inline(always)] unsafe fn max(self, other: Self) -> Self { if self.0 > other.0 { self } else { other } }
@@ -47,6 +49,8 @@ impl<L: Lanes> Lanes for Two<L> {
     #[inline(always)] unsafe fn sub(self, other: Self) -> Self { unsafe { Two(self.0.sub(other.0), self.1.sub(other.1)) } }
     #[inline(always)] unsafe fn mul(self, other: Self) -> Self { unsafe { Two(self.0.mul(other.0), self.1.mul(other.1)) } }
     #[inline(always)] unsafe fn div(self, other: Self) -> Self { unsafe { Two(self.0.div(other.0), self.1.div(other.1)) } }
+    #[inline(always)] unsafe fn quotient(self, by: Self) -> Self { unsafe { Two(self.0.quotient(by.0), self.1.quotient(by.1)) } }
+    #[inline(always)] unsafe fn guess(of: Self) -> Self { unsafe { Two(L::guess(of.0), L::guess(of.1)) } }
     #[inline(always)] unsafe fn mul_add(self, by: Self, to: Self) -> Self {
         unsafe { Two(self.0.mul_add(by.0, to.0), self.1.mul_add(by.1, to.1)) }
     }

@@ -470,11 +470,7 @@ unsafe fn gather_lines<W: Lanes, L: Lanes>(call: &mut Gather<'_>) {
                 for line in 0..2 * count + down - 1 {
                     let from = image.as_ptr().add((2 * first + line) * line_floats);
                     let to = staged.as_mut_ptr().add(line * 2 * columns * slot);
-                    for column in 0..2 * columns {
-                        for float in (0..slot).step_by(L::COUNT) {
-                            L::load(from.add(column * conv.channels + float)).store(to.add(column * slot + float));
-                        }
-                    }
+                    stage::<L>(from, conv.channels, slot, 2 * columns, to);
                 }
             }
             let mut output = 0;
@@ -517,6 +513,26 @@ unsafe fn gather_lines<W: Lanes, L: Lanes>(call: &mut Gather<'_>) {
             let of_lines = sums.chunks_exact(slot);
             Store::Add
                 .put(weights, of_lines.flat_map(|sums| sums[channel..run].iter().step_by(conv.channels).copied()));
+        }
+    }
+}
+
+/// Copies `slot` floats from each of a line's positions, `step` floats apart, one behind the other.
+///
+/// # Safety
+///
+/// Compiled for the vectors' instructions. Slots are whole vectors; both sides have as many floats.
+#[inline(always)]
+unsafe fn stage<L: Lanes>(mut from: *const f32, step: usize, slot: usize, columns: usize, mut to: *mut f32) {
+    // SAFETY: this function's contract.
+    unsafe {
+        for _ in 0..columns {
+            L::load(from).store(to);
+            for float in (L::COUNT..slot).step_by(L::COUNT) {
+                L::load(from.add(float)).store(to.add(float));
+            }
+            from = from.add(step);
+            to = to.add(slot);
         }
     }
 }
@@ -574,9 +590,10 @@ unsafe fn slots_products<L: Lanes, const OUTPUTS: usize, const TAPS: usize>(
             let mut places = maxima.places.add(line * maxima.columns * maxima.lanes);
             let mut window = slots.first.add(2 * line * slots.line);
             for _ in 0..maxima.columns {
+                let at = places_of::<OUTPUTS>(places);
                 for o in 0..OUTPUTS {
                     let value = L::splat(*dy.add(o));
-                    let from = window.add(offsets[(*places.add(o) & 3) as usize]);
+                    let from = window.add(offsets[(at >> (8 * o) & 3) as usize]);
                     for q in 0..TAPS {
                         acc[o][q] = value.mul_add(L::load(from.add(q * slots.line)), acc[o][q]);
                     }
@@ -591,6 +608,23 @@ unsafe fn slots_products<L: Lanes, const OUTPUTS: usize, const TAPS: usize>(
                 acc[o][q].store(sums.add(o * slots.output + q * slots.column));
             }
         }
+    }
+}
+
+/// Places of neighbouring outputs, a byte each, as one number: one by one they would be taken out of a vector, by the units that add
+/// products.
+///
+/// # Safety
+///
+/// There are as many bytes.
+#[inline(always)]
+unsafe fn places_of<const OUTPUTS: usize>(places: *const u8) -> u32 {
+    // SAFETY: this function's contract.
+    unsafe {
+        if OUTPUTS == 4 {
+            return u32::from_le(places.cast::<u32>().read_unaligned());
+        }
+        (0..OUTPUTS).fold(0, |all, o| all | u32::from(*places.add(o)) << (8 * o))
     }
 }
 

@@ -303,7 +303,7 @@ pub(crate) fn pass(
     let job = Job { feed: &feed, loss: BatchLoss::NONE, samples };
     let mut workspace = Workspace::with_threads(threads);
     let (copies, params) = (Copies::none(), Params::Trained(params, 0));
-    let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics, job: &job, draw: None });
+    let mut run = workspace.run(Pass { plan: &plan, written: &[], copies, params, statistics, job: &job, draw: None });
     work(&mut run);
 }
 
@@ -328,7 +328,8 @@ pub(crate) fn gradient_of_batch(
     let params = vec![0.0; len];
     let mut workspace = Workspace::with_threads(threads).with_isa(isa);
     let (copies, params) = (Copies::none(), Params::Trained(&params, 0));
-    let mut run = workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None });
+    let mut run =
+        workspace.run(Pass { plan: &plan, copies, params, statistics: None, job: &job, draw: None, written: &[] });
     run.stage(&[], |t| {
         t.load(0, x);
         t.load(1, dy);

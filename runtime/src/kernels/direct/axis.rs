@@ -116,6 +116,12 @@ impl Axis {
     /// The longest segment from an output on.
     fn segment(&self, first: usize) -> Segment {
         let (source, tap, taps) = self.window(first);
+        // Edges only take taps off, from one side as long as outputs are near it: what the last output sees as well, all between see.
+        let after = (self.outputs - 1 - first) / self.divide;
+        let last = self.window(first + after * self.divide);
+        if taps > 0 && (last.1, last.2) == (tap, taps) {
+            return Segment { first, count: 1 + after, source, tap, taps };
+        }
         let rest = (first + self.divide..self.outputs).step_by(self.divide);
         let same = rest.take_while(|output| {
             let window = self.window(*output);

@@ -1,5 +1,7 @@
 //! What becomes of a block's sums: the pool, the bias, what is added, the nonlinearity.
 #![allow(unsafe_code)]
+// Arrays of registers are indexed by plain loop variables, and nothing else.
+#![allow(clippy::needless_range_loop)]
 
 use super::{BLOCK, WIDEST, lanes};
 use crate::arena::Rows;
@@ -17,7 +19,9 @@ pub(super) struct Finish<'a> {
 }
 
 /// Sums `[line][column][vector]` of some positions of a plane, or of two planes of whole vectors: the first position is `at`, the others
-/// lie some lines and columns apart. Behind the sums of a pool is room for the maxima and their places.
+/// lie some lines and columns apart. Behind the sums of a pool is room for the maxima and their places. No vector of them lies across two
+/// lines of the cache.
+#[repr(align(64))]
 pub(super) struct Block {
     pub(super) sums: [f32; BLOCK * WIDEST + 2 * POOLED],
     pub(super) plane: usize,
@@ -164,13 +168,27 @@ impl Finish<'_> {
         y: *mut f32,
         places: Option<*mut u8>,
     ) {
+        match places {
+            // SAFETY: this function's contract.
+            Some(places) => unsafe { self.store_pooled::<L, V, true>(block, bias, to, y, places) },
+            // SAFETY: likewise; nothing is written to a place.
+            None => unsafe { self.store_pooled::<L, V, false>(block, bias, to, y, std::ptr::null_mut()) },
+        }
+    }
+
+    /// [`Finish::store_maxima`], with places or without.
+    #[inline(always)]
+    unsafe fn store_pooled<L: Lanes, const V: usize, const PLACES: bool>(
+        &self,
+        block: &mut Block,
+        bias: &Bias,
+        to: &Blocked,
+        y: *mut f32,
+        places: *mut u8,
+    ) {
         let side = Side::of::<L>(to, block);
-        let (width, [depths, lines, columns]) = (to.planes[block.plane].lanes, to.size);
-        let (positions, [depth, line, column]) = (depths * lines * columns, block.at);
-        let place = lanes(&to.planes[..block.plane]) * positions + ((depth * lines + line) * columns + column) * width;
-        let place_vector = if L::COUNT == width { positions * width } else { L::COUNT };
         let windows = block.columns / 2;
-        // SAFETY: this function's contract; a block has at most POOLED maxima.
+        // SAFETY: the caller's; a block has at most POOLED maxima.
         unsafe {
             // Whole numbers as the bits of floats: they are only moved.
             let [first, second, third, fourth] = [0, 1, 2, 3].map(|place| L::splat(f32::from_bits(place)));
@@ -185,12 +203,16 @@ impl Finish<'_> {
                     let [a, b, c, d] = [L::load(of(0, 0)), L::load(of(0, 1)), L::load(of(1, 0)), L::load(of(1, 1))];
                     let sum = a.add(b).add(c.add(d));
                     watch = watch.add(sum.sub(sum));
-                    let (max, at) = (b.max(a), b.if_greater(a, second, first));
-                    let (max, at) = (c.max(max), c.if_greater(max, third, at));
-                    let (max, at) = (d.max(max), d.if_greater(max, fourth, at));
                     let to = maxima.add((window * V + v) * L::COUNT);
-                    max.store(to);
-                    at.store(to.add(POOLED));
+                    if PLACES {
+                        let (max, at) = (b.max(a), b.if_greater(a, second, first));
+                        let (max, at) = (c.max(max), c.if_greater(max, third, at));
+                        let (max, at) = (d.max(max), d.if_greater(max, fourth, at));
+                        max.store(to);
+                        at.store(to.add(POOLED));
+                    } else {
+                        d.max(c.max(b.max(a))).store(to);
+                    }
                 }
             }
             let mut doubt = [0.0_f32; WIDEST];
@@ -199,17 +221,51 @@ impl Finish<'_> {
                 // Something is not a number, or so large that a sum is none.
                 exact_maxima(&mut block.sums, block.columns, V * L::COUNT);
             }
-            for v in 0..V {
-                let bias = L::load(bias.as_ptr().add(v * L::COUNT));
-                for window in 0..windows {
-                    let max = maxima.add((window * V + v) * L::COUNT);
-                    self.act.apply_lanes(L::load(max).add(bias)).store(y.add(side.at(v, 0, window)));
-                    if let Some(places) = places {
-                        let to = places.add(place + v * place_vector + window * width);
-                        for lane in 0..L::COUNT {
-                            *to.add(lane) = (*max.add(POOLED + lane)).to_bits() as u8;
-                        }
+            let maxima = block.sums.as_ptr().add(BLOCK * WIDEST);
+            // Vectors side by side hide each other's latency.
+            if windows * V > 2 {
+                self.store_vectors::<L, V, 4>(maxima, windows * V, bias, side, y);
+            } else {
+                self.store_vectors::<L, V, 2>(maxima, windows * V, bias, side, y);
+            }
+            if PLACES {
+                let (width, [depths, lines, columns]) = (to.planes[block.plane].lanes, to.size);
+                let (positions, [depth, line, column]) = (depths * lines * columns, block.at);
+                let place = ((depth * lines + line) * columns + column) * width;
+                let places = places.add(lanes(&to.planes[..block.plane]) * positions + place);
+                let vector = if L::COUNT == width { positions * width } else { L::COUNT };
+                for number in 0..windows * V {
+                    let from = maxima.add(POOLED + number * L::COUNT);
+                    let to = places.add(number % V * vector + number / V * width);
+                    for lane in 0..L::COUNT {
+                        *to.add(lane) = (*from.add(lane)).to_bits() as u8;
                     }
+                }
+            }
+        }
+    }
+
+    /// Stores what the epilogue makes of the first `count` of N maxima `[window][vector]`.
+    #[inline(always)]
+    unsafe fn store_vectors<L: Lanes, const V: usize, const N: usize>(
+        &self,
+        maxima: *const f32,
+        count: usize,
+        bias: &Bias,
+        side: Side,
+        y: *mut f32,
+    ) {
+        // SAFETY: the caller's: a block has room for all N, of which `count` are stored.
+        unsafe {
+            let mut values = [L::splat(0.0); N];
+            for number in 0..N {
+                let bias = L::load(bias.as_ptr().add(number % V * L::COUNT));
+                values[number] = L::load(maxima.add(number * L::COUNT)).add(bias);
+            }
+            let values = self.act.apply_all(values);
+            for number in 0..N {
+                if number < count {
+                    values[number].store(y.add(side.at(number % V, 0, number / V)));
                 }
             }
         }

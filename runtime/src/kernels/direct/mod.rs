@@ -18,6 +18,7 @@ mod pack;
 mod weight;
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use axis::{Axis, Segment};
 use finish::{Block, Finish};
@@ -111,6 +112,7 @@ fn convolve(
         check_map(residual, to.size, false);
         assert_eq!(residual.map().planes, to.planes, "what is added has the result's planes");
     }
+    let epilogue = epilogue.of(t.numerics);
     let sides = [epilogue.before.unwrap_or(x), epilogue.after.unwrap_or(x)];
     let Parts { reads: [x, before, after], writes: [y], params, packed: weights, isa, threads, .. } =
         t.parts([x, sides[0], sides[1]], [y]);
@@ -129,6 +131,7 @@ fn convolve(
 /// is one), row by row: `[plane][depth][line][column][lane]` of `y` without halo, in the memory of [`pool_places_len`] floats.
 pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View, places: View) {
     assert!(places.len >= pool_places_len(y.map()), "a byte for each element");
+    let epilogue = epilogue.of(t.numerics);
     let Parts { reads: [from], writes: [to, mut places], params, packed: weights, isa, threads, .. } =
         t.parts([x], [y, places]);
     let mut job = pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue);
@@ -138,6 +141,7 @@ pub fn forward_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilo
 
 /// [`forward_pool`] without the places.
 pub fn infer_pool(t: &mut Tile<'_>, conv: &Conv, x: View, packed: usize, epilogue: Epilogue, y: View) {
+    let epilogue = epilogue.of(t.numerics);
     let Parts { reads: [from], writes: [to], params, packed: weights, isa, threads, .. } = t.parts([x], [y]);
     run_parts(isa, threads, &pool_job(conv, x, y, from, to, &weights[packed..], params, epilogue));
 }
@@ -432,9 +436,10 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
                 let most = if both { two_lines / window * window } else { one_line };
                 // Blocks of nearly the same size, in whole windows.
                 let blocks = columns.count.div_ceil(most);
+                let mut column = 0;
                 for number in 0..blocks {
-                    let of = |number: usize| columns.count / window * number / blocks * window;
-                    let (column, count) = (of(number), of(number + 1) - of(number));
+                    let end = columns.count / window * (number + 1) / blocks * window;
+                    let count = end - column;
                     let [a, b, c] = [0, 1, 2]
                         .map(|axis| segments[axis].source + [depth, line, column][axis] * job.axes[axis].advance());
                     let at = if is_empty { 0 } else { (a * whole[1] + b) * whole[2] + c };
@@ -463,6 +468,7 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
                             job.finish.store::<L, V>(&block, &bias, sample, to, y);
                         }
                     }
+                    column = end;
                 }
                 line += if both { 2 } else { 1 };
             }
@@ -647,6 +653,8 @@ unsafe fn add_image<
                 macro_rules! positions {
                     ($($position:literal)*) => {$(
                         if $position < COLUMNS + TAPS - 1 {
+                            // Floats that are read long before they are used take the sums' registers.
+                            compiler_fence(Ordering::SeqCst);
                             for q in 0..LINES {
                                 for c in 0..STEP {
                                     let value = L::splat(*from.add(q * line + $position * STEP + c));

@@ -145,9 +145,10 @@ fn the_gradient_of_a_batch_is_its_twin_and_the_same_on_any_threads() {
                     t.load(0, x);
                     t.load(1, dy);
                 });
-                grad_weight_batch(run, &linear, x, dy, weight, bias);
-                // A second time: it adds.
-                grad_weight_batch(run, &linear, x, dy, weight, bias);
+                // Written over whatever is there; a second time it adds.
+                run.gradients[weight..][..11 * 150].fill(1e30);
+                grad_weight_batch(run, &linear, x, dy, weight, bias, Store::Write);
+                grad_weight_batch(run, &linear, x, dy, weight, bias, Store::Add);
                 gradient = run.gradients.to_vec();
             });
             gradient
@@ -173,11 +174,13 @@ fn the_gradient_of_a_batch_is_its_twin_and_the_same_on_any_threads() {
 
 #[test]
 fn a_whole_batch_has_the_bits_of_its_tiles_on_any_threads() {
-    for (rows, samples) in [(1, 21), (3, 10)] {
-        let linear = Linear { rows, inputs: 11, outputs: 150 };
-        let (inputs, outputs) = (rows * 11, rows * 150);
+    // So many samples, and so many inputs, that all sizes of blocks are there.
+    for (rows, samples, inputs) in [(1, 21, 11), (3, 10, 11), (1, 30, 150), (1, 70, 150)] {
+        let linear = Linear { rows, inputs, outputs: 150 };
         let mut random = crate::kernels::testing::Random::new(rows as u64);
-        let (x_of, params) = (random.numbers(samples * inputs), random.numbers(12 * 150 + 2));
+        let params = random.numbers(151 + inputs * 150);
+        let (inputs, outputs) = (rows * inputs, rows * 150);
+        let x_of = random.numbers(samples * inputs);
         let (x, y) = (crate::arena::batch(2, inputs), crate::arena::batch(3 + inputs, outputs));
         let plan = Plan { batch: 5 + inputs + outputs, ..Plan::default() };
         for bias in [None, Some(1)] {

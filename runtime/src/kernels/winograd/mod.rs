@@ -742,6 +742,7 @@ unsafe fn products_of_group<W: Lanes, H: Lanes>(
         match (group.lanes, W::COUNT) {
             (32, 16) => products::<W, 8, 2>(from, tiles, x, x_plane, weights, 32, y, y_plane),
             (16, 16) => products::<W, 8, 1>(from, tiles, x, x_plane, weights, 16, y, 0),
+            (8, 16) => products::<H, 16, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
             (8, _) => products::<H, 8, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
             (lanes, _) => {
                 for plane in 0..group.planes {
@@ -774,6 +775,11 @@ unsafe fn products<L: Lanes, const TILES: usize, const VECTORS: usize>(
             let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
             product::<L, TILES, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
             tile += TILES;
+        }
+        while TILES > 8 && tile + 8 <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 8, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 8;
         }
         while tile + 4 <= tiles {
             let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
@@ -1119,6 +1125,7 @@ unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
         match (group.lanes, W::COUNT) {
             (32, 16) => gradients::<W, 8, 2>(inputs, tiles, x, dy, dy_plane, to, 32, is_fresh),
             (16, 16) => gradients::<W, 8, 1>(inputs, tiles, x, dy, 0, to, 16, is_fresh),
+            (8, 16) if inputs.lanes == LANES => gradients::<H, 16, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
             (8, _) => gradients::<H, 8, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
             (lanes, _) => {
                 for plane in 0..group.planes {

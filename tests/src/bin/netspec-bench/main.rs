@@ -17,6 +17,7 @@ use netspec::Isa;
 use netspec_tests::clock;
 use serde_json::{Value, json};
 
+use kernels::Work;
 use models::{MODELS, Model, Pass, Setup};
 use rounds::{Rounds, best, median};
 
@@ -57,6 +58,9 @@ struct Arguments {
     /// Kernels instead of models.
     #[arg(long)]
     kernels: bool,
+    /// Of the kernels, those whose names have this text.
+    #[arg(long, value_name = "TEXT", requires = "kernels")]
+    only: Option<String>,
     /// Prints the peak of fused multiply-adds in GFLOP/s, and nothing else.
     #[arg(long)]
     probe: bool,
@@ -167,14 +171,22 @@ fn figure(arguments: &Arguments, rounds: &mut Rounds, model: &Model, pass: Pass,
 
 fn all_kernels(arguments: &Arguments) -> Vec<Value> {
     let peak = peak::probe(arguments.isa);
-    println!("{} instructions, peak {peak:.1} GFLOP/s; percents are of it", arguments.isa);
+    println!("{} instructions, peak {peak:.1} GFLOP/s; GFLOP/s in percents of it, GB/s of a copy", arguments.isa);
     let mut measured = Vec::new();
     for kernel in kernels::all() {
-        // The peak of the same moment: what a neighbour takes from both is no loss of the kernel's.
-        let rate = kernel.rate(arguments.isa, arguments.seconds.min(0.1));
-        let percent = 100.0 * rate / peak::probe(arguments.isa);
-        println!("{percent:5.1} %  {:6.1} GFLOP/s  {}", rate, kernel.name);
-        measured.push(json!({ "kernel": kernel.name, "gflops": rate, "percent": percent }));
+        if arguments.only.as_ref().is_some_and(|only| !kernel.name.contains(only)) {
+            continue;
+        }
+        // The limit of the same moment: what a neighbour takes from both is no loss of the kernel's.
+        let seconds = arguments.seconds.min(0.1);
+        let rate = kernel.rate(arguments.isa, seconds);
+        let (unit, limit) = match kernel.work {
+            Work::Flops(_) => ("GFLOP/s", peak::probe(arguments.isa)),
+            Work::Bytes(_) => ("GB/s", kernel.copy_rate(seconds)),
+        };
+        let percent = 100.0 * rate / limit;
+        println!("{percent:5.1} %  {rate:6.1} {unit:7}  {}", kernel.name);
+        measured.push(json!({ "kernel": kernel.name, "unit": unit, "rate": rate, "limit": limit, "percent": percent }));
     }
     measured
 }

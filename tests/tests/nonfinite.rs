@@ -71,7 +71,7 @@ models! {
     ConvSame: conv of [2, 3, 3] { conv(3, kernel = 2, padding = same, groups = 1); }
     TransposeOfLine: conv_transpose of [2, 4] { conv_transpose(3, kernel = 3, stride = 2); }
     TransposeOfMap: conv_transpose of [3, 2, 3] { conv_transpose(2, kernel = 2, stride = 2); relu; }
-    TransposeGrouped: conv_transpose of [4, 2, 2] { conv_transpose(6, kernel = 3, padding = 1, groups = 2); }
+    TransposeGrouped: conv_transpose of [4, 2, 2] { conv_transpose(6, kernel = 2, groups = 2); }
     LinearOfFlat: linear of [5] { linear(3); }
     LinearOfRows: linear of [2, 2, 3] { linear(3 -> 4); }
     LinearSigmoid: linear of [5] { linear(3); sigmoid; }

@@ -198,6 +198,10 @@ impl Walk<'_> {
         let Some(&dy) = self.gradients.get(&y) else {
             return;
         };
+        // Behind here there are gradients of weights alone.
+        if matches!(self.wanted, Wanted::Inputs(_)) && !op.reads.iter().any(|read| self.needed.contains(read)) {
+            return;
+        }
         let layer = op.layer;
         let x = op.reads.first().copied();
         match &op.kind {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
+use netspec_compiler::differentiate::differentiate_inputs;
 use netspec_compiler::fuse::{PlanKind, fuse};
 use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
@@ -369,6 +370,42 @@ impl Run {
         }
     }
 
+    /// The gradients of the inputs, as in inference, against central differences of the unfused program's loss.
+    fn input_gradients_agree(&self) -> Result<(), String> {
+        const STEP: f64 = 1e-5;
+        let lowered = verified(lower(&self.checked));
+        let probe = verified(fuse(lowered.clone(), PlanKind::Probe, Target::Cpu).0);
+        let (program, folded) = fuse(lowered, PlanKind::InputGradients, Target::Cpu);
+        let wanted = vec![true; self.inputs.len()];
+        let program = verified(differentiate_inputs(verified(program), Target::Cpu, &wanted));
+        let (packed, mut statistics) = pack(&program, &folded, &self.params, &self.statistics);
+        let gradients = self.trace_with(&program, &packed, &mut statistics).outputs;
+        let loss_at = |inputs: &[Samples]| {
+            let nothing = |_: usize, _: &[f64]| (0.0, Vec::new());
+            let batch = Batch { inputs, loss: &nothing, keeps: &keeps };
+            let outputs = run(&probe, &self.params, &mut self.statistics.clone(), &batch).outputs;
+            let losses = outputs.iter().flatten().zip(&self.targets).map(|(y, target)| mse(y, target).0);
+            losses.sum::<f64>() / inputs[0].len() as f64
+        };
+        for (input, samples) in self.inputs.iter().enumerate() {
+            let mut differences = samples.clone();
+            for (sample, element) in (0..samples.len()).flat_map(|at| (0..samples[at].len()).map(move |to| (at, to))) {
+                let at = |step: f64| {
+                    let mut inputs = self.inputs.clone();
+                    inputs[input][sample][element] += step;
+                    loss_at(&inputs)
+                };
+                differences[sample][element] = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+            }
+            let (found, expected) = (gradients[input].concat(), differences.concat());
+            // As of parameters.
+            if relative_l2(&found, &expected, 0.1) > 1e-7 {
+                return Err(format!("input {input}: {found:?}, by differences {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The gradient by central differences against that of `program`, each parameter by itself.
     ///
     /// The loss is of order 1, so a difference carries a rounding error of 1e-16 / STEP and, away from kinks, one of STEP^2 for the
@@ -434,6 +471,7 @@ fn every_layer_in_the_middle_has_its_gradients() {
             run.plans_agree();
             run.gradients_agree(&training(&run.checked))
                 .unwrap_or_else(|problem| panic!("[{shape}] {statements} {problem}"));
+            run.input_gradients_agree().unwrap_or_else(|problem| panic!("[{shape}] {statements} {problem}"));
         }
     }
 }
@@ -445,6 +483,7 @@ fn unusual_wirings_have_their_gradients() {
         let run = wired(body);
         run.plans_agree();
         run.gradients_agree(&training(&run.checked)).unwrap_or_else(|problem| panic!("{what}: {problem}"));
+        run.input_gradients_agree().unwrap_or_else(|problem| panic!("{what}: {problem}"));
     }
 }
 

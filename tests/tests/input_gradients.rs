@@ -59,6 +59,19 @@ models! {
             log_softmax;
         }
     }
+    // Norms of one sample make the gradients of their weights together with that of what they read.
+    Normed, NORMED = {
+        model Normed {
+            input image [3, 8, 8] with gradient;
+            conv(8, kernel = 3, padding = 1);
+            group_norm(4);
+            silu;
+            skip { batch_norm; conv(8, kernel = 3, padding = 1); group_norm(2); gelu; }
+            flatten;
+            layer_norm;
+            linear(4);
+        }
+    }
     Two, TWO = {
         model Two {
             input a [6] with gradient;
@@ -77,7 +90,7 @@ models! {
         }
     }
 }
-use models::{Mixed, Pooled, Two};
+use models::{Mixed, Normed, Pooled, Two};
 
 const SAMPLES: usize = 3;
 
@@ -203,7 +216,7 @@ where
 
 #[test]
 fn programs_agree_with_differences() {
-    for text in [MIXED, POOLED, TWO] {
+    for text in [MIXED, POOLED, NORMED, TWO] {
         check_differences(text);
     }
 }
@@ -212,6 +225,7 @@ fn programs_agree_with_differences() {
 fn generated_models_agree_with_their_programs() {
     check_generated::<Mixed, _>(MIXED, &CrossEntropy, [[[0.0; 8]; 8]; 3]);
     check_generated::<Pooled, _>(POOLED, &CrossEntropy, [[[0.0; 8]; 8]; 3]);
+    check_generated::<Normed, _>(NORMED, &CrossEntropy, [[[0.0; 8]; 8]; 3]);
     check_generated::<Two, _>(TWO, &Same((CrossEntropy, CrossEntropy)), ([0.0; 6], [0.0; 5]));
 }
 

@@ -497,8 +497,8 @@ fn each_loss_of_values_is_learned() {
     let learned = |losses: &'static [OutputLoss]| {
         let defaults = Defaults { train: Some(Train { losses, optimizer, ..TRAIN }), ..DIGITS };
         let printed = run_with::<false>(&defaults, &line).unwrap();
-        let figures = printed.lines().map(|line| figure(line.split("  ").nth(2).unwrap(), "train loss"));
-        let figures: Vec<f64> = figures.collect();
+        let of_line = |line: &str| line.split("  ").find_map(|word| word.strip_prefix("train loss ")?.parse().ok());
+        let figures: Vec<f64> = printed.lines().map(|line| of_line(line).unwrap()).collect();
         (figures[0], figures[figures.len() - 1])
     };
     for losses in [

@@ -497,7 +497,10 @@ fn each_loss_of_values_is_learned() {
     let learned = |losses: &'static [OutputLoss]| {
         let defaults = Defaults { train: Some(Train { losses, optimizer, ..TRAIN }), ..DIGITS };
         let printed = run_with::<false>(&defaults, &line).unwrap();
-        let figures = printed.lines().map(|line| figure(line.split("  ").nth(2).unwrap(), "train loss"));
+        let figures = printed.lines().map(|line| {
+            // By its name: there are two spaces before the numbers of the first epochs.
+            figure(line.split("  ").find(|word| word.starts_with("train loss")).unwrap(), "train loss")
+        });
         let figures: Vec<f64> = figures.collect();
         (figures[0], figures[figures.len() - 1])
     };

@@ -302,13 +302,14 @@ impl Walk<'_> {
             // As the layer says.
             Kind::Custom(custom, tensors) => {
                 let x = op.reads[0];
+                let has_weights = !tensors.is_empty() && matches!(self.wanted, Wanted::Parameters);
                 let into = match self.contribute(x) {
                     // Without a gradient to pass on it still has its own weights'.
-                    None if !tensors.is_empty() => Some((self.gradient_of(x), Store::Write)),
+                    None if has_weights => Some((self.gradient_of(x), Store::Write)),
                     into => into,
                 };
                 if into.is_some() {
-                    let kind = Kind::CustomGrad(custom.clone(), tensors.clone());
+                    let kind = Kind::CustomGrad(custom.clone(), tensors.clone(), has_weights);
                     self.push(kind, &[x, dy], into, layer);
                 }
             }

@@ -447,8 +447,8 @@ pub enum Kind {
     Place(u64),
     /// `x -> y`, by Rust that the compiler does not see; its tensors lie one after the other.
     Custom(Box<Custom>, Vec<TensorId>),
-    /// `x, dy -> dx`: adds to the gradients of its tensors.
-    CustomGrad(Box<Custom>, Vec<TensorId>),
+    /// `x, dy -> dx`: adds to the gradients of its tensors, if they are wanted.
+    CustomGrad(Box<Custom>, Vec<TensorId>, bool),
     /// `x -> y` over `[outer, size, inner]`.
     Softmax([u64; 3]),
     /// `y, dy -> dx`
@@ -732,7 +732,7 @@ fn verify_lengths(program: &Program, op: &Op) -> Result<(), String> {
             reads == [elements(sizes)] && writes == reads && sorted == (0..sizes.len()).collect::<Vec<_>>()
         }
         Kind::Custom(custom, _) => reads == [elements(&custom.input)] && writes == [elements(&custom.output)],
-        Kind::CustomGrad(custom, _) => {
+        Kind::CustomGrad(custom, ..) => {
             let (input, output) = (elements(&custom.input), elements(&custom.output));
             reads == [input, output] && writes == [input]
         }

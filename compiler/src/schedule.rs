@@ -457,9 +457,11 @@ impl Scheduler<'_> {
                 let scratch = self.program.len(op.writes[0].0);
                 steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
             }
-            Kind::CustomGrad(custom, _) if writes[0].1 == Store::Add => {
-                // A layer of a user's own writes, and what it wrote is added.
-                let scratch = elements(&custom.input);
+            Kind::CustomGrad(custom, _, has_weights) => {
+                // A layer of a user's own writes, and what it wrote is added; it adds to gradients, also of weights that are not wanted.
+                let own = if writes[0].1 == Store::Add { elements(&custom.input) } else { 0 };
+                let weights: u64 = custom.weights.iter().map(|(_, shape)| elements(shape)).sum();
+                let scratch = own + if has_weights { 0 } else { weights };
                 steps.call(Call { scratch, ..call(Kernel::Op(op.kind.clone()), reads, writes) });
             }
             Kind::GroupNorm(norm, ..) | Kind::GroupNormGrad(norm, ..) => {

@@ -2,7 +2,7 @@
 //! has no such twin, is checked by differences.
 
 use netspec::network::{self, Network};
-use netspec::{Mse, Workspace};
+use netspec::{CrossEntropy, Mse, Workspace};
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, compile};
 use netspec_tests::reference::Numbers;
@@ -239,6 +239,51 @@ fn agree<Own: Network, BuiltIn: Network>() {
     close("the running statistics", &found.2, &wanted.2);
     close("the output", &found.3, &wanted.3);
     assert_eq!(found, made(&own, 2), "{name}: threads change no bit");
+}
+
+mod inputs {
+    use super::layers;
+
+    netspec::netspec! {
+        model Own {
+            input x [4, 3, 5] with gradient;
+            custom(layers::Affine, weights = [scale(4, init = 1), shift(4, init = 0)]) as a : [4, 3, 5];
+            add(a, x);
+            custom(layers::Tanh) : [4, 3, 5];
+            flatten; linear(3);
+        }
+    }
+    netspec::netspec! {
+        model BuiltIn {
+            input x [4, 3, 5] with gradient;
+            conv(4, kernel = 1, groups = 4) as a;
+            add(a, x);
+            tanh;
+            flatten; linear(3);
+        }
+    }
+}
+
+/// Of the inputs alone: the layer's own weights have no place then.
+#[test]
+fn inputs_have_their_gradients() {
+    let (own, built_in): (inputs::Own, inputs::BuiltIn) = (with_weights(), with_weights());
+    let numbers = |seed: u64| narrow(&Numbers(seed).numbers(60));
+    let images: Vec<[[[f32; 5]; 3]; 4]> = [numbers(1), numbers(2)]
+        .iter()
+        .map(|image| {
+            std::array::from_fn(|c| std::array::from_fn(|y| std::array::from_fn(|x| image[c * 15 + y * 5 + x])))
+        })
+        .collect();
+    let (mut found, mut wanted) = (images.clone(), images.clone());
+    let mut workspace = Workspace::with_threads(1);
+    network::input_gradients(&own, &mut workspace, &images, &[0, 2], &CrossEntropy, &mut found).expect("a batch");
+    let mut workspace = Workspace::with_threads(1);
+    network::input_gradients(&built_in, &mut workspace, &images, &[0, 2], &CrossEntropy, &mut wanted).expect("a batch");
+    let flat = |gradients: &[[[[f32; 5]; 3]; 4]]| gradients.as_flattened().as_flattened().as_flattened().to_vec();
+    for (at, (found, wanted)) in flat(&found).iter().zip(flat(&wanted)).enumerate() {
+        assert!((found - wanted).abs() < 1e-6, "{at}: {found}, not {wanted}");
+    }
 }
 
 netspec::netspec! {

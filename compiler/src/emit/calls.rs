@@ -291,8 +291,8 @@ impl Calls<'_> {
                     let name = format!("::netspec::kernels::custom::forward::<{name}, {name}Input>");
                     function(&name, &["t", &read(0), &w, &write(0)])
                 }
-                Kind::CustomGrad(custom, tensors) => {
-                    let gradient = tensors.first().map_or("0".to_owned(), |&first| gradient(first));
+                Kind::CustomGrad(custom, tensors, has_weights) => {
+                    let gradient = option(tensors.first().filter(|_| *has_weights).map(|&first| gradient(first)));
                     let name = self.geometries.custom(custom);
                     let w = tensors.first().map_or("0".to_owned(), |&first| self.param(first, loops));
                     let name = format!("::netspec::kernels::custom::backward::<{name}, {name}Input>");

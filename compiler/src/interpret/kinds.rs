@@ -246,7 +246,7 @@ impl Scope<'_> {
                 };
                 vec![reads[0].iter().enumerate().map(masked).collect()]
             }
-            Kind::Custom(custom, _) | Kind::CustomGrad(custom, _) => {
+            Kind::Custom(custom, _) | Kind::CustomGrad(custom, ..) => {
                 panic!("`{}` is Rust, which the interpreter cannot run", custom.path)
             }
             Kind::LogSoftmax(sizes) => one(&|x| formulas::log_softmax(*sizes, x)),

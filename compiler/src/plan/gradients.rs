@@ -41,7 +41,7 @@ pub fn gradient_groups(program: &Program, nodes: &[Node], around: &[LayerId]) ->
                         ) => [Some(*weight), *bias],
                         Kernel::Op(Kind::GroupNormGrad(_, weight, bias)) => [*weight, *bias],
                         Kernel::Op(Kind::GradBias(_, bias)) => [None, Some(*bias)],
-                        Kernel::Op(Kind::CustomGrad(_, own)) => {
+                        Kernel::Op(Kind::CustomGrad(_, own, true)) => {
                             tensors.extend(own);
                             continue;
                         }

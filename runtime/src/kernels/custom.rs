@@ -18,20 +18,25 @@ pub fn forward<T: Layer<X>, X: Input>(t: &mut Tile<'_>, x: View, weights: usize,
     }
 }
 
-/// `dx` from `dy`, and the weights' gradient, which begins at `gradient` among the tile's.
+/// `dx` from `dy`, and the weights' gradient, which begins at `gradient` among the tile's, if there is one.
 #[allow(clippy::too_many_arguments)]
 pub fn backward<T: Layer<X>, X: Input>(
     t: &mut Tile<'_>,
     x: View,
     dy: View,
     weights: usize,
-    gradient: usize,
+    gradient: Option<usize>,
     dx: View,
     store: Store,
 ) {
     let Parts { reads: [x, dy], writes: [mut dx], params, gradients, scratch, .. } = t.parts([x, dy], [dx]);
     let len = const { weights_len::<T, X>() };
-    let (weights, d_weights) = (&params[weights..][..len], &mut gradients[gradient..][..len]);
+    let weights = &params[weights..][..len];
+    // What is not wanted has a place in the scratch.
+    let (d_weights, scratch) = match gradient {
+        Some(gradient) => (&mut gradients[gradient..][..len], scratch),
+        None => scratch.split_at_mut(len),
+    };
     for sample in 0..x.samples() {
         let (x, dy, dx) = (x.row(sample), dy.row(sample), dx.row(sample));
         let own = match store {
@@ -97,7 +102,7 @@ mod tests {
         let gradient = bench.gradient(1);
         bench.gradients[gradient] = 100.0;
         let dx = bench.target(5, Store::Write);
-        bench.run(&[dx], |t| backward::<Squares, Row>(t, x, dy, weights, gradient, dx, Store::Write));
+        bench.run(&[dx], |t| backward::<Squares, Row>(t, x, dy, weights, Some(gradient), dx, Store::Write));
         let slopes = |first: usize| (first..first + 4).map(|x| (x + 2) as f32).chain([0.0]);
         let wanted: Vec<f32> = [0, 5, 10].into_iter().flat_map(slopes).collect();
         assert_eq!(bench.get(dx), wanted);
@@ -105,8 +110,14 @@ mod tests {
         assert_eq!(bench.gradients[gradient], 100.0 + sum);
 
         let more = bench.value(vec![1.0; 15]);
-        bench.run(&[more], |t| backward::<Squares, Row>(t, x, dy, weights, gradient, more, Store::Add));
+        bench.run(&[more], |t| backward::<Squares, Row>(t, x, dy, weights, Some(gradient), more, Store::Add));
         let wanted: Vec<f32> = wanted.iter().map(|dx| dx + 1.0).collect();
+        assert_eq!(bench.get(more), wanted);
+        assert_eq!(bench.gradients[gradient], 100.0 + 2.0 * sum);
+
+        bench.scratch = 6;
+        bench.run(&[more], |t| backward::<Squares, Row>(t, x, dy, weights, None, more, Store::Add));
+        let wanted: Vec<f32> = slopes(0).chain(slopes(5)).chain(slopes(10)).map(|dx| 2.0 * dx + 1.0).collect();
         assert_eq!(bench.get(more), wanted);
         assert_eq!(bench.gradients[gradient], 100.0 + 2.0 * sum);
     }

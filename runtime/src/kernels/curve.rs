@@ -87,13 +87,14 @@ unsafe fn silu_derivative<L: Lanes>(x: L) -> L {
     }
 }
 
+/// 0 up to -3, `dy` from 3 on, `dy (x / 3 + 1/2)` between them and of NaN.
 #[inline(always)]
-unsafe fn hardswish_derivative<L: Lanes>(x: L) -> L {
+unsafe fn hardswish_gradient<L: Lanes>(x: L, dy: L) -> L {
     // SAFETY: the caller's.
     unsafe {
         // What is no number is neither above nor below.
-        let inside = x.div(L::splat(3.0)).add(L::splat(0.5));
-        let up_to_end = x.if_greater(L::splat(3_f32.next_down()), L::splat(1.0), inside);
+        let inside = dy.mul(x.div(L::splat(3.0)).add(L::splat(0.5)));
+        let up_to_end = x.if_greater(L::splat(3_f32.next_down()), dy, inside);
         L::splat((-3_f32).next_up()).if_greater(x, L::splat(0.0), up_to_end)
     }
 }
@@ -116,7 +117,7 @@ maps! {
     GeluGradient(2) = |x, dy| dy.mul(gelu_derivative(x));
     GeluTanhGradient(2) = |x, dy| dy.mul(gelu_tanh_derivative(x));
     SiluGradient(2) = |x, dy| dy.mul(silu_derivative(x));
-    HardswishGradient(2) = |x, dy| dy.mul(hardswish_derivative(x));
+    HardswishGradient(2) = |x, dy| hardswish_gradient(x, dy);
     SoftplusGradient { beta, threshold }(2) = |x, dy| dy.mul(softplus_derivative(x, beta, threshold));
 }
 
@@ -129,7 +130,7 @@ apart! {
     gelu_gradient = Formula::CurveGradient(Curve::Gelu) => GeluGradient, 2;
     gelu_tanh_gradient = Formula::CurveGradient(Curve::GeluTanh) => GeluTanhGradient, 2;
     silu_gradient = Formula::CurveGradient(Curve::Silu) => SiluGradient, 2;
-    hardswish_gradient = Formula::CurveGradient(Curve::Hardswish) => HardswishGradient, 2;
+    hardswish_gradient_line = Formula::CurveGradient(Curve::Hardswish) => HardswishGradient, 2;
     softplus_gradient = Formula::CurveGradient(Curve::Softplus(beta, threshold)) => SoftplusGradient { beta, threshold }, 2;
 }
 
@@ -150,7 +151,7 @@ pub(super) fn gradient_line_of(curve: Curve) -> Apart {
         Curve::Gelu => gelu_gradient,
         Curve::GeluTanh => gelu_tanh_gradient,
         Curve::Silu => silu_gradient,
-        Curve::Hardswish => hardswish_gradient,
+        Curve::Hardswish => hardswish_gradient_line,
         Curve::Softplus(..) => softplus_gradient,
     }
 }

@@ -675,7 +675,7 @@ def nonfinite_activations(case):
 def nonfinite_norms(case):
     case("layer_norm", "layer_norm", [2, 3], "layer_norm(dims = 1) as l;", lambda: nn.LayerNorm(3))
     case("layer_norm", "layer_norm_all", [2, 3], "layer_norm as l;", lambda: nn.LayerNorm([2, 3]))
-    case("group_norm", "group_norm", [4, 2], "group_norm(2) as l;", lambda: nn.GroupNorm(2, 4))
+    case("group_norm", "group_norm", [4, 3], "group_norm(2) as l;", lambda: nn.GroupNorm(2, 4))
     case("instance_norm", "instance_norm", [2, 3], "instance_norm(affine = true) as l;", lambda: nn.InstanceNorm1d(2, affine=True))
 
 

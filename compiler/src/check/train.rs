@@ -121,8 +121,8 @@ impl Checker<'_> {
             let (label, note) = match is_log {
                 true => ("does nothing more here", "leave the layer out, or take the loss `nll`"),
                 false => (
-                    "leaves numbers between 0 and 1, of which the loss would take a softmax again",
-                    "leave the layer out; for the loss `nll` take `log_softmax`",
+                    "makes probabilities, which are no logits",
+                    "leave the layer out: of numbers between 0 and 1 the loss cannot come near 0",
                 ),
             };
             let title = format!("`{}` before `cross_entropy`, which takes a log_softmax itself", layer.name);

@@ -252,13 +252,17 @@ pub(super) fn curve_grad(curve: Curve, x: &[f64], dy: &[f64]) -> Vec<f64> {
             (1.0 + t) / 2.0 + x / 2.0 * (1.0 - t * t) * of_u
         }
         Curve::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
-        Curve::Hardswish if x <= -3.0 => 0.0,
-        Curve::Hardswish if x >= 3.0 => 1.0,
         Curve::Hardswish => x / 3.0 + 0.5,
         Curve::Softplus(beta, threshold) if beta * x > threshold => 1.0,
         Curve::Softplus(beta, _) => sigmoid(beta * x),
     };
-    x.iter().zip(dy).map(|(&x, dy)| dy * slope(x)).collect()
+    let dx = |(&x, &dy): (&f64, &f64)| match curve {
+        // Where hardswish is a line, NaN and infinity pass or do not.
+        Curve::Hardswish if x <= -3.0 => 0.0,
+        Curve::Hardswish if x >= 3.0 => dy,
+        _ => dy * slope(x),
+    };
+    x.iter().zip(dy).map(dx).collect()
 }
 
 /// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside

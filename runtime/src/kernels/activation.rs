@@ -4,9 +4,9 @@
 use crate::arena::{Tile, View};
 use crate::isa::{Isa, Numerics};
 use crate::kernels::Store;
-use crate::kernels::elementwise::{self, Formula};
+use crate::kernels::elementwise::{self, Apart, Formula, apart};
 use crate::kernels::lanes::Lanes;
-use crate::kernels::math::{self, map, maps};
+use crate::kernels::math::{self, maps};
 
 /// The floats of the widest vector.
 const WIDEST: usize = 16;
@@ -88,38 +88,13 @@ impl Act {
                         *x = math::sigmoid(*x);
                     }
                 }
-                Act::LeakyRelu(slope) => {
-                    for x in &mut x {
-                        *x = leaky_relu(*x, slope);
-                    }
-                }
-                Act::Hardtanh(least, most) => {
-                    for x in &mut x {
-                        *x = math::clamp(*x, least, most);
-                    }
-                }
-                Act::Hardsigmoid => {
-                    for x in &mut x {
-                        *x = hardsigmoid(*x);
-                    }
-                }
-                Act::Elu(_) | Act::Softplus(..) => x = self.apply_apart(x),
-                Act::AccurateTanh => {
-                    for x in &mut x {
-                        *x = math::accurate_tanh(*x);
-                    }
-                }
-                Act::AccurateSigmoid => {
-                    for x in &mut x {
-                        *x = math::accurate_sigmoid(*x);
-                    }
-                }
+                _ => x = self.apply_apart(x),
             }
             x
         }
     }
 
-    /// Maps vectors in a function that stands once for each set of instructions: longer maps would be in each kernel again.
+    /// Maps vectors in a function that stands once for each set of instructions: all maps in all kernels would be most of their code.
     #[inline(always)]
     unsafe fn apply_apart<L: Lanes, const N: usize>(self, mut x: [L; N]) -> [L; N] {
         let mut floats = [[0.0; WIDEST]; N];
@@ -148,6 +123,7 @@ impl Act {
     }
 
     /// Maps a row in place.
+    #[inline(never)]
     pub(crate) fn apply(self, isa: Isa, row: &mut [f32]) {
         if self != Act::None {
             elementwise::apply_row(isa, Formula::Act(self), row);
@@ -190,10 +166,6 @@ unsafe fn between<L: Lanes>(y: L, least: f32, most: f32, inside: L) -> L {
 }
 
 maps! {
-    Same(1) = |x| x;
-    Relu(1) = |x| math::relu(x);
-    Tanh(1) = |x| math::tanh(x);
-    Sigmoid(1) = |x| math::sigmoid(x);
     AccurateTanh(1) = |x| math::accurate_tanh(x);
     AccurateSigmoid(1) = |x| math::accurate_sigmoid(x);
     LeakyRelu { slope }(1) = |x| leaky_relu(x, slope);
@@ -201,10 +173,6 @@ maps! {
     Hardtanh { least, most }(1) = |x| math::clamp(x, least, most);
     Hardsigmoid(1) = |x| hardsigmoid(x);
     Softplus { beta, threshold }(1) = |x| math::softplus(x, beta, threshold);
-    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
-    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
-    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
-    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
     LeakyReluGradient { slope }(2) = |y, dy| y.if_greater(L::splat(0.0), dy, dy.mul(L::splat(slope)));
     EluGradient { alpha }(2) = |y, dy| y.if_greater(L::splat(0.0), dy, dy.mul(y.add(L::splat(alpha))));
     HardtanhGradient { least, most }(2) = |y, dy| between(y, least, most, dy);
@@ -212,57 +180,46 @@ maps! {
     SoftplusGradient { beta }(2) = |y, dy| dy.mul(L::splat(0.0).sub(math::exp_less_one(y.mul(L::splat(-beta)))));
 }
 
-/// `to[i] = act(x[i])` for `len` elements.
-///
-/// # Safety
-///
-/// That of [`map`].
-#[inline(always)]
-pub(super) unsafe fn forward_line<W: Lanes, H: Lanes>(act: Act, x: *const f32, to: *mut f32, len: usize, store: Store) {
-    // SAFETY: the caller's.
-    unsafe {
-        match act {
-            Act::None => map::<W, H, _, 1>(Same, [x], to, len, store),
-            Act::Relu => map::<W, H, _, 1>(Relu, [x], to, len, store),
-            Act::Tanh => map::<W, H, _, 1>(Tanh, [x], to, len, store),
-            Act::Sigmoid => map::<W, H, _, 1>(Sigmoid, [x], to, len, store),
-            Act::AccurateTanh => map::<W, H, _, 1>(AccurateTanh, [x], to, len, store),
-            Act::AccurateSigmoid => map::<W, H, _, 1>(AccurateSigmoid, [x], to, len, store),
-            Act::LeakyRelu(slope) => map::<W, H, _, 1>(LeakyRelu { slope }, [x], to, len, store),
-            Act::Elu(alpha) => map::<W, H, _, 1>(Elu { alpha }, [x], to, len, store),
-            Act::Hardtanh(least, most) => map::<W, H, _, 1>(Hardtanh { least, most }, [x], to, len, store),
-            Act::Hardsigmoid => map::<W, H, _, 1>(Hardsigmoid, [x], to, len, store),
-            Act::Softplus(beta, threshold) => map::<W, H, _, 1>(Softplus { beta, threshold }, [x], to, len, store),
-        }
+apart! {
+    accurate_tanh_line = Formula::Act(Act::AccurateTanh) => AccurateTanh, 1;
+    accurate_sigmoid_line = Formula::Act(Act::AccurateSigmoid) => AccurateSigmoid, 1;
+    leaky_relu_line = Formula::Act(Act::LeakyRelu(slope)) => LeakyRelu { slope }, 1;
+    elu_line = Formula::Act(Act::Elu(alpha)) => Elu { alpha }, 1;
+    hardtanh_line = Formula::Act(Act::Hardtanh(least, most)) => Hardtanh { least, most }, 1;
+    hardsigmoid_line = Formula::Act(Act::Hardsigmoid) => Hardsigmoid, 1;
+    softplus_line = Formula::Act(Act::Softplus(beta, threshold)) => Softplus { beta, threshold }, 1;
+    leaky_relu_gradient = Formula::Gradient(Act::LeakyRelu(slope)) => LeakyReluGradient { slope }, 2;
+    elu_gradient = Formula::Gradient(Act::Elu(alpha)) => EluGradient { alpha }, 2;
+    hardtanh_gradient = Formula::Gradient(Act::Hardtanh(least, most)) => HardtanhGradient { least, most }, 2;
+    hardsigmoid_gradient = Formula::Gradient(Act::Hardsigmoid) => HardsigmoidGradient, 2;
+    softplus_gradient = Formula::Gradient(Act::Softplus(beta, _)) => SoftplusGradient { beta }, 2;
+}
+
+/// The function of an activation that does not stand with others.
+pub(super) fn line_of(act: Act) -> Apart {
+    match act {
+        Act::None | Act::Relu | Act::Tanh | Act::Sigmoid => unreachable!("it stands with others"),
+        Act::AccurateTanh => accurate_tanh_line,
+        Act::AccurateSigmoid => accurate_sigmoid_line,
+        Act::LeakyRelu(_) => leaky_relu_line,
+        Act::Elu(_) => elu_line,
+        Act::Hardtanh(..) => hardtanh_line,
+        Act::Hardsigmoid => hardsigmoid_line,
+        Act::Softplus(..) => softplus_line,
     }
 }
 
-/// `to[i] = dy[i] act'`, of `y[i]`, for `len` elements, or adds it.
-///
-/// # Safety
-///
-/// That of [`map`].
-#[inline(always)]
-pub(super) unsafe fn backward_line<W: Lanes, H: Lanes>(
-    act: Act,
-    [y, dy]: [*const f32; 2],
-    to: *mut f32,
-    len: usize,
-    store: Store,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        match act {
-            Act::None => map::<W, H, _, 1>(Same, [dy], to, len, store),
-            Act::Relu => map::<W, H, _, 2>(ReluGradient, [y, dy], to, len, store),
-            Act::Tanh | Act::AccurateTanh => map::<W, H, _, 2>(TanhGradient, [y, dy], to, len, store),
-            Act::Sigmoid | Act::AccurateSigmoid => map::<W, H, _, 2>(SigmoidGradient, [y, dy], to, len, store),
-            Act::LeakyRelu(slope) => map::<W, H, _, 2>(LeakyReluGradient { slope }, [y, dy], to, len, store),
-            Act::Elu(alpha) => map::<W, H, _, 2>(EluGradient { alpha }, [y, dy], to, len, store),
-            Act::Hardtanh(least, most) => map::<W, H, _, 2>(HardtanhGradient { least, most }, [y, dy], to, len, store),
-            Act::Hardsigmoid => map::<W, H, _, 2>(HardsigmoidGradient, [y, dy], to, len, store),
-            Act::Softplus(beta, _) => map::<W, H, _, 2>(SoftplusGradient { beta }, [y, dy], to, len, store),
+/// That of its gradient.
+pub(super) fn gradient_line_of(act: Act) -> Apart {
+    match act {
+        Act::None | Act::Relu | Act::Tanh | Act::Sigmoid | Act::AccurateTanh | Act::AccurateSigmoid => {
+            unreachable!("it stands with others")
         }
+        Act::LeakyRelu(_) => leaky_relu_gradient,
+        Act::Elu(_) => elu_gradient,
+        Act::Hardtanh(..) => hardtanh_gradient,
+        Act::Hardsigmoid => hardsigmoid_gradient,
+        Act::Softplus(..) => softplus_gradient,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::arena::{Parts, Tile, View};
 use crate::isa::Isa;
 use crate::kernels::convert;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::math::{map, maps};
+use crate::kernels::math::{self, map, maps};
 use crate::kernels::{Act, Curve, Store, activation, curve};
 use crate::layout::{Blocked, Layout};
 
@@ -136,11 +136,95 @@ fn agree(x: View, y: View) -> bool {
     }
 }
 
+/// A function of lines that stands by itself, for formulas that are not in [`line_kernel`]: all of them in one function would be more
+/// than a compiler takes in hand.
+pub(super) type Apart = fn(Isa, Formula, [*const f32; 2], *mut f32, usize, Store);
+
+/// Makes [`Apart`]s: `name = pattern of the formula => map, elements that it is of;`.
+macro_rules! apart {
+    ($($name:ident = $formula:pat => $map:expr, $count:literal;)*) => {$(
+        fn $name(
+            isa: crate::isa::Isa,
+            formula: Formula,
+            from: [*const f32; 2],
+            to: *mut f32,
+            len: usize,
+            store: Store,
+        ) {
+            crate::kernels::lanes::dispatch! {
+                fn all(formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) = kernel;
+            }
+
+            #[inline(always)]
+            unsafe fn kernel<W: Lanes, H: Lanes>(
+                formula: Formula,
+                from: [*const f32; 2],
+                to: *mut f32,
+                len: usize,
+                store: Store,
+            ) {
+                let $formula = formula else {
+                    unreachable!("the function of another formula");
+                };
+                let mut reads = [from[0]; $count];
+                reads.copy_from_slice(&from[..$count]);
+                // SAFETY: the caller gives so many floats, as of `math::map`.
+                unsafe { math::map_once::<W, _, $count>($map, reads, to, len, store) }
+            }
+
+            all(isa, formula, from, to, len, store);
+        }
+    )*};
+}
+pub(super) use apart;
+
+/// The function of a formula that stands by itself.
+fn apart_of(formula: Formula) -> Option<Apart> {
+    match formula {
+        Formula::Copy | Formula::Sum | Formula::Product => None,
+        Formula::Act(Act::None | Act::Relu | Act::Tanh | Act::Sigmoid) => None,
+        Formula::Gradient(Act::None | Act::Relu | Act::Tanh | Act::Sigmoid) => None,
+        Formula::Gradient(Act::AccurateTanh | Act::AccurateSigmoid) => None,
+        Formula::Act(act) => Some(activation::line_of(act)),
+        Formula::Gradient(act) => Some(activation::gradient_line_of(act)),
+        Formula::Curve(curve) => Some(curve::line_of(curve)),
+        Formula::CurveGradient(curve) => Some(curve::gradient_line_of(curve)),
+    }
+}
+
+/// `to[i] = formula(from[0][i], from[1][i])` for `len` elements, or adds it.
+fn line(isa: Isa, formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) {
+    apart_of(formula).unwrap_or(line_together)(isa, formula, from, to, len, store);
+}
+
+/// The same for values in the same planes, line by line: the halos stay as they are.
+fn lines(
+    isa: Isa,
+    formula: Formula,
+    from: [*const f32; 2],
+    maps: [&Blocked; 2],
+    to: *mut f32,
+    to_map: &Blocked,
+    store: Store,
+) {
+    match apart_of(formula) {
+        None => lines_together(isa, formula, from, maps, to, to_map, store),
+        Some(line) => {
+            let lines = to_map.lines().zip(maps[0].lines().zip(maps[1].lines()));
+            for ((_, line_to), ((_, a), (_, b))) in lines {
+                // SAFETY: lines of each value's map, and the values have all of their maps (`agree`).
+                let (from, to) = unsafe { ([from[0].add(a.start), from[1].add(b.start)], to.add(line_to.start)) };
+                line(isa, formula, from, to, line_to.len(), store);
+            }
+        }
+    }
+}
+
 dispatch! {
-    /// `to[i] = formula(from[0][i], from[1][i])` for `len` elements, or adds it.
-    fn line(formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) = line_kernel;
-    /// The same for values in the same planes, line by line: the halos stay as they are.
-    fn lines(
+    /// [`line`] of the formulas that stand together.
+    fn line_together(formula: Formula, from: [*const f32; 2], to: *mut f32, len: usize, store: Store) = line_kernel;
+    /// [`lines`] of them.
+    fn lines_together(
         formula: Formula,
         from: [*const f32; 2],
         maps: [&Blocked; 2],
@@ -154,6 +238,13 @@ maps! {
     Same(1) = |a| a;
     Sum(2) = |a, b| a.add(b);
     Product(2) = |a, b| a.mul(b);
+    Relu(1) = |a| math::relu(a);
+    Tanh(1) = |a| math::tanh(a);
+    Sigmoid(1) = |a| math::sigmoid(a);
+    // 0 where y <= 0, which is where the least number above zero is larger: so what is no number lets the gradient through.
+    ReluGradient(2) = |y, dy| L::splat(f32::from_bits(1)).if_greater(y, L::splat(0.0), dy);
+    TanhGradient(2) = |y, dy| dy.mul(y.mul_sub_from(y, L::splat(1.0)));
+    SigmoidGradient(2) = |y, dy| dy.mul(y.mul(L::splat(1.0).sub(y)));
 }
 
 #[inline(always)]
@@ -168,13 +259,19 @@ unsafe fn line_kernel<W: Lanes, H: Lanes>(
     // SAFETY: `apply` gives rows of so many floats, each the written one or apart from it.
     unsafe {
         match formula {
-            Formula::Copy => map::<W, H, _, 1>(Same, [a], to, len, store),
+            Formula::Copy | Formula::Act(Act::None) => map::<W, H, _, 1>(Same, [a], to, len, store),
+            Formula::Gradient(Act::None) => map::<W, H, _, 1>(Same, [b], to, len, store),
             Formula::Sum => map::<W, H, _, 2>(Sum, [a, b], to, len, store),
             Formula::Product => map::<W, H, _, 2>(Product, [a, b], to, len, store),
-            Formula::Act(act) => activation::forward_line::<W, H>(act, a, to, len, store),
-            Formula::Gradient(act) => activation::backward_line::<W, H>(act, [a, b], to, len, store),
-            Formula::Curve(curve) => curve::forward_line::<W, H>(curve, a, to, len, store),
-            Formula::CurveGradient(curve) => curve::backward_line::<W, H>(curve, [a, b], to, len, store),
+            Formula::Act(Act::Relu) => map::<W, H, _, 1>(Relu, [a], to, len, store),
+            Formula::Act(Act::Tanh) => map::<W, H, _, 1>(Tanh, [a], to, len, store),
+            Formula::Act(Act::Sigmoid) => map::<W, H, _, 1>(Sigmoid, [a], to, len, store),
+            Formula::Gradient(Act::Relu) => map::<W, H, _, 2>(ReluGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Tanh | Act::AccurateTanh) => map::<W, H, _, 2>(TanhGradient, [a, b], to, len, store),
+            Formula::Gradient(Act::Sigmoid | Act::AccurateSigmoid) => {
+                map::<W, H, _, 2>(SigmoidGradient, [a, b], to, len, store)
+            }
+            _ => unreachable!("`apart` has it"),
         }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! After this pass there are no ops and values, only calls and the slots they read and write. A stage is what one tile of samples
 //! runs without waiting for the others, so tiles are its parallel axis; calls that need the whole batch stand between stages, and
-//! their parallel axis is their own. Gradients that are made once for the batch wait for the end of the stage that makes what they read. Every operand is a view of a slot, which has the [`Layout`] of its value; a call says which
-//! class of kernel it is, and names the packed copies of weights that kernel reads. Emitters only print this tree, once
-//! [`crate::plan`] has given the slots their places.
+//! their parallel axis is their own. Gradients that are made once for the batch wait for the end of the stage that makes what they
+//! read. Every operand is a view of a slot, which has the [`Layout`] of its value; a call says which class of kernel it is, and names the
+//! packed copies of weights that kernel reads. Emitters only print this tree, once [`crate::plan`] has given the slots their places.
 
 use std::collections::HashMap;
 

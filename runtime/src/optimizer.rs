@@ -327,6 +327,9 @@ mod tests {
             let momentum = || Sgd::new(0.1).momentum(0.9).weight_decay(0.1);
             assert!(run(threads, &mut momentum()) == run(1, &mut momentum()));
             assert!(run(threads, &mut Adam::new(0.1)) == run(1, &mut Adam::new(0.1)));
+            assert!(run(threads, &mut RmsProp::new(0.1)) == run(1, &mut RmsProp::new(0.1)));
+            let centred = || RmsProp::new(0.1).momentum(0.9).centered(true);
+            assert!(run(threads, &mut centred()) == run(1, &mut centred()));
         }
     }
 

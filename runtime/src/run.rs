@@ -435,7 +435,7 @@ impl<'a> Chunks<'a> {
 }
 
 /// Runs `work(first, blocks)` for each block of `len` floats (the last may be shorter) of memories of one length, in parallel: the place
-/// of its first float, and the floats of each memory.
+/// of its first float, and the floats of each memory. All but the first may be empty, and so are their blocks then.
 pub(crate) fn blocks<const N: usize>(
     threads: usize,
     memories: [&mut [f32]; N],
@@ -443,12 +443,16 @@ pub(crate) fn blocks<const N: usize>(
     work: &(dyn Fn(usize, [&mut [f32]; N]) + Sync),
 ) {
     let total = memories.first().map_or(0, |memory| memory.len());
-    assert!(memories.iter().all(|memory| memory.len() == total), "memories of one length");
+    assert!(memories.iter().all(|memory| memory.is_empty() || memory.len() == total), "memories of one length");
     let chunks = memories.map(Chunks::new);
     pool::run(threads, total.div_ceil(len), &|_, task| {
         let first = task * len;
-        // SAFETY: a task's blocks are its own.
-        work(first, chunks.each_ref().map(|chunks| unsafe { chunks.chunk(first, len.min(total - first)) }));
+        let block = |memory: &Chunks<'_>| match memory.len {
+            0 => &mut [],
+            // SAFETY: a task's blocks are its own.
+            _ => unsafe { memory.chunk(first, len.min(total - first)) },
+        };
+        work(first, chunks.each_ref().map(block));
     });
 }
 

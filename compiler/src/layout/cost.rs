@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Layer, conv_of, is_by_channel, runs_in_planes};
+use super::{Layer, conv_of, is_by_channel, maps_of, runs_in_planes};
 use crate::ir::{Item, Kind, Op, ValueId};
 use crate::ops::elements;
 
@@ -100,7 +100,7 @@ impl Layer<'_> {
                 Kind::ConvPool(..) | Kind::ConvAdd(..) | Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..)
             ),
         };
-        for value in op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0)) {
+        for value in maps_of(op) {
             // Places lie as the maxima do.
             if self.places.contains_key(&value) {
                 continue;

@@ -1,9 +1,10 @@
 //! RMSprop.
 
-use super::{Optimizer, OptimizerState, Stateful, begin};
+use super::{BLOCK, Optimizer, OptimizerState, Stateful, begin};
 use crate::Error;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Root};
+use crate::run;
 
 /// RMSprop (Tieleman and Hinton, *Lecture 6.5: divide the gradient by a running average of its recent magnitude*, 2012; centred: Graves,
 /// *Generating sequences with recurrent neural networks*, 2013) in the form of PyTorch's
@@ -90,6 +91,10 @@ impl RmsProp {
 
 impl Optimizer for RmsProp {
     fn update(&mut self, params: &mut [f32], gradients: &[f32]) {
+        self.update_on(1, params, gradients);
+    }
+
+    fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
         begin(&mut self.squares, gradients.len());
         if self.centered {
             begin(&mut self.means, gradients.len());
@@ -101,7 +106,10 @@ impl Optimizer for RmsProp {
         let [lr, weight_decay, eps, alpha, new, momentum] = numbers.map(|number| number as f32);
         let root = Root { lr, weight_decay, eps, alpha, new, momentum };
         let RmsProp { squares, means, velocity, .. } = self;
-        update::scale_by_root(Isa::best(), params, gradients, squares, means, velocity, &root);
+        let (isa, memories) = (Isa::best(), [params, squares, means, velocity]);
+        run::blocks(threads, memories, BLOCK, &|first, [params, squares, means, velocity]| {
+            update::scale_by_root(isa, params, &gradients[first..][..params.len()], squares, means, velocity, &root);
+        });
     }
 }
 

@@ -447,12 +447,12 @@ pub(crate) fn blocks<const N: usize>(
     let chunks = memories.map(Chunks::new);
     pool::run(threads, total.div_ceil(len), &|_, task| {
         let first = task * len;
-        let block = |memory: &Chunks<'_>| match memory.len {
+        let blocks = chunks.each_ref().map(|memory| match memory.len {
             0 => &mut [],
             // SAFETY: a task's blocks are its own.
             _ => unsafe { memory.chunk(first, len.min(total - first)) },
-        };
-        work(first, chunks.each_ref().map(block));
+        });
+        work(first, blocks);
     });
 }
 

@@ -181,7 +181,7 @@ fn an_unknown_code_gets_the_nearest_one_and_the_ranges() {
   N05xx  training
   N09xx  warnings\n";
     for (name, hint) in [
-        ("N0310", "did you mean `N0301`?"),
+        ("N0391", "did you mean `N0301`?"),
         ("0301", "did you mean `N0301`?"),
         ("hello", "`netc explain` lists them all"),
         ("", "`netc explain` lists them all"),
@@ -273,7 +273,7 @@ fn the_readme_shows_what_is_printed() {
         assert_eq!(text.trim_end(), expected, "netc {}", args.join(" "));
     }
     let specs = blocks("\n```netspec\n");
-    assert_eq!(specs.len(), 2, "the README's specs");
+    assert_eq!(specs.len(), 3, "the README's specs");
     for spec in specs {
         file("readme.netspec", spec.as_bytes());
         let run = netc(&["check", "readme.netspec"]);

@@ -325,7 +325,7 @@ unsafe fn forward_kernel<W: Lanes, H: Transpose>(
             } else if W::COUNT == 16 {
                 match layer.x.rows - first {
                     ..=16 => forward_panel::<W, H, 1, 8>(&layer, first),
-                    ..=32 => forward_panel::<W, H, 2, 8>(&layer, first),
+                    17..=32 => forward_panel::<W, H, 2, 8>(&layer, first),
                     _ => forward_panel::<W, H, 4, 6>(&layer, first),
                 }
             } else {

@@ -91,7 +91,8 @@ pub(crate) unsafe fn accurate_tanh<L: Lanes>(x: L) -> L {
                 -3.333_332_8e-1,
             ],
         );
-        let near = x.mul(square).mul_add(p, x);
+        // The sum of zeros of both signs would be a zero without one.
+        let near = size.if_greater(zero, x.mul(square).mul_add(p, x), x);
         let far = one.sub(two.div(exp(size.add(size)).add(one)));
         let far = x.if_greater(zero, far, zero.sub(far));
         size.if_greater(one, far, near)
@@ -162,7 +163,7 @@ unsafe fn log_one_more<L: Lanes>(u: L) -> L {
     unsafe {
         let s = u.div(L::splat(2.0).add(u));
         let square = s.mul(s);
-        let series = polynomial(square, [0.140_891_67, 0.139_803_01, 0.200_124_55, 0.333_331_57]);
+        let series = polynomial(square, [0.140_891_67, 0.139_803, 0.200_124_55, 0.333_331_57]);
         let twice = s.add(s);
         twice.mul(square).mul_add(series, twice)
     }
@@ -198,14 +199,14 @@ pub(crate) unsafe fn normal<L: Lanes>(x: L) -> (L, L) {
             k,
             [
                 -0.020_623_47,
-                0.112_435_615,
+                0.112_435_62,
                 -0.228_213_6,
                 0.191_784_54,
                 -0.079_423_496,
                 0.096_156_835,
                 0.078_389_65,
-                0.110_235_425,
-                0.119_571_814,
+                0.110_235_42,
+                0.119_571_81,
                 0.119_686_69,
             ],
         );

@@ -80,6 +80,7 @@ const _: () = {
         kernels::{Act, Epilogue, Store, activation, avg_pool, batch_norm, conv, direct, dropout, elementwise, linear},
         kernels::{depthwise, log_softmax, max_pool, sparse, winograd},
         kernels::{frame, multiply, permute, resample, shuffle},
+        kernels::{Curve, curve, group_norm, softmax},
         layout::{Blocked, Plane},
         network::{Fill, Network, Repeat, Tensor},
         run::{Fold, Plan, Run},

@@ -170,13 +170,12 @@ mod tests {
 
     #[test]
     fn pixels_become_planes() {
-        let colours = Picture { width: 2, height: 1, channels: 3, bytes: vec![255, 0, 51, 102, 255, 0] };
-        assert_eq!(colours.planes(3, &[], &[]), [1.0, 0.4, 0.0, 1.0, 0.2, 0.0]);
+        let colours = Picture { width: 2, height: 1, channels: 3, bytes: vec![255, 0, 51, 0, 255, 0] };
+        assert_eq!(colours.planes(3, &[], &[]), [1.0, 0.0, 0.0, 1.0, 0.2, 0.0]);
         let shifted = colours.planes(3, &[0.5, 0.0, 0.0], &[0.25, 0.5, 1.0]);
-        // 0.4 - 0.5 is rounded.
-        assert_eq!(shifted, [2.0, (0.4 - 0.5) / 0.25, 0.0, 2.0, 0.2, 0.0]);
+        assert_eq!(shifted, [2.0, -2.0, 0.0, 2.0, 0.2, 0.0]);
         let grey = colours.planes(1, &[], &[]);
-        assert!((grey[0] - (0.299 + 0.114 * 0.2)).abs() < 1e-6 && (grey[1] - (0.299 * 0.4 + 0.587)).abs() < 1e-6);
+        assert!((grey[0] - (0.299 + 0.114 * 0.2)).abs() < 1e-6 && (grey[1] - 0.587).abs() < 1e-6);
         let picture = Picture { width: 1, height: 1, channels: 1, bytes: vec![51] };
         assert_eq!(picture.planes(3, &[], &[]), [0.2; 3]);
     }

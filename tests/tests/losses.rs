@@ -106,6 +106,12 @@ fn label_maps(flat: &[usize]) -> Vec<[[usize; 3]; 2]> {
     samples(&samples(flat))
 }
 
+/// The labels of a map of 2 by 3.
+type LabelMap = [[usize; 3]; 2];
+
+/// Values of such a map of four channels.
+type ValueMap = [[[f32; 3]; 2]; 4];
+
 #[test]
 fn losses_of_labels_are_pytorchs() {
     let check = |name: &str, loss: &dyn Fn(&Case, &[usize])| loss(&Case::new(name), &Case::new(name).labels());
@@ -122,7 +128,7 @@ fn losses_of_labels_are_pytorchs() {
 
 #[test]
 fn losses_of_label_maps_are_pytorchs() {
-    let check = |name: &str, loss: &dyn Fn(&Case, &[[[usize; 3]; 2]])| {
+    let check = |name: &str, loss: &dyn Fn(&Case, &[LabelMap])| {
         let case = Case::new(name);
         loss(&case, &label_maps(&case.labels()));
     };
@@ -139,7 +145,7 @@ fn losses_of_label_maps_are_pytorchs() {
 
 #[test]
 fn losses_of_values_are_pytorchs() {
-    let check = |name: &str, loss: &dyn Fn(&Case, &[[[[f32; 3]; 2]; 4]])| {
+    let check = |name: &str, loss: &dyn Fn(&Case, &[ValueMap])| {
         let case = Case::new(name);
         loss(&case, &maps(&case.target));
     };

@@ -91,7 +91,8 @@ pub(crate) unsafe fn accurate_tanh<L: Lanes>(x: L) -> L {
                 -3.333_332_8e-1,
             ],
         );
-        let near = x.mul(square).mul_add(p, x);
+        // Near zero it is x, the sign of a zero too.
+        let near = size.if_greater(L::splat(1e-4), x.mul(square).mul_add(p, x), x);
         let far = one.sub(two.div(exp(size.add(size)).add(one)));
         let far = x.if_greater(zero, far, zero.sub(far));
         size.if_greater(one, far, near)

@@ -28,7 +28,7 @@ pub(super) use weight::add_bias_gradient;
 pub use weight::{grad_weight, grad_weight_batch, grad_weight_scratch};
 
 use crate::arena::{Parts, Rows, RowsMut, Tile, View};
-use crate::isa::Isa;
+use crate::isa::{Isa, Kind};
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::{Epilogue, Store};
@@ -260,22 +260,14 @@ fn run_parts(isa: Isa, threads: usize, job: &Job<'_>) {
     }
 }
 
-dispatch! {
-    /// Runs a call for some planes of the result.
-    fn run(job: &Job<'_>, planes: Range<usize>) = kernel;
-}
-
-/// # Safety
-///
-/// Compiled for the vectors' instructions. The rows have the maps' lengths, the weights that of `packed_len`, and the axes are those of
-/// the maps.
-#[inline(always)]
-unsafe fn kernel<W: Lanes, H: Lanes>(job: &Job<'_>, of: Range<usize>) {
+/// Runs a call for some planes of the result.
+fn run(isa: Isa, job: &Job<'_>, of: Range<usize>) {
     let [depths, lines, columns] = job.axes;
     let (planes, samples) = (job.to.planes, job.x.samples());
     let first_weight = lanes(&planes[..of.start]) * job.from.channels() * taps(job.conv);
     // Weights that the cache holds are read again for each sample, else samples for each plane.
     let together = if job.weights.len() <= CACHED { 1 } else { samples.max(1) };
+    let is_widest = isa.kind() == Kind::Avx512;
     for depth in depths.segments() {
         for line in lines.segments() {
             for column in columns.segments() {
@@ -288,26 +280,66 @@ unsafe fn kernel<W: Lanes, H: Lanes>(job: &Job<'_>, of: Range<usize>) {
                     while let Some(of) = parts.next() {
                         let wide = of.lanes == WIDEST;
                         let is_next = |next: &Part| next.lanes == WIDEST && next.group == of.group && next.groups == 1;
-                        let both = wide && W::COUNT == WIDEST && parts.next_if(is_next).is_some();
-                        // SAFETY: this function's contract; a part has the lanes of as many vectors, or the next one has them too.
-                        unsafe {
-                            if both {
-                                of_part::<W, W, 2>(job, &part, samples.clone(), of, weights);
-                            } else if wide && W::COUNT == WIDEST {
-                                of_part::<W, W, 1>(job, &part, samples.clone(), of, weights);
-                            } else if wide {
-                                of_part::<W, H, 2>(job, &part, samples.clone(), of, weights);
-                            } else {
-                                of_part::<W, H, 1>(job, &part, samples.clone(), of, weights);
-                            }
-                        }
+                        let both = wide && is_widest && parts.next_if(is_next).is_some();
                         let lanes = of.lanes * if both { 2 } else { of.groups };
+                        let sums = match (wide, is_widest, both) {
+                            (true, true, true) => of_pair,
+                            (true, true, false) => of_whole,
+                            (true, ..) => of_halves,
+                            _ => of_half,
+                        };
+                        sums(isa, job, &part, samples.clone(), of, weights);
                         weights += lanes * (job.from.channels() / job.conv.groups) * taps(job.conv);
                     }
                 }
             }
         }
     }
+}
+
+// A function for each width of a part: all of them in one would be more than a compiler takes in hand.
+dispatch! {
+    /// The sums of two whole planes, each a vector.
+    fn of_pair(job: &Job<'_>, segments: &[Segment; 3], samples: Range<usize>, part: Part, weights: usize) = pair;
+    /// Those of one.
+    fn of_whole(job: &Job<'_>, segments: &[Segment; 3], samples: Range<usize>, part: Part, weights: usize) = whole;
+    /// Those of one that is two vectors.
+    fn of_halves(job: &Job<'_>, segments: &[Segment; 3], samples: Range<usize>, part: Part, weights: usize) = halves;
+    /// Those of eight lanes.
+    fn of_half(job: &Job<'_>, segments: &[Segment; 3], samples: Range<usize>, part: Part, weights: usize) = half;
+}
+
+/// Makes the kernels of the functions above, which all have one contract.
+///
+/// # Safety
+///
+/// Compiled for the vectors' instructions. The rows have the maps' lengths, the weights that of `packed_len`, and the axes are those of
+/// the maps; a part has the lanes of as many vectors, or the next one has them too.
+macro_rules! widths {
+    ($($name:ident: $vector:ident $count:literal if $is_one:expr;)*) => {$(
+        #[inline(always)]
+        unsafe fn $name<W: Lanes, H: Lanes>(
+            job: &Job<'_>,
+            segments: &[Segment; 3],
+            samples: Range<usize>,
+            part: Part,
+            weights: usize,
+        ) {
+            // Known when it is compiled: a set of instructions has no text of the others' widths.
+            if $is_one {
+                // SAFETY: this function's contract.
+                unsafe { of_part::<W, $vector, $count>(job, segments, samples, part, weights) }
+            } else {
+                unreachable!("a part of another width");
+            }
+        }
+    )*};
+}
+widths! {
+    pair: W 2 if W::COUNT == WIDEST;
+    whole: W 1 if W::COUNT == WIDEST;
+    halves: H 2 if W::COUNT < WIDEST;
+    half: H 1 if true;
 }
 
 /// Positions of a line that a block has at most: when it has one line, and when it has two. `W::COUNT` says how many registers there
@@ -385,7 +417,7 @@ impl Group {
 ///
 /// # Safety
 ///
-/// As of [`kernel`]; `V` vectors `L` are the lanes of `part`, or of it and the next one, of the same lanes. The part's weights begin at
+/// As of [`widths`]; `V` vectors `L` are the lanes of `part`, or of it and the next one, of the same lanes. The part's weights begin at
 /// `first_weight`.
 #[inline(always)]
 unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
@@ -452,9 +484,14 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
                     // SAFETY: the segments' windows lie inside the source's planes, which the row has; the weights are packed for
                     // these planes; the block's positions are outputs.
                     unsafe {
-                        block_sums::<L, V>(&walk, &groups[0], both, count, x, at, weights, block.sums.as_mut_ptr());
-                        for group in &groups[1..] {
-                            block_sums::<L, V>(&walk, group, both, count, x, at, weights, others.as_mut_ptr());
+                        // One call for all groups: what it inlines is most of this kernel's text.
+                        for (number, group) in groups.iter().enumerate() {
+                            let is_first = number == 0;
+                            let to = if is_first { block.sums.as_mut_ptr() } else { others.as_mut_ptr() };
+                            block_sums::<L, V>(&walk, group, both, count, x, at, weights, to);
+                            if is_first {
+                                continue;
+                            }
                             let floats = block.lines * count * L::COUNT;
                             let all = block.sums[..floats].chunks_exact_mut(L::COUNT);
                             for (sums, others) in all.zip(others[..floats].chunks_exact(L::COUNT)) {

@@ -302,7 +302,7 @@ impl Walk<'_> {
             // As the layer says.
             Kind::Custom(custom, tensors) => {
                 let x = op.reads[0];
-                let has_weights = !tensors.is_empty() && matches!(self.wanted, Wanted::Parameters);
+                let has_weights = matches!(self.wanted, Wanted::Parameters) && trains(&op.kind, &self.program.frozen);
                 let into = match self.contribute(x) {
                     // Without a gradient to pass on it still has its own weights'.
                     None if has_weights => Some((self.gradient_of(x), Store::Write)),

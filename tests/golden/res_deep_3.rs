@@ -143,6 +143,7 @@ const _: () = {
         };
         const FORWARD: Plan = Plan::NONE;
         const INFER: Plan = Plan { tile: 20_736, batch: 16, state: 0, scratch: 116_399, packed: 113_184, gradients: 0 };
+        const WRITTEN: &'static [(usize, usize)] = &[(28_736, 65_536)];
         const FOLDED: usize = 94_658;
         const FORWARD_OUTPUTS: &'static [View] = &[];
         const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
@@ -260,7 +261,9 @@ const _: () = {
                 );
             });
             // specs/res_deep.yaml:27 `linear: 32`
-            linear::grad_weight_batch(run, &Self::FC1, batch(88_480, 2_048), batch(90_528, 32), 28_736, Some(94_272));
+            linear::grad_weight_batch(
+                run, &Self::FC1, batch(88_480, 2_048), batch(90_528, 32), 28_736, Some(94_272), Store::Write
+            );
             run.stage(&[], |t| {
                 Self::resblocks_backward_begin(t, 2);
             });

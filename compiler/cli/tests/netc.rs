@@ -273,7 +273,7 @@ fn the_readme_shows_what_is_printed() {
         assert_eq!(text.trim_end(), expected, "netc {}", args.join(" "));
     }
     let specs = blocks("\n```netspec\n");
-    assert_eq!(specs.len(), 3, "the README's specs");
+    assert_eq!(specs.len(), 2, "the README's specs");
     for spec in specs {
         file("readme.netspec", spec.as_bytes());
         let run = netc(&["check", "readme.netspec"]);

@@ -30,7 +30,9 @@ pub use weight::{grad_weight, grad_weight_batch, grad_weight_scratch};
 use crate::arena::{Parts, Rows, RowsMut, Tile, View};
 use crate::isa::{Isa, Kind};
 use crate::kernels::conv::Conv;
-use crate::kernels::lanes::{Lanes, dispatch};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::lanes::{F32x8, F32x16};
+use crate::kernels::lanes::{Lanes, Portable, dispatch};
 use crate::kernels::{Epilogue, Store};
 use crate::layout::{Blocked, Plane, channels, lanes};
 use crate::pool;
@@ -318,7 +320,7 @@ dispatch! {
 macro_rules! widths {
     ($($name:ident: $vector:ident $count:literal if $is_one:expr;)*) => {$(
         #[inline(always)]
-        unsafe fn $name<W: Lanes, H: Lanes>(
+        unsafe fn $name<W: Apart, H: Lanes>(
             job: &Job<'_>,
             segments: &[Segment; 3],
             samples: Range<usize>,
@@ -420,7 +422,7 @@ impl Group {
 /// As of [`widths`]; `V` vectors `L` are the lanes of `part`, or of it and the next one, of the same lanes. The part's weights begin at
 /// `first_weight`.
 #[inline(always)]
-unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
+unsafe fn of_part<W: Apart, L: Lanes, const V: usize>(
     job: &Job<'_>,
     segments: &[Segment; 3],
     samples: Range<usize>,
@@ -488,7 +490,7 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
                         for (number, group) in groups.iter().enumerate() {
                             let is_first = number == 0;
                             let to = if is_first { block.sums.as_mut_ptr() } else { others.as_mut_ptr() };
-                            block_sums::<L, V>(&walk, group, both, count, x, at, weights, to);
+                            block_sums::<W, L, V>(&walk, group, both, count, x, at, weights, to);
                             if is_first {
                                 continue;
                             }
@@ -520,7 +522,7 @@ unsafe fn of_part<W: Lanes, L: Lanes, const V: usize>(
 /// As of [`sums`]; at most as many columns as [`most`] says.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn block_sums<L: Lanes, const V: usize>(
+unsafe fn block_sums<W: Apart, L: Lanes, const V: usize>(
     walk: &Walk,
     group: &Group,
     both: bool,
@@ -535,7 +537,7 @@ unsafe fn block_sums<L: Lanes, const V: usize>(
             match (if both { 2 } else { 1 }, columns) {
                 // SAFETY: this function's contract.
                 $(($lines, $columns) $(if $condition)? => unsafe {
-                    sums::<L, V, $lines, $columns>(walk, group, x, at, weights, to)
+                    W::sums::<L, V, $lines, $columns>(walk, group, x, at, weights, to)
                 },)*
                 _ => unreachable!("a block has some columns"),
             }
@@ -546,6 +548,62 @@ unsafe fn block_sums<L: Lanes, const V: usize>(
         2 1; 2 2; 2 3; 2 4;
         2 5 if V == 1; 2 6 if V == 1; 2 7 if V == 1; 2 8 if V == 1;
     }
+}
+
+/// [`sums`] as functions of their own, with the instructions of a part's widest vector: blocks of all sizes in one function are more
+/// than a compiler takes in hand.
+trait Apart: Lanes {
+    /// # Safety
+    ///
+    /// That of [`sums`], on a machine that has this vector's instructions.
+    unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
+        walk: &Walk,
+        group: &Group,
+        x: *const f32,
+        at: usize,
+        weights: *const f32,
+        to: *mut f32,
+    );
+}
+
+macro_rules! apart {
+    ($($(#[cfg($machine:meta)])? $vector:ty $(: $instructions:literal)?;)*) => {$(
+        $(#[cfg($machine)])?
+        impl Apart for $vector {
+            #[inline(always)]
+            unsafe fn sums<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
+                walk: &Walk,
+                group: &Group,
+                x: *const f32,
+                at: usize,
+                weights: *const f32,
+                to: *mut f32,
+            ) {
+                #[inline(never)]
+                $(#[target_feature(enable = $instructions)])?
+                unsafe fn of<L: Lanes, const V: usize, const LINES: usize, const COLUMNS: usize>(
+                    walk: &Walk,
+                    group: &Group,
+                    x: *const f32,
+                    at: usize,
+                    weights: *const f32,
+                    to: *mut f32,
+                ) {
+                    // SAFETY: the caller's.
+                    unsafe { sums::<L, V, LINES, COLUMNS>(walk, group, x, at, weights, to) }
+                }
+                // SAFETY: the caller's.
+                unsafe { of::<L, V, LINES, COLUMNS>(walk, group, x, at, weights, to) }
+            }
+        }
+    )*};
+}
+apart! {
+    Portable;
+    #[cfg(target_arch = "x86_64")]
+    F32x8: "avx2,fma";
+    #[cfg(target_arch = "x86_64")]
+    F32x16: "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl";
 }
 
 /// # Safety

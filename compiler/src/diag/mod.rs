@@ -100,11 +100,11 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A finding blamed on `span`, with `label` under it.
+    /// A finding blamed on `span`, with `label` under it. The title is a line, whatever a path in it has.
     pub fn new(code: Code, title: impl Into<String>, span: Span, label: impl Into<String>) -> Diagnostic {
         Diagnostic {
             code,
-            title: title.into(),
+            title: title.into().replace(['\n', '\r'], " "),
             labels: vec![Label { span, text: label.into() }],
             notes: Vec::new(),
             fix: None,

@@ -531,6 +531,17 @@ fn prefetch(at: *const f32) {
     let _ = at;
 }
 
+/// Asks for the line of a float that will be written soon; any address will do.
+#[inline(always)]
+fn prefetch_to_write(at: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as for `prefetch`; a machine that does not know of writing takes it for nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_ET0 }>(at.cast_const().cast());
+    }
+    let _ = at;
+}
+
 /// Terms of a product's chains that are added before the next columns: their rows of b stay in the cache for all rows of a.
 const TERMS: usize = 64;
 
@@ -660,14 +671,14 @@ impl Product<'_> {
             let a = self.a.first.add(at * self.a.stride);
             let b = self.b.first.add(term * self.b.stride + col);
             let mut chains = [[L::splat(0.0); V]; R];
-            if adds {
-                for r in 0..R {
-                    for v in 0..V {
-                        let at = r * self.c.stride + v * L::COUNT;
+            for r in 0..R {
+                for v in 0..V {
+                    let at = r * self.c.stride + v * L::COUNT;
+                    if adds {
                         chains[r][v] = L::load(c.add(at));
-                        // What the next columns begin with: a large gradient comes from far, and the loop below is long.
-                        prefetch(c.wrapping_add(at + V * L::COUNT));
                     }
+                    // The line that the next columns are stored to: a large gradient comes from far, and the loop below is long.
+                    prefetch_to_write(c.wrapping_add(at + V * L::COUNT));
                 }
             }
             for t in 0..terms {

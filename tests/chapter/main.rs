@@ -4,7 +4,11 @@
 //! The images are those of `NETSPEC_DATA`, or `--data`: the folder that has `cifar2-batches-bin`. A run (a row of the table, a seed) is a
 //! file of `tests/chapter/runs`, written when it has ended, or after each epoch where one takes long; what is there is not run again,
 //! so that an interrupted command goes on where it was. `tests/chapter/README.md` is the table of those files.
+//!
+//! With `--exercises` it does the chapter's exercises in place of the rows, and writes `tests/chapter/exercises.md`.
 
+mod exercises;
+mod pictures;
 mod rows;
 mod runs;
 mod table;
@@ -26,9 +30,12 @@ struct Arguments {
     /// Rows, with commas between; all when it is not there.
     #[arg(long, value_delimiter = ',', value_parser = row)]
     rows: Vec<&'static Row>,
-    /// The folder with `cifar2-batches-bin`.
+    /// Do the exercises in place of the rows.
+    #[arg(long, conflicts_with = "rows")]
+    exercises: bool,
+    /// The folder with `cifar2-batches-bin`, and for the exercises `cifar10-other8` and `photos/32x32`.
     #[arg(long, env = "NETSPEC_DATA", value_name = "FOLDER")]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Epochs of a run.
     #[arg(long, default_value_t = 100)]
     epochs: usize,
@@ -42,6 +49,9 @@ struct Arguments {
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/chapter"), value_name = "FOLDER")]
     out: PathBuf,
 }
+
+const NO_DATA: &str = "there are no images: set NETSPEC_DATA, or --data, to the folder that has `cifar2-batches-bin`, the airplanes \
+     and birds of CIFAR-10 in the files of its binary version; for the exercises also `cifar10-other8` and `photos/32x32`";
 
 fn row(name: &str) -> Result<&'static Row, String> {
     let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
@@ -59,10 +69,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let images = Images::read(&arguments.data.join("cifar2-batches-bin"))?;
+    let data = arguments.data.as_deref().ok_or(NO_DATA)?;
+    let images = Images::read(&data.join("cifar2-batches-bin"))?;
     let folder = arguments.out.join("runs");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let limits = Limits { epochs: arguments.epochs, minutes: arguments.minutes, threads: arguments.threads };
+    if arguments.exercises {
+        print!("{}", exercises::write(&arguments.out, data, &images, limits)?);
+        return Ok(());
+    }
     let chosen = if arguments.rows.is_empty() { ROWS.iter().collect() } else { arguments.rows.clone() };
     for row in chosen {
         for seed in 0..row.seeds {

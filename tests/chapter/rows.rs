@@ -34,6 +34,7 @@ mod models {
     // The book keeps the bias before its batch norms.
     #![allow(deprecated)]
     netspec::netspec!(pub(crate) Net = "../specs/net.netspec");
+    netspec::netspec!(pub(crate) NetGradient = "chapter/net_gradient.netspec");
     netspec::netspec!(pub(crate) Net5x5 = "../specs/net_5x5.netspec");
     netspec::netspec!(pub(crate) Net1x3 = "../specs/net_1x3.netspec");
     netspec::netspec!(pub(crate) Width = "../specs/width.netspec");
@@ -45,6 +46,7 @@ mod models {
     netspec::netspec!(pub(crate) FullyConnected = "../specs/fully_connected.netspec");
     netspec::netspec!(pub(crate) FirstModel = "../specs/first_model.netspec");
 }
+pub(crate) use models::NetGradient;
 use models::*;
 
 /// A network that is trained as most are.
@@ -139,3 +141,13 @@ pub(crate) static ROWS: &[Row] = &[
     Row { name: "net_5x5", shuffles: true, train: |run| train::<Net5x5, _>(run, &CrossEntropy), ..PLAIN },
     Row { name: "net_1x3", shuffles: true, train: |run| train::<Net1x3, _>(run, &CrossEntropy), ..PLAIN },
 ];
+
+/// The network of the exercises, trained as `net` is; it is no row of the table, and its weights are kept.
+pub(crate) static EXERCISES: Row = Row {
+    name: "exercises",
+    shuffles: true,
+    seeds: 1,
+    resumes: true,
+    train: |run| train::<NetGradient, _>(run, &CrossEntropy),
+    ..PLAIN
+};

@@ -51,13 +51,13 @@ pub(crate) fn write(path: &Path, epochs: &[Epoch]) -> Result<(), String> {
         let [train, test] = epoch.accuracies.map_or_else(Default::default, |both| both.map(|it| format!("{it:.4}")));
         text += &format!("{},{:.4},{train},{test},{:.2}\n", at + 1, epoch.loss, epoch.seconds);
     }
-    replace(path, &text)
+    replace(path, text)
 }
 
 /// Writes a file beside its place, and renames it.
-pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     let beside = path.with_extension("tmp");
-    fs::write(&beside, text)
+    fs::write(&beside, content)
         .and_then(|()| fs::rename(&beside, path))
         .map_err(|error| format!("{}: {error}", path.display()))
 }

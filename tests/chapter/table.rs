@@ -23,6 +23,9 @@ epoch, the others in the order of the files; `dropout`, `batch_norm` and `res_de
 leaves training mode. A loss is that of the epoch's steps; of `net_l2` with its penalty, as in the book. An accuracy is the median of a run's last ten
 epochs; figures are means over the seeds. The seconds are the processor's, of the steps of one run, on one thread.
 
+The chapter's exercises: kernels of 5 by 5 and of 1 by 3 are the rows `net_5x5` and `net_1x3`; what `net` takes for a bird that is none is
+on [a page of its own](exercises.md).
+
 ";
 
 /// The table of the runs in a folder.
@@ -83,7 +86,8 @@ fn mean(numbers: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count)
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
+/// The number in the middle; the mean of the two that are.
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     match (numbers.len(), numbers.len() / 2) {
         (0, _) => f64::NAN,

@@ -13,7 +13,13 @@ use crate::runs::{self, Epoch};
 
 /// Images of a batch, as in the book; the last batch of an epoch has what is left.
 const BATCH: usize = 64;
-const VALUES: usize = 3 * 32 * 32;
+/// Values of an image.
+pub(crate) const VALUES: usize = 3 * 32 * 32;
+/// The classes by the networks' labels.
+pub(crate) const CLASSES: [&str; 2] = ["airplane", "bird"];
+/// The mean of each colour, and its deviation, by which the book normalizes.
+pub(crate) const MEAN: [f32; 3] = [0.4915, 0.4823, 0.4468];
+pub(crate) const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
 /// Epochs whose accuracies are told beside the last ones.
 const TOLD: [usize; 3] = [1, 10, 50];
 /// The last epochs, over which the table takes medians.
@@ -60,8 +66,7 @@ struct Part {
 
 impl Images {
     pub(crate) fn read(folder: &Path) -> Result<Images, Box<dyn Error>> {
-        let (mean, std) = ([0.4915, 0.4823, 0.4468], [0.2470, 0.2435, 0.2616]);
-        let data = data::cifar10(folder, &["airplane", "bird"])?.normalized(&mean, &std)?;
+        let data = data::cifar10(folder, &CLASSES)?.normalized(&MEAN, &STD)?;
         let part = |split: &data::Split| {
             let mut pixels = vec![0.0; split.records() * VALUES];
             pixels.chunks_exact_mut(VALUES).enumerate().for_each(|(record, image)| split.feed(record, image));

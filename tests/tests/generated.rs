@@ -74,7 +74,7 @@ specs! {
     resnet18: Resnet18 = "../specs/resnet18.netspec", size = 64, width = 2, classes = 4;
     resnet50: Resnet50 = "../specs/resnet50.yaml", size = 64, width = 2, classes = 4;
     vgg11: Vgg11 = "../specs/vgg11.netspec", size = 64, width = 2, hidden = 128, classes = 4;
-    squeezenet: Squeezenet = "../specs/squeezenet.yaml", size = 64, width = 2, classes = 4;
+    squeezenet: Squeezenet = "../specs/squeezenet.yaml", size = 32, width = 2, classes = 4;
     mobilenet_v2: MobilenetV2 = "../specs/mobilenet_v2.netspec", size = 64, thin = 8, classes = 4;
     googlenet: Googlenet = "../specs/googlenet.yaml", size = 64, thin = 8, classes = 4;
     densenet121: Densenet121 = "../specs/densenet121.netspec", size = 64, growth = 2, classes = 4;

@@ -93,16 +93,7 @@ fn case(file: &str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String,
         draw(seed, about, &checked, &program, &mut parts);
     }
     let layer = about["layer"].as_str().map(str::to_owned);
-    Case {
-        file: file.to_owned(),
-        name,
-        layer,
-        program,
-        checked,
-        loss,
-        lr: about["lr"].as_f64(),
-        parts,
-    }
+    Case { file: file.to_owned(), name, layer, program, checked, loss, lr: about["lr"].as_f64(), parts }
 }
 
 /// Weights and input of a case that has none, from their names: who names a tensor otherwise computes something else.

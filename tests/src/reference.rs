@@ -27,8 +27,7 @@ pub fn models() -> Vec<String> {
     let entries = fs::read_dir(root().join("specs")).expect("the folder is there");
     let paths = entries.map(|entry| entry.expect("the folder can be read").path());
     let specs = paths.filter(|path| path.extension().is_some_and(|ending| ending == "netspec"));
-    let mut names: Vec<String> =
-        specs.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let mut names: Vec<String> = specs.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     names
 }

@@ -104,13 +104,19 @@ impl<N: Network> Pair<N> {
         let checked = compile_file(spec, params);
         let mut numbers = Numbers(seed);
         let program = lower(&checked);
-        let (params, statistics) = numbers.weights(&program);
+        let mut model: N = network::new(seed);
+        let (mut params, statistics) = numbers.weights(&program);
+        if checked.net.name == "MobilenetV2" {
+            // Near the initial ones. With any others its 52 norms, most of them in no skip, lose digits: PyTorch's gradient in f32 is then up
+            // to 5e-3 from its gradient in f64, and here 5e-5.
+            let initial = model.weights().params();
+            params.iter_mut().zip(initial).for_each(|(param, &initial)| *param = f64::from(initial) + 0.1 * *param);
+        }
         let (params, statistics) = (wide(&narrow(&params)), wide(&narrow(&statistics)));
         let inputs: Vec<Samples> = numbers.inputs(&checked, samples);
         let inputs = inputs.iter().map(|input| input.iter().map(|sample| wide(&narrow(sample))).collect()).collect();
         let classes = checked.outputs[0][0] as usize;
         let labels = (0..samples).map(|sample| (sample * 7 + seed as usize) % classes).collect();
-        let mut model: N = network::new(seed);
         model.weights_mut().params_mut().copy_from_slice(&narrow(&params));
         model.weights_mut().statistics_mut().copy_from_slice(&narrow(&statistics));
         let mut dropped = HashMap::new();
@@ -247,7 +253,8 @@ fn agrees<N: Network>(spec: &str, params: &[(&str, i64)], seed: u64) {
 #[test]
 fn every_spec_runs_as_the_interpreter_does() {
     for name in models() {
-        let is_it = |path: &str| ["netspec", "yaml"].iter().any(|ending| path == format!("tests/../specs/{name}.{ending}"));
+        let is_it =
+            |path: &str| ["netspec", "yaml"].iter().any(|ending| path == format!("tests/../specs/{name}.{ending}"));
         let is_there = SPECS.iter().any(|(path, params, _)| is_it(path) && *params == small(&name));
         assert!(is_there, "{name} is not generated with {:?}", small(&name));
     }

@@ -11,8 +11,8 @@ use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::{LAYERS, elements};
 use netspec_tests::reference::{
-    Numbers, Set, all_sets, compile_file, compile_text, keeps, models, mse, norm, relative_l2, small, training, unfused,
-    verified,
+    Numbers, Set, all_sets, compile_file, compile_text, keeps, models, mse, norm, relative_l2, small, training,
+    unfused, verified,
 };
 
 /// Each layer in its forms: the shape of one sample, and the statements.

@@ -793,7 +793,10 @@ fn weights_are_named_like_a_state_dict() {
     );
     // Numbers are places, as in PyTorch's `Sequential`.
     assert_eq!(
-        weights(&model("[8]", "linear(8) as 0; relu; skip as 2 { linear(8) as 0; } repeat 2 as 10 { linear(8) as 3; }")),
+        weights(&model(
+            "[8]",
+            "linear(8) as 0; relu; skip as 2 { linear(8) as 0; } repeat 2 as 10 { linear(8) as 3; }"
+        )),
         "0.weight 0.bias 2.0.weight 2.0.bias 10.*.3.weight 10.*.3.bias"
     );
     // One set, whatever the number of uses, named where it is declared.

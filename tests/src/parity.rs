@@ -16,7 +16,7 @@ use netspec_compiler::ops::elements;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::reference::{all_sets, compile_file, compile_text, cross_entropy, mse, norm, relative_l2, root};
+use crate::reference::{Numbers, all_sets, compile_file, compile_text, cross_entropy, mse, norm, relative_l2, root};
 
 /// The loss of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +87,29 @@ fn case(file: &str, about: &Value, parts: &mut BTreeMap<String, BTreeMap<String,
         "cross_entropy" => Loss::CrossEntropy,
         _ => Loss::Mse,
     });
-    let parts = parts.remove(&name).unwrap_or_else(|| panic!("{name} has no tensors"));
-    let layer = about["layer"].as_str().map(str::to_owned);
-    Case {
-        file: file.to_owned(),
-        name,
-        layer,
-        program: lower(&checked),
-        checked,
-        loss,
-        lr: about["lr"].as_f64(),
-        parts,
+    let mut parts = parts.remove(&name).unwrap_or_else(|| panic!("{name} has no tensors"));
+    let program = lower(&checked);
+    if let Some(seed) = about["drawn"].as_u64() {
+        draw(seed, about, &checked, &program, &mut parts);
     }
+    let layer = about["layer"].as_str().map(str::to_owned);
+    Case { file: file.to_owned(), name, layer, program, checked, loss, lr: about["lr"].as_f64(), parts }
+}
+
+/// Weights and input of a case that has none, from their names: who names a tensor otherwise computes something else.
+fn draw(seed: u64, about: &Value, checked: &Checked, program: &Program, parts: &mut BTreeMap<String, Vec<f64>>) {
+    let f32_values = |floats: Vec<f64>| floats.into_iter().map(|float| f64::from(float as f32)).collect();
+    let named = |name: &str| Numbers::named(&format!("{seed}/{name}"));
+    let mut tensors = 0;
+    for (tensor, set) in all_sets(program) {
+        let kind = if tensor.trainable { "param" } else { "stat" };
+        parts.insert(format!("{kind}.{}", set.name), f32_values(named(&set.name).weight(tensor)));
+        tensors += 1;
+    }
+    assert_eq!(Some(tensors), about["tensors"].as_u64(), "tensors of {}", about["name"]);
+    let samples = about["samples"].as_u64().expect("a number of samples");
+    let count = samples * elements(checked.net.inputs[0].shape.as_deref().expect("a shape"));
+    parts.insert("input.0".to_owned(), f32_values(named("input.0").numbers(count as usize)));
 }
 
 impl Case {

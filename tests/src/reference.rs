@@ -18,6 +18,42 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The models of `specs/`, by their names.
+///
+/// # Panics
+///
+/// When the folder cannot be read.
+pub fn models() -> Vec<String> {
+    let entries = fs::read_dir(root().join("specs")).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let specs = paths.filter(|path| path.extension().is_some_and(|ending| ending == "netspec"));
+    let mut names: Vec<String> = specs.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// Parameters that make a model of `specs/` one that the interpreter and kernels without optimisation run in no time: as deep as it is,
+/// but narrow, and on small images. Their last map has several positions, so that norms of it are means of more than a few numbers.
+pub fn small(model: &str) -> &'static [(&'static str, i64)] {
+    match model {
+        "batch_norm" => &[("n_chans1", 4)],
+        "width" | "dropout" | "depth" | "res" => &[("n_chans1", 8)],
+        "res_deep" | "res_deep_tied" => &[("n_chans1", 4), ("n_blocks", 3)],
+        "blur" => &[("height", 9), ("width", 10)],
+        "edges" => &[("height", 10), ("width", 9)],
+        "resnet18_cifar" => &[("width", 2)],
+        "resnet18" | "resnet50" => &[("size", 64), ("width", 2), ("classes", 4)],
+        "squeezenet" => &[("size", 32), ("width", 2), ("classes", 4)],
+        "vgg11" => &[("size", 64), ("width", 2), ("hidden", 128), ("classes", 4)],
+        "mobilenet_v2" | "googlenet" => &[("size", 64), ("thin", 8), ("classes", 4)],
+        "densenet121" => &[("size", 64), ("growth", 2), ("classes", 4)],
+        "unet" => &[("size", 16), ("width", 2)],
+        "series" => &[("length", 23), ("width", 4)],
+        "voxnet" => &[("size", 16), ("width", 4), ("hidden", 8), ("classes", 4)],
+        _ => &[],
+    }
+}
+
 /// A file of the repository, compiled.
 ///
 /// # Panics
@@ -113,6 +149,12 @@ pub fn all_sets(program: &Program) -> impl Iterator<Item = (&Tensor, Set)> {
 pub struct Numbers(pub u64);
 
 impl Numbers {
+    /// Those of a name (its 64 bits of FNV-1a, Fowler, Noll and Vo 1991).
+    pub fn named(name: &str) -> Numbers {
+        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Numbers(name.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
+    }
+
     /// Even in -1..1.
     pub fn number(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -136,16 +178,21 @@ impl Numbers {
     pub fn weights(&mut self, program: &Program) -> (Vec<f64>, Vec<f64>) {
         let (mut params, mut statistics) = (vec![0.0; program.params as usize], vec![0.0; program.statistics as usize]);
         for (tensor, set) in all_sets(program) {
-            let fan = elements(tensor.shape.get(1..).unwrap_or_default()).max(1) as f64;
             let floats = if tensor.trainable { &mut params } else { &mut statistics };
-            for float in &mut floats[set.offset..][..elements(&tensor.shape) as usize] {
-                *float = self.number() * (3.0 / fan).sqrt();
-                if tensor.name.ends_with("running_var") {
-                    *float = float.abs() + 0.5;
-                }
-            }
+            floats[set.offset..][..elements(&tensor.shape) as usize].copy_from_slice(&self.weight(tensor));
         }
         (params, statistics)
+    }
+
+    /// One set of a tensor, so that values neither vanish nor saturate; of variances, one that is positive.
+    pub fn weight(&mut self, tensor: &Tensor) -> Vec<f64> {
+        let fan = elements(tensor.shape.get(1..).unwrap_or_default()).max(1) as f64;
+        let is_variance = tensor.name.ends_with("running_var");
+        let mut weight = || {
+            let float = self.number() * (3.0 / fan).sqrt();
+            if is_variance { float.abs() + 0.5 } else { float }
+        };
+        (0..elements(&tensor.shape)).map(|_| weight()).collect()
     }
 }
 

@@ -300,7 +300,7 @@ fn a_fix_mends_what_it_is_offered_for() {
 #[test]
 fn every_model_is_right_and_warns_only_where_the_book_does() {
     let models = specs_in("specs");
-    assert_eq!(models.len(), 34);
+    assert_eq!(models.len(), 54);
     let problems = models.into_iter().filter_map(|path| {
         let outcome = compile_file(&path, &[]);
         let expected = if path.starts_with("specs/batch_norm.") { vec![Code::N0906; 2] } else { Vec::new() };
@@ -337,6 +337,18 @@ fn every_model_has_as_many_parameters_as_its_sum_says() {
         ("res_deep_tied", &[], 75_810),
         ("lenet_mnist", &[], 20 * 25 + 20 + 50 * 20 * 25 + 50 + 800 * 500 + 500 + 500 * 10 + 10),
         ("resnet18_cifar", &[], 11_173_962),
+        // Those of torchvision 0.29's models of these names, `googlenet` without auxiliary outputs; VoxNet's is in its paper.
+        ("resnet18", &[], 11_689_512),
+        ("resnet50", &[], 25_557_032),
+        ("vgg11", &[], 132_863_336),
+        ("squeezenet", &[], 1_235_496),
+        ("mobilenet_v2", &[], 3_504_872),
+        ("densenet121", &[], 7_978_856),
+        ("googlenet", &[], 6_624_904),
+        ("voxnet", &[], 921_736),
+        // Two convolutions, their norms, and the transposed ones: those of PyTorch's in tests/parity/make.py.
+        ("unet", &[], 482_754),
+        ("series", &[], (1_024 + 256) + (163_840 + 512) + (98_304 + 256) + 645),
         ("blur", &[], 27 + 1),
         ("edges", &[("height", 512), ("width", 512)], 27 + 1),
     ];

@@ -11,8 +11,8 @@ use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::{LAYERS, elements};
 use netspec_tests::reference::{
-    Numbers, Set, all_sets, compile_file, compile_text, keeps, mse, norm, relative_l2, root, training, unfused,
-    verified,
+    Numbers, Set, all_sets, compile_file, compile_text, keeps, models, mse, norm, relative_l2, small, training,
+    unfused, verified,
 };
 
 /// Each layer in its forms: the shape of one sample, and the statements.
@@ -567,21 +567,11 @@ fn gradients_agree_along(run: &Run, program: &Program) -> Result<(), String> {
 
 #[test]
 fn every_spec_has_its_gradients() {
-    let mut names: Vec<String> = std::fs::read_dir(root().join("specs"))
-        .expect("the folder is there")
-        .filter_map(|entry| entry.expect("the folder can be read").file_name().into_string().ok())
-        .filter(|name| name.ends_with(".netspec"))
-        .collect();
-    names.sort();
-    assert!(names.len() >= 13);
+    let names = models();
+    assert!(names.len() >= 27);
     for name in names {
-        let path = format!("specs/{name}");
-        let params = compile_file(&path, &[]).net.params;
-        // Narrow and shallow, where the spec lets them be.
-        let small = [("n_chans1", 4), ("n_blocks", 3)];
-        let small: Vec<(&str, i64)> =
-            small.into_iter().filter(|(name, _)| params.iter().any(|(own, _)| own == name)).collect();
-        let run = Run::new(compile_file(&path, &small), 2, None);
+        let path = format!("specs/{name}.netspec");
+        let run = Run::new(compile_file(&path, small(&name)), 2, None);
         let program = training(&run.checked);
         assert_eq!(program.params, run.checked.parameters, "{path}");
         run.plans_agree();

@@ -72,6 +72,10 @@ fn both_columns_of_the_table_are_the_same_net() {
             "model: M\ninput: { x: [8] }\nlayers:\n- branch: add\n  as: b\n  arms: [ [ { linear: 8 } ], [ identity ] ]",
         ),
         (
+            "model M { input x [8]; linear(8) as 0; repeat 2 as 12 { linear(8); } }",
+            "model: M\ninput: { x: [8] }\nlayers:\n- linear: 8\n  as: 0\n- { repeat: 2, as: 12, body: [ { linear: 8 } ] }",
+        ),
+        (
             "model M(n = 3) { input x [8]; repeat n as r { linear(8); } repeat n tied { linear(8); } repeat 6 unrolled { linear(8); } }",
             "model: M\nparams: { n: 3 }\ninput: { x: [8] }\nlayers:\n- repeat: n\n  as: r\n  body: [ { linear: 8 } ]\n\
              - repeat: n\n  tied: true\n  body: [ { linear: 8 } ]\n- repeat: 6\n  unrolled: true\n  body: [ { linear: 8 } ]",
@@ -474,7 +478,13 @@ fn arguments_semicolons_and_names() {
                 "fn relu 3x8x8; self tanh 3x8x8; match add 3x8x8; N0907 tanh",
             ),
             ("relu as skip; from skip; tanh;", "skip relu 3x8x8; from from 3x8x8; tanh1 tanh 3x8x8"),
-            ("relu as 2;", "N0101 2"),
+            // A number names weights, and no value.
+            ("conv(1, kernel = 1) as 0 : [1, 8, 8];", "0 conv 1x8x8 =4"),
+            ("relu as 2; tanh; from 2;", "N0101 2"),
+            ("relu as 02;", "N0101 02"),
+            ("relu as 2nd;", "N0101 2nd"),
+            ("relu as 1.5;", "N0101 1.5"),
+            ("relu as 1234567;", "N0101 1234567"),
             ("skip;", "N0101 ;"),
         ],
     );
@@ -781,6 +791,14 @@ fn weights_are_named_like_a_state_dict() {
         weights(&model("[8]", "repeat 2 unrolled as d { linear(4); }")),
         "d.0.linear1.weight d.0.linear1.bias d.1.linear1.weight d.1.linear1.bias"
     );
+    // Numbers are places, as in PyTorch's `Sequential`.
+    assert_eq!(
+        weights(&model(
+            "[8]",
+            "linear(8) as 0; relu; skip as 2 { linear(8) as 0; } repeat 2 as 10 { linear(8) as 3; }"
+        )),
+        "0.weight 0.bias 2.0.weight 2.0.bias 10.*.3.weight 10.*.3.bias"
+    );
     // One set, whatever the number of uses, named where it is declared.
     assert_eq!(
         weights(
@@ -793,6 +811,7 @@ fn weights_are_named_like_a_state_dict() {
         &[
             ("linear(8) as conv1; linear(8);", "conv1 linear 8 =72; linear2 linear 8 =72"),
             ("relu as repeat1; repeat 2 { tanh; }", "N0206 repeat"),
+            ("linear(8) as 0; linear(8) as 0;", "N0206 0"),
         ],
     );
 }

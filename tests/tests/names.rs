@@ -52,11 +52,28 @@ fn any_name_will_do() {
 }
 
 fn emitted(body: &str) -> String {
-    let text = format!("model Net {{ {body} }}");
-    let main = Main::Text { path: "net.netspec".to_owned(), text, spelling: Spelling::Netspec };
-    let outcome = compile(main, &Options::default(), &mut |_| Err(String::new()));
+    emitted_of("net.netspec", format!("model Net {{ {body} }}"), Spelling::Netspec)
+}
+
+fn emitted_of(path: &str, text: String, spelling: Spelling) -> String {
+    let outcome =
+        compile(Main::Text { path: path.to_owned(), text, spelling }, &Options::default(), &mut |_| Err(String::new()));
     let checked = outcome.checked.as_ref().unwrap_or_else(|| panic!("{:?}", outcome.diagnostics));
-    emit::program(checked, &outcome.sources, Naming { visibility: "pub", name: "Net", origin: "net.netspec" })
+    emit::program(checked, &outcome.sources, Naming { visibility: "pub", name: "Net", origin: path })
+}
+
+/// A line of a comment may end as code does that is laid out on several lines.
+#[test]
+fn comments_stay_comments() {
+    let page = "model: Net\ninput: { x: [2, 8, 8] }\nlayers:\n\
+                - conv: { out: 2, kernel: 3, init: { normal: { std: 0.01 } }, init_bias: { normal: { std: 0.25 } } }\n\
+                - flatten\n- linear: 2\n";
+    for length in 1..60 {
+        let text = emitted_of(&format!("{}.yaml", "x".repeat(length)), page.to_owned(), Spelling::Yaml);
+        let is_quoted = |line: &str| line.contains("normal:") || line.contains("init_bias:");
+        let bare = text.lines().find(|line| is_quoted(line) && !line.trim_start().starts_with("//"));
+        assert_eq!(bare, None, "{length}");
+    }
 }
 
 #[test]

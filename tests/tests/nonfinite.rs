@@ -192,7 +192,7 @@ struct Data {
 
 fn by_interpreter(checked: &Checked, weights: &Weights, data: &Data) -> Made {
     let loss = |sample: usize, y: &[f64]| (y.iter().sum(), data.derivatives[sample].clone());
-    let batch = Batch { inputs: &data.inputs, loss: &loss, keeps: &keeps(DROPPED) };
+    let batch = Batch { inputs: &data.inputs, loss: &loss, keeps: &keeps(|_| DROPPED) };
     let mut statistics = weights.statistics.clone();
     let trace = interpret::run(&training(checked), &weights.params, &mut statistics, &batch);
     let (program, folded) = fuse(lower(checked), PlanKind::Inference, Target::Cpu);

@@ -12,7 +12,7 @@ use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::lower::lower;
 use netspec_compiler::plan::{self, Plan};
 use netspec_compiler::schedule::Step;
-use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, relative_l2};
+use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, models, relative_l2, small};
 
 const KINDS: [PlanKind; 5] =
     [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference, PlanKind::InputGradients, PlanKind::Probe];
@@ -97,24 +97,11 @@ fn agrees(what: &str, checked: &Checked, seed: u64) -> f64 {
 
 #[test]
 fn every_spec_runs_on_its_plan() {
-    // Narrow, as the models of generated.rs are.
-    let params = |name: &str| match name {
-        "batch_norm" => vec![("n_chans1", 4)],
-        "width" | "dropout" | "depth" | "res" => vec![("n_chans1", 8)],
-        "res_deep" | "res_deep_tied" => vec![("n_chans1", 4), ("n_blocks", 3)],
-        "resnet18_cifar" => vec![("width", 2)],
-        _ => Vec::new(),
-    };
-    let mut tried = 0;
-    for entry in std::fs::read_dir(netspec_tests::reference::root().join("specs")).expect("the specs") {
-        let path = entry.expect("a spec").path();
-        if path.extension().is_some_and(|ending| ending == "netspec") {
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            agrees(&name, &compile_file(&format!("specs/{name}.netspec"), &params(&name)), 1);
-            tried += 1;
-        }
+    let names = models();
+    assert!(names.len() >= 27);
+    for name in names {
+        agrees(&name, &compile_file(&format!("specs/{name}.netspec"), small(&name)), 1);
     }
-    assert!(tried >= 15, "{tried} specs");
 }
 
 #[test]

@@ -53,9 +53,13 @@ impl Lines {
     }
 
     /// Adds a line; one that closes a brace is a level out, one that opens one puts those behind it a level in. A call or struct that is too
-    /// long has its arguments or fields below it.
+    /// long has its arguments or fields below it. A comment, which quotes the spec, is none of these, whatever it ends in.
     pub(super) fn line(&mut self, line: impl AsRef<str>) {
         let line = line.as_ref();
+        if line.starts_with("//") {
+            self.plain(line);
+            return;
+        }
         if line.starts_with(['}', ']', ')']) {
             self.depth = self.depth.saturating_sub(1);
         }

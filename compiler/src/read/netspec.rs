@@ -398,8 +398,8 @@ impl Reader<'_> {
                     bodies.push(self.inner_body(part, owner));
                 }
                 Rule::label => {
-                    statement.name =
-                        part.into_inner().find(|part| part.as_rule() == Rule::name).map(|name| self.ident(&name));
+                    let name = part.into_inner().find(|part| matches!(part.as_rule(), Rule::name | Rule::place));
+                    statement.name = name.map(|name| self.ident(&name));
                 }
                 Rule::shape => {
                     statement.shape =
@@ -760,7 +760,7 @@ fn misplaced(what: &str, where_it_belongs: &str, span: Span) -> Diagnostic {
 /// What a user calls what the grammar looked for; never a rule's name.
 fn word_for(rule: Rule) -> Option<&'static str> {
     Some(match rule {
-        Rule::name | Rule::param => NAME,
+        Rule::name | Rule::param | Rule::place => NAME,
         Rule::value | Rule::product | Rule::unary | Rule::path | Rule::number | Rule::positional | Rule::tuple => {
             "a value"
         }

@@ -23,11 +23,11 @@ impl Optimizer for Still {
     fn update(&mut self, _: &mut [f32], _: &[f32]) {}
 }
 
-/// The draw of the first step of a workspace, as the generated code keys it.
-pub(crate) fn keeps(p: f64) -> impl Fn(Draw) -> bool {
+/// The draw of the first step of a workspace, as the generated code keys it; `p` is the probability of each use of a dropout.
+pub(crate) fn keeps(p: impl Fn(u32) -> f64) -> impl Fn(Draw) -> bool {
     move |draw| {
         let key = (u64::from(draw.of) << 32) + draw.iteration;
         let bits = netspec::random::bits(&[0, 0, key, draw.sample as u64, draw.unit as u64]);
-        f64::from(netspec::random::unit(bits)) >= p
+        f64::from(netspec::random::unit(bits)) >= p(draw.of)
     }
 }

@@ -32,6 +32,12 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// Whether a text is a label that is a number.
+pub(super) fn is_place(text: &str) -> bool {
+    let is_number = (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (text == "0" || !text.starts_with('0'))
+}
+
 /// Entries with their keys as names; a key that is no name was reported.
 pub(super) type Fields<'n> = Vec<(Option<Ident>, &'n Node)>;
 
@@ -362,7 +368,7 @@ impl Page<'_> {
             }
         }
         if let Some((_, value)) = field(&fields, "as") {
-            statement.name = self.name(value, "the name behind `as`");
+            statement.name = self.label(value);
         }
         if let Some((_, value)) = field(&fields, "shape") {
             statement.shape = self.shape(value, "shape");

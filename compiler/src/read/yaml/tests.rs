@@ -434,6 +434,10 @@ fn values_of_the_wrong_form_are_reported() {
     wrong(&page("  - conv: { a: { b: 1, c: 2 } }\n"), &[(N0112, "c", "`a` is given a mapping of 2 keys")]);
     wrong(&page("  - conv: { out: 3 -> 8 }\n"), &[(N0112, "3 -> 8", "`->` cannot stand in the value of `out`")]);
     wrong(&page("  - conv: { 1x: 8 }\n"), &[(N0112, "1x", "`1x` is no name")]);
+    for label in ["00", "1.5", "-1", "1234567"] {
+        let title = format!("`{label}` is no name");
+        wrong(&page(&format!("  - relu:\n    as: {label}\n")), &[(N0112, label, &title)]);
+    }
     wrong(&page("  - ? [a]\n    : b\n"), &[(N0112, "[a]", "a key is one word, found a list")]);
     wrong(
         &page("  - { repeat: 2, tied: yes, body: [relu] }\n"),

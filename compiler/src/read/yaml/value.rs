@@ -1,7 +1,7 @@
 //! Values: calls, expressions, shapes and names. Plain scalars are read by the DSL's grammar.
 
 use super::Page;
-use super::page::is_name;
+use super::page::{is_name, is_place};
 use super::tree::{Entry, Kind, Node};
 use crate::ast::*;
 use crate::diag::{Code, Diagnostic, Edit, Fix};
@@ -191,6 +191,16 @@ impl Page<'_> {
                 self.report_wrong(what, "one word", node, None);
                 None
             }
+        }
+    }
+
+    /// What stands behind `as`: a name, or a number.
+    pub(super) fn label(&mut self, node: &Node) -> Option<Ident> {
+        match self.slice(node.span) {
+            text if matches!(node.kind, Kind::Plain) && is_place(text) => {
+                Some(Ident { text: text.to_owned(), span: node.span })
+            }
+            _ => self.name(node, "the name behind `as`"),
         }
     }
 

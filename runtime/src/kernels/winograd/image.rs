@@ -6,6 +6,7 @@
 //! vectors a tile and not 36. An output's sum is over its channels in their order, as of [`product`](super::product).
 
 use super::*;
+use crate::isa::Isa;
 
 /// Channels of an image at most.
 const CHANNELS: usize = 4;
@@ -35,53 +36,72 @@ pub(super) const fn is_image(planes: &[Plane]) -> bool {
 
 dispatch! {
     /// Makes the tiles of a job whose input is an image, with [`SCRATCH`] floats.
-    pub(super) fn convolve(job: &Convolution<'_>, scratch: &mut [f32]) = convolution;
+    pub(super) fn convolve(job: Convolution<'_>, scratch: &mut [f32]) = convolution;
 }
 
 #[inline(always)]
-unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>, scratch: &mut [f32]) {
+unsafe fn convolution<W: Lanes, H: Lanes>(mut job: Convolution<'_>, scratch: &mut [f32]) {
     let (from, to) = (job.x.map.planes, job.y.map.planes);
     let channels = from[0].lanes;
     let weight_point = weight_point(from, to);
-    let groups = || groups(to).skip(job.groups.start).take(job.groups.len());
+    // What takes long is mapped a line at a time and not a tile: more vectors hide each other's latency.
+    let of_lines = if job.after.is_some() || job.act == Act::Relu { Act::None } else { job.act };
+    if of_lines != Act::None {
+        job.act = Act::None;
+    }
     let (lines, scratch) = scratch.split_at_mut(WINDOW * LINE);
     let (inputs, sums) = scratch.split_at_mut(TILES * INPUTS);
     assert!(sums.len() >= TILES * SUMS, "room for a block");
-    let mut places = [Place::default(); TILES];
     let mut first = job.tiles.start;
     while first < job.tiles.end {
         // Up to the end of a line of tiles.
         let count = TILES.min(job.grid.columns - first % job.grid.columns).min(job.tiles.end - first);
-        let places = &mut places[..count];
-        job.grid.places(first, places);
+        let mut place = [Place::default()];
+        job.grid.places(first, &mut place);
+        let block = Block { place: place[0], count };
         first += count;
         // SAFETY: compiled for these vectors; all tiles are of the samples and next to each other, and a block fits into scratch.
         unsafe {
-            lines_to_points::<W>(job, &places[0], count, lines.as_mut_ptr());
+            lines_to_points::<W>(&job, &block, lines.as_mut_ptr());
             windows_to_points::<H>(channels, count, lines.as_ptr(), inputs.as_mut_ptr());
-            for group in groups() {
-                let planes = to.iter().enumerate().skip(group.plane).take(group.planes);
-                for (number, (index, plane)) in planes.enumerate() {
+            for group in groups(to).skip(job.groups.start).take(job.groups.len()) {
+                for number in 0..group.planes {
+                    let (index, before) = (group.plane + number, group.before + number * LANES);
+                    let lanes = to[index].lanes;
                     let weights = job.weights.as_ptr().add(group.before * channels + number * LANES);
                     let steps = [weight_point, group.lanes];
-                    let bias = job.bias_of(index);
-                    let plane_at = lanes(&to[..index]);
-                    each_vector!(
-                        plane.lanes,
-                        plane_of_block::<W, H>(
-                            job,
-                            plane.lanes,
-                            places,
-                            inputs.as_ptr(),
-                            weights,
-                            steps,
-                            sums.as_mut_ptr(),
-                            &bias,
-                            plane_at
-                        )
-                    );
+                    let (inputs, sums, bias) = (inputs.as_ptr(), sums.as_mut_ptr(), job.bias_of(index));
+                    each_vector!(lanes, vector::<W, H>(&job, &block, lanes, before, inputs, weights, steps, sums, &bias));
+                    if of_lines != Act::None {
+                        block.map_lines(&job, lanes, before, of_lines, Isa::of(W::KIND));
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Tiles next to each other: the first, and how many.
+struct Block {
+    place: Place,
+    count: usize,
+}
+
+impl Block {
+    /// Maps the lines of y that the block's outputs are, in a plane of so many lanes and with so many lanes before it.
+    unsafe fn map_lines(&self, job: &Convolution<'_>, lanes: usize, lanes_before: usize, act: Act, isa: Isa) {
+        let (y, pool) = (&job.y, if job.is_pooled { 2 } else { 1 });
+        let [line, column] = [self.place.line / pool, self.place.column / pool];
+        let height = (TILE / pool).min(job.size[0] - line);
+        let width = (self.count * TILE / pool).min(job.size[1] - column);
+        for line in line..line + height {
+            let at = lanes_before * y.positions + (line * y.columns + column + y.origin) * lanes;
+            // SAFETY: the caller's: these floats are outputs of the block, which nobody else has.
+            let line = unsafe {
+                let first = y.first.add(self.place.sample * y.stride + at);
+                std::slice::from_raw_parts_mut(first.cast_mut(), width * lanes)
+            };
+            act.apply(isa, line);
         }
     }
 }
@@ -89,43 +109,44 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>, scratch: &mut [
 /// A vector of a plane of the result.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn plane_of_block<L: Lanes>(
+unsafe fn vector<L: Lanes>(
     lane: usize,
     job: &Convolution<'_>,
+    block: &Block,
     lanes: usize,
-    places: &[Place],
+    lanes_before: usize,
     inputs: *const f32,
     weights: *const f32,
     steps: [usize; 2],
     sums: *mut f32,
     bias: &[f32; LANES],
-    lanes_before: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let weights = weights.add(lane);
         match job.x.map.planes[0].lanes {
-            1 => columns::<L, 1>(places.len(), inputs, weights, steps, sums),
-            2 => columns::<L, 2>(places.len(), inputs, weights, steps, sums),
-            3 => columns::<L, 3>(places.len(), inputs, weights, steps, sums),
-            _ => columns::<L, 4>(places.len(), inputs, weights, steps, sums),
+            1 => columns::<L, 1>(block.count, inputs, weights, steps, sums),
+            2 => columns::<L, 2>(block.count, inputs, weights, steps, sums),
+            3 => columns::<L, 3>(block.count, inputs, weights, steps, sums),
+            _ => columns::<L, 4>(block.count, inputs, weights, steps, sums),
         }
         let bias = L::load(bias.as_ptr().add(lane));
-        for (tile, place) in places.iter().enumerate() {
+        for tile in 0..block.count {
             let mut of_tile = [[L::splat(0.0); WINDOW]; TILE];
             for line in 0..TILE {
                 for column in 0..WINDOW {
                     of_tile[line][column] = L::load(sums.add(tile * SUMS + (line * WINDOW + column) * LANES));
                 }
             }
-            outputs_of_tile::<L>(lane, job, lanes, place, of_tile, bias, lanes_before);
+            let place = Place { column: block.place.column + tile * TILE, ..block.place };
+            outputs_of_tile::<L>(lane, job, lanes, &place, of_tile, bias, lanes_before);
         }
     }
 }
 
-/// The lines of the windows of `count` tiles from `place` on, transformed across lines: `[line of points][LINE]` to `to`.
+/// The lines of a block's windows, transformed across lines: `[line of points][LINE]` to `to`.
 #[inline(always)]
-unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, place: &Place, count: usize, to: *mut f32) {
+unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, Block { place, count }: &Block, to: *mut f32) {
     let Source { lines, columns, before, origin, .. } = job.x;
     let channels = job.x.map.planes[0].lanes;
     // Where the first window begins, with halo and padding before it, and which part of it lies in the value.

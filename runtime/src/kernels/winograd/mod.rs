@@ -376,7 +376,7 @@ fn convolve(
         let tiles = job.block_of(task / shares, blocks);
         let groups = part(job.groups.end, task % shares, shares);
         if image::is_image(x_map.planes) {
-            return image::convolve(isa, &Convolution { tiles, groups, ..*job }, scratch);
+            return image::convolve(isa, Convolution { tiles, groups, ..*job }, scratch);
         }
         let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
         let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);

@@ -146,6 +146,7 @@ pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], 
         return direct::pack_transposed(p, conv, x, y, weight, to);
     }
     check_planes(conv, x, y);
+    check_no_image(x);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
     pack_weights(p.isa, p, weights, [9, 9 * inputs], true, y, x, to);
@@ -216,6 +217,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     }
     let (x_map, dy_map) = (x.map(), dy.map());
     check(conv, x, dy, conv.out_size);
+    check_no_image(x_map.planes);
     let len = 9 * conv.channels * conv.out_channels;
     let Parts { reads: [x, dy], isa, gradients, scratch, .. } = t.parts([x, dy], []);
     let tiles = tiles(conv.out_size);
@@ -268,6 +270,11 @@ fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
     let is_vector = |plane: &Plane| (plane.lanes == 8 || plane.lanes == LANES) && plane.channels <= plane.lanes;
     let is_input = image::is_image(x) || x.iter().all(is_vector);
     assert!(is_input && y.iter().all(is_vector), "planes are of 8 or 16 lanes, or an image's");
+}
+
+/// Asserts that planes are none of an image, whose gradients are direct or sparse.
+fn check_no_image(x: &[Plane]) {
+    assert!(!image::is_image(x), "an image is seen forward only");
 }
 
 /// Asserts that two values are what a convolution reads, and what it makes, or what is pooled of it.

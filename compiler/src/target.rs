@@ -224,7 +224,7 @@ fn channels(planes: &[Plane]) -> u64 {
 
 /// What the kernels of Winograd's convolutions need: as their own constants, in `runtime/src/kernels/winograd/`.
 mod winograd {
-    use super::{HALF, WIDEST, channels, lanes};
+    use super::{WIDEST, channels, lanes};
     use crate::ir::Conv;
     use crate::layout::Plane;
 
@@ -265,7 +265,7 @@ mod winograd {
 
     pub(super) fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
         if is_image(x) {
-            return WINDOW * IMAGE_LINE + IMAGE_TILES * (POINTS * HALF + 4 * WINDOW * WIDEST) + ALIGNMENT;
+            return WINDOW * IMAGE_LINE + IMAGE_TILES * (POINTS * 4 + 4 * WINDOW * WIDEST) + ALIGNMENT;
         }
         let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4);
         let planes = |planes: &[Plane]| planes.len() as u64;

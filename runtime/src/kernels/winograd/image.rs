@@ -15,14 +15,14 @@ const CHANNELS: [usize; 2] = [3, 4];
 /// Tiles of a block.
 const TILES: usize = 8;
 
-/// Floats of the points of a tile's window at one point: half a vector's lanes, of which the first are the channels.
-const HALF: usize = 8;
+/// Floats of a tile's window at one point, of which the first are the channels.
+const QUARTER: usize = 4;
 
 /// Floats of a line that the windows of a block see, and more, since a vector from its last position on is read as well.
 const LINE: usize = ((TILE * TILES + 2) * CHANNELS[1]).next_multiple_of(LANES) + LANES;
 
-/// Floats of the points of a tile's window: `[column][line][HALF]`.
-const INPUTS: usize = POINTS * HALF;
+/// Floats of the points of a tile's window: `[column][line][QUARTER]`.
+const INPUTS: usize = POINTS * QUARTER;
 
 /// Floats of a tile's sums, transformed along columns: `[line of outputs][column of points][LANES]`.
 const SUMS: usize = TILE * WINDOW * LANES;
@@ -73,7 +73,10 @@ unsafe fn convolution<W: Lanes, H: Lanes>(mut job: Convolution<'_>, scratch: &mu
                     let weights = job.weights.as_ptr().add(group.before * channels + number * LANES);
                     let steps = [weight_point, group.lanes];
                     let (inputs, sums, bias) = (inputs.as_ptr(), sums.as_mut_ptr(), job.bias_of(index));
-                    each_vector!(lanes, vector::<W, H>(&job, &block, lanes, before, inputs, weights, steps, sums, &bias));
+                    each_vector!(
+                        lanes,
+                        vector::<W, H>(&job, &block, lanes, before, inputs, weights, steps, sums, &bias)
+                    );
                     if of_lines != Act::None {
                         block.map_lines(&job, lanes, before, of_lines, Isa::of(W::KIND));
                     }
@@ -132,14 +135,25 @@ unsafe fn vector<L: Lanes>(
         }
         let bias = L::load(bias.as_ptr().add(lane));
         for tile in 0..block.count {
-            let mut of_tile = [[L::splat(0.0); WINDOW]; TILE];
-            for line in 0..TILE {
-                for column in 0..WINDOW {
-                    of_tile[line][column] = L::load(sums.add(tile * SUMS + (line * WINDOW + column) * LANES));
-                }
-            }
             let place = Place { column: block.place.column + tile * TILE, ..block.place };
-            outputs_of_tile::<L>(lane, job, lanes, &place, of_tile, bias, lanes_before);
+            outputs_of_tile::<L>(lane, job, lanes, &place, Stored(sums.add(tile * SUMS)), bias, lanes_before);
+        }
+    }
+}
+
+/// The sums of a tile where [`columns`] has written them.
+struct Stored(*const f32);
+
+impl<L: Lanes> Sums<L> for Stored {
+    #[inline(always)]
+    unsafe fn line(&self, line: usize) -> [L; WINDOW] {
+        // SAFETY: the caller's: they are all there.
+        unsafe {
+            let mut values = [L::splat(0.0); WINDOW];
+            for column in 0..WINDOW {
+                values[column] = L::load(self.0.add((line * WINDOW + column) * LANES));
+            }
+            values
         }
     }
 }
@@ -189,21 +203,22 @@ unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, Block { place, count 
     }
 }
 
-/// The points of `count` windows from their transformed lines: for each, `[column][line][HALF]`.
+/// The points of `count` windows from their transformed lines, of which a vector has two: for each, `[column][line][QUARTER]`.
 #[inline(always)]
 unsafe fn windows_to_points<H: Lanes>(channels: usize, count: usize, from: *const f32, to: *mut f32) {
     for tile in 0..count {
-        for line in 0..WINDOW {
-            // SAFETY: the caller's; lines have floats for a vector from their last position on.
+        for line in (0..WINDOW).step_by(2) {
+            // SAFETY: the caller's; lines have floats for a quarter from their last position on, and two quarters are a vector.
             unsafe {
                 let from = from.add(line * LINE + tile * TILE * channels);
                 let mut values = [H::splat(0.0); WINDOW];
                 for column in 0..WINDOW {
-                    values[column] = H::load(from.add(column * channels));
+                    let from = from.add(column * channels);
+                    values[column] = H::load_quarters(from, from.add(LINE));
                 }
                 let values = transform::of_inputs(values);
                 for column in 0..WINDOW {
-                    values[column].store(to.add(tile * INPUTS + (column * WINDOW + line) * HALF));
+                    values[column].store(to.add(tile * INPUTS + (column * WINDOW + line) * QUARTER));
                 }
             }
         }
@@ -231,12 +246,12 @@ unsafe fn columns<L: Lanes, const CHANNELS: usize>(
                 }
             }
             for tile in 0..count {
-                let from = inputs.add(tile * INPUTS + column * WINDOW * HALF);
+                let from = inputs.add(tile * INPUTS + column * WINDOW * QUARTER);
                 let mut products = [L::splat(0.0); WINDOW];
                 for line in 0..WINDOW {
-                    products[line] = L::splat(*from.add(line * HALF)).mul(factors[line][0]);
+                    products[line] = L::splat(*from.add(line * QUARTER)).mul(factors[line][0]);
                     for channel in 1..CHANNELS {
-                        let value = L::splat(*from.add(line * HALF + channel));
+                        let value = L::splat(*from.add(line * QUARTER + channel));
                         products[line] = value.mul_add(factors[line][channel], products[line]);
                     }
                 }

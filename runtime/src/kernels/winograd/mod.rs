@@ -879,14 +879,31 @@ unsafe fn outputs<L: Lanes>(
     }
 }
 
-/// The outputs of a vector of a plane in one tile, from its sums, which are transformed along columns.
+/// A tile's sums, transformed along columns.
+trait Sums<L> {
+    /// A line of them.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Lanes`]; there are [`TILE`] lines.
+    unsafe fn line(&self, line: usize) -> [L; WINDOW];
+}
+
+impl<L: Lanes> Sums<L> for [[L; WINDOW]; TILE] {
+    #[inline(always)]
+    unsafe fn line(&self, line: usize) -> [L; WINDOW] {
+        self[line]
+    }
+}
+
+/// The outputs of a vector of a plane in one tile.
 #[inline(always)]
 unsafe fn outputs_of_tile<L: Lanes>(
     lane: usize,
     job: &Convolution<'_>,
     lanes: usize,
     place: &Place,
-    sums: [[L; WINDOW]; TILE],
+    sums: impl Sums<L>,
     bias: L,
     lanes_before: usize,
 ) {
@@ -911,8 +928,8 @@ unsafe fn outputs_of_tile<L: Lanes>(
         if job.is_pooled {
             for line in 0..TILE / 2 {
                 if line < height {
-                    let upper = transform::to_outputs(sums[2 * line]);
-                    let lower = transform::to_outputs(sums[2 * line + 1]);
+                    let upper = transform::to_outputs(sums.line(2 * line));
+                    let lower = transform::to_outputs(sums.line(2 * line + 1));
                     let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
                     let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
                     if let Some((start, stride)) = job.places {
@@ -930,7 +947,7 @@ unsafe fn outputs_of_tile<L: Lanes>(
         } else {
             for line in 0..TILE {
                 if line < height {
-                    ends.put(line, transform::to_outputs(sums[line]));
+                    ends.put(line, transform::to_outputs(sums.line(line)));
                 }
             }
         }

@@ -8,8 +8,8 @@
 use super::*;
 use crate::isa::Isa;
 
-/// Channels of an image at least and at most. Of fewer, errors are too often above what the head of [`winograd`](super) says: three times
-/// that was seen of one channel, and half more of two.
+/// Channels of an image at least and at most. Of random images of fewer, errors are above what the head of [`winograd`](super) says: of
+/// one channel up to three times that, 5 in 10,000 outputs, of two half more, 2 in 100,000. Of three, one in two million was 3 % more.
 const CHANNELS: [usize; 2] = [3, 4];
 
 /// Tiles of a block.

@@ -3,7 +3,8 @@
 //!
 //! Three passes over 16 or 32 tiles at a time: the windows are transformed to their 36 points, the points are multiplied with those of
 //! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
-//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
+//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well. The convolution of an image,
+//! forward, is one pass over lines of tiles: `image.rs`.
 //!
 //! Where exact numerics are asked for, all of it is the direct convolution instead: the same weights, packed for that, in the same place.
 //!

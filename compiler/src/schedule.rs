@@ -512,10 +512,11 @@ impl Scheduler<'_> {
             _ => [op.reads[0], op.writes[0].0],
         };
         let conv = conv(&kind).expect("a convolution's op");
-        let class = match self.target.conv(conv) {
-            _ if planes(self, x).is_none() => Class::Plain,
-            _ if matches!(kind, Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..)) => Class::Sparse,
-            class => class,
+        let class = match (&kind, planes(self, x)) {
+            (_, None) => Class::Plain,
+            (Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..), _) => Class::Sparse,
+            (Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvAdd(..), Some(x)) => self.target.forward(conv, &x),
+            _ => self.target.conv(conv),
         };
         let order_of = if class == Class::Sparse { Class::Direct } else { class };
         let weight = match &kind {

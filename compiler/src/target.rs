@@ -52,9 +52,9 @@ const CONVERSION: u64 = 300;
 const WINOGRAD_WEIGHTS: u64 = 1 << 26;
 
 impl Target {
-    /// How a convolution is computed, forward or backward.
+    /// How a convolution is computed, forward or backward; forward, [`Target::forward`] knows better.
     pub fn conv(self, conv: &Conv) -> Class {
-        let Window { kernel, stride, padding, dilation, out_size, .. } = conv.window;
+        let Window { kernel, padding, dilation, out_size, .. } = conv.window;
         // Windows reach into a halo, not further.
         if (0..3).any(|axis| padding[axis] > (kernel[axis] - 1) * dilation[axis]) {
             return Class::Plain;
@@ -62,20 +62,21 @@ impl Target {
         if conv.groups > 1 {
             return if conv.is_depthwise() { Class::Depthwise } else { Class::Direct };
         }
-        let tiles = 16 * out_size[1].div_ceil(4) * out_size[2].div_ceil(4);
-        let positions = out_size[1] * out_size[2];
-        let is_winograd = kernel == [1, 3, 3]
-            && stride == [1; 3]
-            && dilation == [1; 3]
-            && padding[1..].iter().all(|&padding| padding <= 1)
-            && conv.window.size[0] == 1
+        let is_winograd = is_winograd(conv)
             && conv.channels >= 16
-            && conv.out_channels >= 8
-            // Edges that are computed for nothing: at most 45 %.
-            && 100 * positions >= 55 * tiles
-            && NOMINAL_BATCH * positions >= 256
+            && NOMINAL_BATCH * out_size[1] * out_size[2] >= 256
             && 36 * conv.channels * conv.out_channels.next_multiple_of(8) <= WINOGRAD_WEIGHTS;
         if is_winograd { Class::Winograd } else { Class::Direct }
+    }
+
+    /// How a convolution is computed forward whose input lies in these planes: as [`Target::conv`] says, but of an image by Winograd's.
+    /// Its gradients are the direct ones: nobody asks for that of an image, and that of the weights is the fastest behind a pool only
+    /// where its maxima were.
+    pub fn forward(self, conv: &Conv, x: &[Plane]) -> Class {
+        match self.conv(conv) {
+            Class::Direct if winograd::is_image(x) && is_winograd(conv) => Class::Winograd,
+            class => class,
+        }
     }
 
     /// Whether a max-pool runs in the convolution before it: windows of 2 by 2 that do not overlap.
@@ -146,7 +147,7 @@ impl Target {
                 let padded = |axis: usize| conv.window.size[axis] + 2 * conv.window.padding[axis];
                 padded(1) * padded(2) * WIDEST + WIDEST
             }
-            (Class::Sparse, _) if x.len() == 1 && x[0].lanes < 8 => {
+            (Class::Sparse, _) if is_image(x) => {
                 let [_, down, across] = conv.window.kernel;
                 let [_, lines, columns] = conv.window.out_size.map(|size| size / 2);
                 let run = across * conv.channels;
@@ -169,11 +170,31 @@ impl Target {
     }
 }
 
+/// Whether Winograd's convolution takes a geometry, and is not most of the time at edges that are computed for nothing: at most 45 %.
+fn is_winograd(conv: &Conv) -> bool {
+    let Window { size, kernel, stride, padding, dilation, out_size, .. } = conv.window;
+    let tiles = 16 * out_size[1].div_ceil(4) * out_size[2].div_ceil(4);
+    kernel == [1, 3, 3]
+        && stride == [1; 3]
+        && dilation == [1; 3]
+        && padding[1..].iter().all(|&padding| padding <= 1)
+        && size[0] == 1
+        && conv.groups == 1
+        && conv.out_channels >= 8
+        && 100 * out_size[1] * out_size[2] >= 55 * tiles
+}
+
+/// Whether planes are those of an image: one whose few lanes are all channels.
+fn is_image(planes: &[Plane]) -> bool {
+    matches!(planes, [plane] if plane.lanes < HALF)
+}
+
 /// Floats of lines of an image that the gradient by the weight stages, as the constant of `runtime/src/kernels/sparse.rs`.
 const STAGED: u64 = 5 << 10;
 
-/// Floats of the widest vector.
+/// Floats of the widest vector, and of half of it.
 const WIDEST: u64 = 16;
+const HALF: u64 = 8;
 
 fn lanes(planes: &[Plane]) -> u64 {
     planes.iter().map(|plane| plane.lanes).sum()
@@ -181,7 +202,6 @@ fn lanes(planes: &[Plane]) -> u64 {
 
 /// Lanes of planes, as often as they are computed: a plane of several groups in halves, and each half for each of its groups.
 fn lanes_by_group(planes: &[Plane], groups: u64) -> u64 {
-    const HALF: u64 = 8;
     let of_group = channels(planes) / groups;
     let (mut first, mut lanes) = (0, 0);
     for plane in planes {
@@ -209,7 +229,8 @@ mod winograd {
     use crate::layout::Plane;
 
     /// Of a tile of 6 by 6.
-    const POINTS: u64 = 36;
+    const WINDOW: u64 = 6;
+    const POINTS: u64 = WINDOW * WINDOW;
     /// Tiles of a block.
     const MOST: u64 = 32;
     /// Floats between two points.
@@ -221,8 +242,16 @@ mod winograd {
     /// Floats of windows that are staged.
     const WINDOWS: u64 = 9 * WIDEST * 2 * WIDEST;
     const ALIGNMENT: u64 = 15;
+    /// Tiles of a block of an image, and floats of a line that they see.
+    const IMAGE_TILES: u64 = 8;
+    const IMAGE_LINE: u64 = (4 * (4 * IMAGE_TILES + 2)).next_multiple_of(WIDEST) + WIDEST;
     /// Planes of a part of the weights.
     const PART: u64 = 4;
+
+    /// Whether planes are an image's of three or four channels: of fewer, the errors are too large.
+    pub(super) fn is_image(planes: &[Plane]) -> bool {
+        matches!(planes, [plane] if plane.lanes == 3 || plane.lanes == 4)
+    }
 
     pub(super) fn batch_scratch(x: &[Plane], y: &[Plane]) -> u64 {
         let [x, y] = [x, y].map(|planes| (planes.len() as u64).min(PART));
@@ -235,6 +264,9 @@ mod winograd {
     }
 
     pub(super) fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
+        if is_image(x) {
+            return WINDOW * IMAGE_LINE + IMAGE_TILES * (POINTS * 4 + 4 * WINDOW * WIDEST) + ALIGNMENT;
+        }
         let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4);
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;

@@ -126,10 +126,10 @@ const _: () = {
         const SPEC_HASH: u64 = 0x4d2e5f3d3b959501;
         const BATCH_NORM_POSITIONS: Option<usize> = None;
         const TRAIN: Plan = Plan {
-            tile: 17_472, batch: 0, state: 0, scratch: 47_263, packed: 10_800, gradients: 18_090
+            tile: 17_472, batch: 0, state: 0, scratch: 47_263, packed: 12_672, gradients: 18_090
         };
         const FORWARD: Plan = Plan::NONE;
-        const INFER: Plan = Plan { tile: 8_672, batch: 16, state: 0, scratch: 47_263, packed: 5_616, gradients: 0 };
+        const INFER: Plan = Plan { tile: 8_672, batch: 16, state: 0, scratch: 47_263, packed: 7_488, gradients: 0 };
         const FOLDED: usize = 0;
         const FORWARD_OUTPUTS: &'static [View] = &[];
         const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
@@ -204,13 +204,13 @@ const _: () = {
         fn forward(t: &mut Tile<'_>) {
             // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
             t.load(0, Self::MAP_3X32X32.tile(10_368));
-            direct::forward_pool(
+            winograd::forward_pool(
                 t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), 0, Epilogue::bias(432).act(Act::Tanh),
                 Self::MAP_16X16X16.tile(0), tile(16_448, 1_024)
             );
             // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
             winograd::forward_pool(
-                t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 432, Epilogue::bias(1_600).act(Act::Tanh),
+                t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 2_304, Epilogue::bias(1_600).act(Act::Tanh),
                 Self::MAP_8X8X8.tile(5_184), tile(6_720, 128)
             );
             // specs/net.yaml:15 `view: [-1, 8*8*8]`
@@ -240,7 +240,7 @@ const _: () = {
                 t, &Self::CONV2_2, Self::MAP_8X8X8.tile(5_696), tile(6_720, 128), Self::MAP_8X16X16.tile(13_856), Store::Write
             );
             winograd::grad_input(
-                t, &Self::CONV2, Self::MAP_8X16X16.tile(13_856), 5_616, Self::MAP_16X16X16.tile(5_184), Store::Write
+                t, &Self::CONV2, Self::MAP_8X16X16.tile(13_856), 7_488, Self::MAP_16X16X16.tile(5_184), Store::Write
             );
             winograd::grad_weight(
                 t, &Self::CONV2, Self::MAP_16X16X16.tile(0), Self::MAP_8X16X16.tile(13_856), 448, Some(1_600)
@@ -257,22 +257,22 @@ const _: () = {
         }
 
         fn pack_train(p: &mut Pack<'_>) {
-            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
-            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 432);
-            winograd::pack_transposed(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 5_616);
+            winograd::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
+            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 2_304);
+            winograd::pack_transposed(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 7_488);
         }
 
         fn pass_infer(run: &mut Run<'_>) {
             run.stage(&[], |t| {
                 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
                 t.load(0, Self::MAP_3X32X32.tile(5_184));
-                direct::infer_pool(
+                winograd::infer_pool(
                     t, &Self::CONV1, Self::MAP_3X32X32.tile(5_184), 0, Epilogue::bias(432).act(Act::Tanh),
                     Self::MAP_16X16X16.tile(0)
                 );
                 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
                 winograd::infer_pool(
-                    t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 432, Epilogue::bias(1_600).act(Act::Tanh),
+                    t, &Self::CONV2, Self::MAP_16X16X16.tile(0), 2_304, Epilogue::bias(1_600).act(Act::Tanh),
                     Self::MAP_8X8X8.tile(5_184)
                 );
                 // specs/net.yaml:15 `view: [-1, 8*8*8]`
@@ -285,8 +285,8 @@ const _: () = {
         }
 
         fn pack_infer(p: &mut Pack<'_>) {
-            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
-            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 432);
+            winograd::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_16, 0, 0);
+            winograd::pack(p, &Self::CONV2, Self::CHANNELS_16, Self::CHANNELS_8, 448, 2_304);
         }
     }
 };

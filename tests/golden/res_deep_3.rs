@@ -139,10 +139,10 @@ const _: () = {
         const SPEC_HASH: u64 = 0xa800dd7adb7ba9aa;
         const BATCH_NORM_POSITIONS: Option<usize> = Some(256);
         const TRAIN: Plan = Plan {
-            tile: 10_368, batch: 90_560, state: 480, scratch: 116_399, packed: 225_504, gradients: 9_216
+            tile: 10_368, batch: 90_560, state: 480, scratch: 116_399, packed: 228_672, gradients: 9_216
         };
         const FORWARD: Plan = Plan::NONE;
-        const INFER: Plan = Plan { tile: 20_736, batch: 16, state: 0, scratch: 116_399, packed: 113_184, gradients: 0 };
+        const INFER: Plan = Plan { tile: 20_736, batch: 16, state: 0, scratch: 116_399, packed: 116_352, gradients: 0 };
         const WRITTEN: &'static [(usize, usize)] = &[(28_736, 65_536)];
         const FOLDED: usize = 94_658;
         const FORWARD_OUTPUTS: &'static [View] = &[];
@@ -228,7 +228,7 @@ const _: () = {
             run.stage(&[], |t| {
                 // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
                 t.load(0, Self::MAP_3X32X32.batch(82_944));
-                direct::forward_pool(
+                winograd::forward_pool(
                     t, &Self::CONV1, Self::MAP_3X32X32.batch(82_944), 0, Epilogue::bias(864).act(Act::Relu),
                     Self::MAP_32X16X16.batch(0), batch(86_432, 2_048)
                 );
@@ -285,7 +285,7 @@ const _: () = {
         fn resblocks_forward_begin(t: &mut Tile<'_>, l: usize) {
             // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
             winograd::forward(
-                t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.batch(l * 10_368), 864 + l * 37_440, Epilogue::NONE,
+                t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.batch(l * 10_368), 4_032 + l * 37_440, Epilogue::NONE,
                 Self::MAP_32X16X16.batch(41_472 + l * 10_368)
             );
             // specs/res_deep.yaml:13 `batch_norm: { init_weight: 0.5, init_bias: 0 }`
@@ -338,7 +338,7 @@ const _: () = {
                     );
                     // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
                     winograd::grad_input(
-                        t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 113_184 + l * 37_440,
+                        t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 116_352 + l * 37_440,
                         Self::MAP_32X16X16.batch(72_576), Store::Add
                     );
                     winograd::grad_weight(
@@ -352,15 +352,15 @@ const _: () = {
         }
 
         fn pack_train(p: &mut Pack<'_>) {
-            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
+            winograd::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
             for l in 0..3 {
                 winograd::pack(
-                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 864 + l * 37_440
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 4_032 + l * 37_440
                 );
             }
             for l in 0..3 {
                 winograd::pack_transposed(
-                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 113_184 + l * 37_440
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 116_352 + l * 37_440
                 );
             }
         }
@@ -369,7 +369,7 @@ const _: () = {
             run.stage(&[], |t| {
                 // specs/res_deep.yaml:17 `conv: { in: 3, out: n_chans1, kernel: 3, padding: 1 }`
                 t.load(0, Self::MAP_3X32X32.tile(10_368));
-                direct::infer_pool(
+                winograd::infer_pool(
                     t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), 0, Epilogue::bias(864).act(Act::Relu),
                     Self::MAP_32X16X16.tile(0)
                 );
@@ -390,7 +390,7 @@ const _: () = {
             for l in 0..3 {
                 // specs/res_deep.yaml:11 `conv: { out: n, kernel: 3, padding: 1, bias: false, init: kaiming_normal(relu) }`
                 winograd::forward(
-                    t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 864 + l * 37_440,
+                    t, &Self::RESBLOCKS_CONV, Self::MAP_32X16X16.tile(0), 4_032 + l * 37_440,
                     Epilogue::bias(94_562 + l * 32).act(Act::Relu).add(Self::MAP_32X16X16.tile(0)),
                     Self::MAP_32X16X16.tile(10_368)
                 );
@@ -400,10 +400,10 @@ const _: () = {
         }
 
         fn pack_infer(p: &mut Pack<'_>) {
-            direct::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
+            winograd::pack(p, &Self::CONV1, Self::CHANNELS_3, Self::CHANNELS_32, 0, 0);
             for l in 0..3 {
                 winograd::pack(
-                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 864 + l * 37_440
+                    p, &Self::RESBLOCKS_CONV, Self::CHANNELS_32, Self::CHANNELS_32, 896 + l * 9_280, 4_032 + l * 37_440
                 );
             }
         }

@@ -21,6 +21,16 @@ pub(crate) trait Lanes: Copy {
     const KIND: Kind;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Four floats from each of two places, of a vector of eight.
+    #[inline(always)]
+    unsafe fn load_quarters(first: *const f32, second: *const f32) -> Self {
+        const { assert!(Self::COUNT == 8) };
+        // SAFETY: the caller gives four floats at either.
+        unsafe {
+            let quarters = [first, second].map(|from| from.cast::<[f32; 4]>().read_unaligned());
+            Self::load(quarters.as_flattened().as_ptr())
+        }
+    }
     /// The same float in all lanes.
     unsafe fn splat(value: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -184,6 +194,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn load_quarters(first: *const f32, second: *const f32) -> Self {
+            F32x8(unsafe { _mm256_loadu2_m128(second, first) })
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {

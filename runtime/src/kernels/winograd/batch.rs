@@ -36,6 +36,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
     check(conv, x, dy, conv.out_size);
     assert!(x.region == Region::Batch && dy.region == Region::Batch, "values of the whole batch");
     let (x_map, dy_map) = (x.map(), dy.map());
+    check_no_image(x_map.planes);
     let whole = run.whole();
     let (isa, samples, scratch_stride) = (whole.isa, whole.samples, whole.scratch_stride);
     if samples == 0 {

@@ -3,7 +3,8 @@
 //!
 //! Three passes over 16 or 32 tiles at a time: the windows are transformed to their 36 points, the points are multiplied with those of
 //! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
-//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well.
+//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well. The convolution of an image,
+//! forward, is one pass over lines of tiles: `image.rs`.
 //!
 //! Where exact numerics are asked for, all of it is the direct convolution instead: the same weights, packed for that, in the same place.
 //!
@@ -15,6 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 mod batch;
+mod image;
 mod transform;
 
 use std::ops::Range;
@@ -109,6 +111,9 @@ const fn forward_scratch(from: &[Plane], to: &[Plane], out_size: [usize; 3]) -> 
 
 /// Floats of scratch that any of the functions needs, for values with these planes.
 pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
+    if image::is_image(x) {
+        return image::SCRATCH + ALIGNMENT;
+    }
     let forward = forward_scratch(x, y, conv.out_size);
     let back = forward_scratch(y, x, conv.size);
     let tiles = tiles(conv.out_size);
@@ -142,6 +147,7 @@ pub fn pack_transposed(p: &mut Pack<'_>, conv: &Conv, x: &[Plane], y: &[Plane], 
         return direct::pack_transposed(p, conv, x, y, weight, to);
     }
     check_planes(conv, x, y);
+    check_no_image(x);
     let inputs = conv.channels;
     let weights = &p.params[weight..][..9 * inputs * conv.out_channels];
     pack_weights(p.isa, p, weights, [9, 9 * inputs], true, y, x, to);
@@ -212,6 +218,7 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     }
     let (x_map, dy_map) = (x.map(), dy.map());
     check(conv, x, dy, conv.out_size);
+    check_no_image(x_map.planes);
     let len = 9 * conv.channels * conv.out_channels;
     let Parts { reads: [x, dy], isa, gradients, scratch, .. } = t.parts([x, dy], []);
     let tiles = tiles(conv.out_size);
@@ -262,7 +269,13 @@ fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
     assert!(is_ours, "a convolution with 3x3 windows, stride 1, dilation 1 and one group");
     assert!(conv.channels == channels(x) && conv.out_channels == channels(y), "planes have the convolution's channels");
     let is_vector = |plane: &Plane| (plane.lanes == 8 || plane.lanes == LANES) && plane.channels <= plane.lanes;
-    assert!(x.iter().chain(y).all(is_vector), "planes are of 8 or 16 lanes");
+    let is_input = image::is_image(x) || x.iter().all(is_vector);
+    assert!(is_input && y.iter().all(is_vector), "planes are of 8 or 16 lanes, or an image's");
+}
+
+/// Asserts that planes are none of an image, whose gradients are direct or sparse.
+fn check_no_image(x: &[Plane]) {
+    assert!(!image::is_image(x), "an image is seen forward only");
 }
 
 /// Asserts that two values are what a convolution reads, and what it makes, or what is pooled of it.
@@ -368,14 +381,19 @@ fn convolve(
         let job = job.get();
         // SAFETY: scratch of this worker, which runs one task at a time.
         let scratch = aligned(unsafe { scratch.chunk(worker * each, each) });
+        let tiles = job.block_of(task / shares, blocks);
+        let groups = part(job.groups.end, task % shares, shares);
+        if image::is_image(x_map.planes) {
+            return image::convolve(isa, Convolution { tiles, groups, ..*job }, scratch);
+        }
         let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
         let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
         let y_points = &mut scratch[..POINTS * y_point];
         run_convolution(
             isa,
             &Convolution {
-                tiles: job.block_of(task / shares, blocks),
-                groups: part(job.groups.end, task % shares, shares),
+                tiles,
+                groups,
                 x_points: Points { first: x_points.as_mut_ptr(), point: x_point, ..nowhere },
                 y_points: Points { first: y_points.as_mut_ptr(), point: y_point, ..nowhere },
                 ..*job
@@ -482,6 +500,16 @@ impl Convolution<'_> {
             _ if blocks.is_multiple_of(threads) || blocks >= 4 * threads => (blocks, 1),
             _ => (blocks, threads.min(self.groups.len())),
         }
+    }
+
+    /// The bias of a plane of y; zero where there is none.
+    fn bias_of(&self, plane: usize) -> [f32; LANES] {
+        let (planes, mut bias) = (self.y.map.planes, [0.0; LANES]);
+        if let Some(all) = self.bias {
+            let count = planes[plane].channels;
+            bias[..count].copy_from_slice(&all[channels(&planes[..plane])..][..count]);
+        }
+        bias
     }
 
     /// The tiles of part `number` of `count`: of one block, if there are as many parts as blocks.
@@ -620,6 +648,7 @@ macro_rules! each_vector {
         }
     };
 }
+use each_vector;
 
 dispatch! {
     fn run_convolution(job: &Convolution<'_>) = convolution;
@@ -667,16 +696,12 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
                     );
                 }
             }
-            let (mut plane_at, mut channel) = (lanes(&to[..planes.start]), channels(&to[..planes.start]));
+            let mut plane_at = lanes(&to[..planes.start]);
             for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
-                let mut bias = [0.0; LANES];
-                if let Some(all) = job.bias {
-                    bias[..plane.channels].copy_from_slice(&all[channel..][..plane.channels]);
-                }
+                let bias = job.bias_of(index);
                 let points = job.y_points.first.add(index * job.y_points.plane).cast_const();
                 each_vector!(plane.lanes, outputs::<W, H>(job, plane.lanes, places, points, &bias, plane_at));
                 plane_at += plane.lanes;
-                channel += plane.channels;
             }
         }
     }
@@ -844,52 +869,86 @@ unsafe fn outputs<L: Lanes>(
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
-    let [lines, columns] = job.size;
-    // SAFETY: the points of all tiles; each position is one of the maps, and bytes of places are one a float of y without halo.
+    // SAFETY: the points of all tiles.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
         let points = points.add(lane);
         for (tile, place) in places.iter().enumerate() {
             let sums = transform::points_to_lines::<L>(points.add(tile * LANES), job.y_points.point);
-            let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
-            let (height, width) = (lines - first[0], columns - first[1]);
-            let at = |of: &Source| {
-                let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
-                (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
-            };
-            let ends = Ends {
-                lanes,
-                width,
-                bias,
-                before: job.before.as_ref().map(at),
-                act: job.act,
-                after: job.after.as_ref().map(at),
-                y: at(&job.y),
-            };
-            if job.is_pooled {
-                for line in 0..TILE / 2 {
-                    if line < height {
-                        let upper = transform::to_outputs(sums[2 * line]);
-                        let lower = transform::to_outputs(sums[2 * line + 1]);
-                        let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
-                        let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
-                        if let Some((start, stride)) = job.places {
-                            let position = lanes_before * lines * columns;
-                            let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
-                            let to = start.add(place.sample * stride + position);
-                            store_bytes(left_place, to);
-                            if width > 1 {
-                                store_bytes(right_place, to.add(lanes));
-                            }
+            outputs_of_tile::<L>(lane, job, lanes, place, sums, bias, lanes_before);
+        }
+    }
+}
+
+/// A tile's sums, transformed along columns.
+trait Sums<L> {
+    /// A line of them.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Lanes`]; there are [`TILE`] lines.
+    unsafe fn line(&self, line: usize) -> [L; WINDOW];
+}
+
+impl<L: Lanes> Sums<L> for [[L; WINDOW]; TILE] {
+    #[inline(always)]
+    unsafe fn line(&self, line: usize) -> [L; WINDOW] {
+        self[line]
+    }
+}
+
+/// The outputs of a vector of a plane in one tile.
+#[inline(always)]
+unsafe fn outputs_of_tile<L: Lanes>(
+    lane: usize,
+    job: &Convolution<'_>,
+    lanes: usize,
+    place: &Place,
+    sums: impl Sums<L>,
+    bias: L,
+    lanes_before: usize,
+) {
+    let [lines, columns] = job.size;
+    // SAFETY: each position is one of the maps, and bytes of places are one a float of y without halo.
+    unsafe {
+        let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
+        let (height, width) = (lines - first[0], columns - first[1]);
+        let at = |of: &Source| {
+            let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
+            (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
+        };
+        let ends = Ends {
+            lanes,
+            width,
+            bias,
+            before: job.before.as_ref().map(at),
+            act: job.act,
+            after: job.after.as_ref().map(at),
+            y: at(&job.y),
+        };
+        if job.is_pooled {
+            for line in 0..TILE / 2 {
+                if line < height {
+                    let upper = transform::to_outputs(sums.line(2 * line));
+                    let lower = transform::to_outputs(sums.line(2 * line + 1));
+                    let (left, left_place) = largest([upper[0], upper[1], lower[0], lower[1]]);
+                    let (right, right_place) = largest([upper[2], upper[3], lower[2], lower[3]]);
+                    if let Some((start, stride)) = job.places {
+                        let position = lanes_before * lines * columns;
+                        let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
+                        let to = start.add(place.sample * stride + position);
+                        store_bytes(left_place, to);
+                        if width > 1 {
+                            store_bytes(right_place, to.add(lanes));
                         }
-                        ends.put(line, [left, right]);
                     }
+                    ends.put(line, [left, right]);
                 }
-            } else {
-                for line in 0..TILE {
-                    if line < height {
-                        ends.put(line, transform::to_outputs(sums[line]));
-                    }
+            }
+        } else {
+            for line in 0..TILE {
+                if line < height {
+                    ends.put(line, transform::to_outputs(sums.line(line)));
                 }
             }
         }

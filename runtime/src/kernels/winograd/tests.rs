@@ -3,7 +3,9 @@
 use super::*;
 use crate::isa::Isa;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::{Bench, Random, assert_close, bits, gradient_of_batch, map, product_tolerance, wide};
+use crate::kernels::testing::{
+    Bench, Random, assert_close, bits, gradient_of_batch, image, map, product_tolerance, wide,
+};
 
 const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
 
@@ -31,6 +33,14 @@ fn random_conv(random: &mut Random) -> Conv {
 fn random_map(random: &mut Random, channels: usize, size: [usize; 3]) -> &'static Blocked {
     let mut halo = |most| [random.between(0, 1), random.between(0, most), random.between(0, most)];
     map(channels, size, halo(2), halo(4))
+}
+
+/// A convolution of an image, whose lines have up to three blocks of tiles, and a map of it with some halo.
+fn random_image(random: &mut Random) -> (Conv, &'static Blocked) {
+    let size = [1, random.between(3, 10), random.between(3, 70)];
+    let conv = of_size(random.between(3, 4), CHANNELS[random.between(0, 8)], size, random.between(0, 1));
+    let mut halo = |most| [0, random.between(0, most), random.between(0, most)];
+    (conv, image(conv.channels, size, halo(2), halo(4)))
 }
 
 fn count(size: [usize; 3]) -> usize {
@@ -95,12 +105,15 @@ fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize
     bench.packed = vec![f32::NAN; at[1] + packed_len(y, x)];
     Pack::all(bench.isa, &bench.params, &mut bench.packed, |p| {
         pack(p, conv, x, y, weight, at[0]);
-        pack_transposed(p, conv, x, y, weight, at[1]);
+        if !super::image::is_image(x) {
+            pack_transposed(p, conv, x, y, weight, at[1]);
+        }
     });
     at
 }
 
-/// Runs the three passes on random values, against the terms of the twin; gives all results' bits.
+/// Runs the three passes on random values, against the terms of the twin; of an image, which has no others, the one forward. Gives all
+/// results' bits.
 fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &mut Bench) -> Vec<u32> {
     let terms = naive::conv(conv);
     let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
@@ -134,6 +147,9 @@ fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &
     let found = bench.elements(y);
     assert_close("forward", &found, &twin.values, &twin.scales, product_tolerance(conv.channels));
     results.extend(bits(&found));
+    if super::image::is_image(x_map.planes) {
+        return results;
+    }
 
     let store = bench.random.store();
     let before = bench.random.numbers(samples * inputs);
@@ -202,6 +218,16 @@ fn the_three_passes_on_random_geometry() {
 }
 
 #[test]
+fn images_on_random_geometry() {
+    for seed in 10..20 {
+        let mut random = Random::new(seed);
+        let (conv, x_map) = random_image(&mut random);
+        let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
+        check_all(seed, random.between(1, 3), &conv, x_map, y_map);
+    }
+}
+
+#[test]
 fn tiles_of_several_blocks() {
     let conv = of_size(3, 5, [1, 10, 9], 1);
     let halo = [0, 1, 1];
@@ -227,10 +253,14 @@ fn planes_with_padding_in_the_middle() {
 
 #[test]
 fn what_the_epilogue_adds_and_maps() {
-    for seed in 40..44 {
+    for seed in 40..48 {
         let mut random = Random::new(seed);
-        let conv = random_conv(&mut random);
-        let x_map = random_map(&mut random, conv.channels, conv.size);
+        let (conv, x_map) = if seed < 44 {
+            let conv = random_conv(&mut random);
+            (conv, random_map(&mut random, conv.channels, conv.size))
+        } else {
+            random_image(&mut random)
+        };
         let (y_map, added_map) = (
             random_map(&mut random, conv.out_channels, conv.out_size),
             random_map(&mut random, conv.out_channels, conv.out_size),
@@ -290,12 +320,16 @@ fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
 
 #[test]
 fn pools_are_of_what_the_convolution_makes() {
-    for seed in 50..58 {
+    for seed in 50..66 {
         let mut random = Random::new(seed);
-        let conv = random_conv(&mut random);
+        let (conv, x_map) = if seed < 58 {
+            let conv = random_conv(&mut random);
+            (conv, random_map(&mut random, conv.channels, conv.size))
+        } else {
+            random_image(&mut random)
+        };
         let conv = of_size(conv.channels, conv.out_channels, conv.size, 1);
         let small = [1, conv.size[1] / 2, conv.size[2] / 2];
-        let x_map = random_map(&mut random, conv.channels, conv.size);
         let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
         let small_map = random_map(&mut random, conv.out_channels, small);
         for isa in Isa::available() {
@@ -427,4 +461,7 @@ fn scratch_is_what_the_compiler_counts() {
     let points = 36 * (2 * 32 * 16 + 16);
     assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
     assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
+    let conv = of_size(3, 32, [1, 16, 16], 1);
+    let image = [Plane { lanes: 3, channels: 3 }];
+    assert_eq!(scratch(&conv, &image, &planes), 6 * 160 + 8 * (36 * 4 + 24 * 16) + 15);
 }

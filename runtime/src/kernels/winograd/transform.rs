@@ -16,8 +16,12 @@ pub(super) const WINDOW: usize = 6;
 pub(super) const POINTS: usize = WINDOW * WINDOW;
 
 /// `B' x`.
+///
+/// # Safety
+///
+/// That of [`Lanes`].
 #[inline(always)]
-unsafe fn of_inputs<L: Lanes>(x: [L; 6]) -> [L; 6] {
+pub(super) unsafe fn of_inputs<L: Lanes>(x: [L; 6]) -> [L; 6] {
     // SAFETY: the caller is compiled for the vector's instructions.
     unsafe {
         let [half, two, ends] = [L::splat(0.5), L::splat(2.0), L::splat(2.5)];

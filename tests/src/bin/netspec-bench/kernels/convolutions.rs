@@ -78,7 +78,9 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
             }
             Class::Winograd => {
                 winograd::pack(p, &conv, x_map.planes, y_map.planes, 0, 0);
-                winograd::pack_transposed(p, &conv, x_map.planes, y_map.planes, 0, transposed);
+                if !is_image {
+                    winograd::pack_transposed(p, &conv, x_map.planes, y_map.planes, 0, transposed);
+                }
             }
         }),
         scratch,
@@ -107,6 +109,7 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
     let write = Store::Write;
     match class {
         Class::Direct if pools && is_image => {}
+        Class::Winograd if is_image => {}
         Class::Direct if pools => all.push(kernel("sparse::grad_input", {
             Box::new(move |t| sparse::grad_input(t, &conv, y, at, transposed, x, write))
         })),

@@ -199,9 +199,11 @@ pub(crate) fn all() -> Vec<Kernel> {
     let mut all = Vec::new();
     for (layer, class, geometry, act, pools) in [
         ("3 -> 16, 3x3, 32 x 32: conv1 of net", Class::Direct, square(3, 32, 16, 3, 1, 1), Act::Tanh, true),
+        ("3 -> 16, 3x3, 32 x 32: conv1 of net", Class::Winograd, square(3, 32, 16, 3, 1, 1), Act::Tanh, true),
         ("16 -> 8, 3x3, 16 x 16: conv2 of net", Class::Winograd, square(16, 16, 8, 3, 1, 1), Act::Tanh, true),
         ("1 -> 20, 5x5, 28 x 28: conv1 of lenet_mnist", Class::Direct, square(1, 28, 20, 5, 1, 0), Act::Relu, true),
         ("20 -> 50, 5x5, 12 x 12: conv2 of lenet_mnist", Class::Direct, square(20, 12, 50, 5, 1, 0), Act::Relu, true),
+        ("3 -> 32, 3x3, 32 x 32: conv1 of res", Class::Winograd, square(3, 32, 32, 3, 1, 1), Act::Relu, true),
         ("32 -> 32, 3x3, 16 x 16: res_deep", Class::Winograd, square(32, 16, 32, 3, 1, 1), Act::Relu, false),
         (
             "64 -> 64, 3x3, 32 x 32: stage1 of resnet18_cifar",

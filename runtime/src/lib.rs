@@ -63,6 +63,8 @@
 
 pub mod arena;
 pub mod checkpoint;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod data;
 mod error;
 mod files;

@@ -1,0 +1,3 @@
+//! Models on graphics cards.
+
+pub mod program;

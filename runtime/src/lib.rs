@@ -66,8 +66,10 @@ pub mod checkpoint;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod data;
+mod device;
 mod error;
 mod files;
+mod floats;
 mod isa;
 pub mod kernels;
 pub mod layer;
@@ -87,7 +89,8 @@ mod schedule;
 pub mod trainer;
 pub mod weights;
 
-pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
+pub use device::{Device, Precision, UnknownDevice, UnknownPrecision};
+pub use error::{DeviceProblem, Error, FileProblem, TensorProblem, TensorProblemKind};
 pub use isa::{Isa, Numerics, UnknownIsa};
 pub use loss::{
     BceWithLogits, CrossEntropy, CrossEntropyWith, Huber, L1, Loss, Losses, Mse, Nll, NllWith, NoLoss, Same, Scaled,

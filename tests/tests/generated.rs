@@ -142,7 +142,8 @@ impl<N: Network> Pair<N> {
         let mut outputs = Vec::new();
         network::infer_from(&self.model, workspace, samples.len(), &feed(&inputs), &mut |_, _, values| {
             outputs.extend_from_slice(values);
-        });
+        })
+        .expect("the processor runs it");
         outputs
     }
 }
@@ -344,7 +345,8 @@ fn trains_like_pytorch<N: Network>(case: &Case) -> Result<(), String> {
     let mut outputs = Vec::new();
     network::infer_from(&model, &mut workspace, samples, &feed(&inputs), &mut |_, _, values| {
         outputs.extend(wide(values))
-    });
+    })
+    .expect("the processor runs it");
     case.compare("evaluated", &outputs, GRADIENTS)
 }
 

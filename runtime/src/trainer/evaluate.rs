@@ -74,7 +74,7 @@ fn mean<N: Network>(
             sum += figure(part, first + sample, index, output, &mut scratch);
         };
         match mode {
-            EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each),
+            EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each)?,
             EvalMode::BatchStatistics => network::forward_from(model, workspace, samples, &feed, &mut each)?,
         }
     }

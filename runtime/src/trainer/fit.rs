@@ -13,8 +13,12 @@ use super::course::Course;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::task::{Part, Task, outputs};
-use crate::Stateful;
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
+#[cfg(feature = "cuda")]
+use crate::{DeviceProblem, Error};
+use crate::Stateful;
 use crate::network::{self, BatchLoss, Network, SaveOptions};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
@@ -114,8 +118,22 @@ fn pass<N: Network>(
             })
         };
         totals_of(part, &augmented, batch, &mut totals);
-        let loss = BatchLoss { of: &of, totals: &totals };
-        let loss = network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe);
+        #[cfg(feature = "cuda")]
+        let on_card = workspace.on_card(|engine, workspace| {
+            if batch.iter().any(|&record| augmented.mix(record).is_some()) {
+                let problem = "kernels know no mean of two losses, which `mixup` takes".to_owned();
+                return Err(Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem }));
+            }
+            let losses = &part.on_card(batch, outputs::<N>());
+            let batch = CardBatch { samples: batch.len(), feed: &feed, losses, totals: &totals };
+            cuda::step(engine, model, workspace, &batch, &mut course.recipe)
+        });
+        #[cfg(not(feature = "cuda"))]
+        let on_card = None;
+        let loss = on_card.unwrap_or_else(|| {
+            let loss = BatchLoss { of: &of, totals: &totals };
+            network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe)
+        });
         if step == steps && !course.recipe.is_flushed() {
             course.recipe.flush(model.weights_mut().params_mut());
         }

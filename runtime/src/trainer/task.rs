@@ -2,11 +2,13 @@
 
 use super::args::Shared;
 use super::failure::Failure;
-use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Train};
+use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Place, Train};
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardLoss, Targets, program::LossKind};
 use crate::data::{Dataset, Source, Split};
 use crate::loss::{bce_with_logits, cross_entropy, nll, weight_of_labels};
 use crate::network::{self, Network};
-use crate::{Huber, L1, Mse, Parts, SmoothL1, Workspace, argmax};
+use crate::{Device, Huber, L1, Mse, Parts, Precision, SmoothL1, Workspace, argmax};
 
 /// A model, its data, and how it is trained.
 pub(super) struct Task<N> {
@@ -30,7 +32,7 @@ pub(super) struct Part<'a> {
 
 impl<N: Network> Task<N> {
     /// Reads the data, makes the model or reads its weights, and checks that they fit each other.
-    pub(super) fn new(defaults: &Defaults, args: &Shared) -> Result<Task<N>, Failure> {
+    pub(super) fn new(defaults: &Defaults, place: Place, args: &Shared) -> Result<Task<N>, Failure> {
         let Some(mut train) = defaults.train else {
             let text = format!("{} has no `train` section, so neither loss nor optimizer are known", defaults.origin);
             return Err(Failure::Usage(text));
@@ -80,6 +82,7 @@ impl<N: Network> Task<N> {
         }
         workspace = workspace.with_numerics(args.numerics.unwrap_or(train.numerics));
         workspace.seed(train.seed);
+        let workspace = on_device(workspace, place, args)?;
         let task = Task { model, workspace, dataset, source, train };
         if train.eval_mode == EvalMode::BatchStatistics {
             task.check_batches(&task.dataset.test, "to test with")?;
@@ -100,6 +103,24 @@ impl<N: Network> Task<N> {
         }
         Ok(())
     }
+}
+
+/// Puts a workspace where it is to be, and says where that is if it is not where every program runs.
+fn on_device(workspace: Workspace, place: Place, args: &Shared) -> Result<Workspace, Failure> {
+    let Shared { device, precision, .. } = *args;
+    if device == Device::Cpu && precision != Precision::F32 {
+        let text = format!("`--precision {precision}` is for graphics cards, and the device is cpu, which has f32");
+        return Err(Failure::Usage(text));
+    }
+    let (workspace, problem) = place(workspace, device, precision)?;
+    if let Some(problem) = problem {
+        eprintln!("on the processor: {problem}");
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(name) = workspace.card() {
+        eprintln!("on the graphics card {name}, products in {precision}");
+    }
+    Ok(workspace)
 }
 
 /// Outputs of a model.
@@ -170,6 +191,34 @@ impl<'a> Part<'a> {
                 }
             };
         }
+    }
+
+    /// The losses of some records as a graphics card knows them, for each of so many outputs.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_card(&self, records: &[usize], outputs: usize) -> Vec<CardLoss> {
+        let labels = || records.iter().flat_map(|&record| self.labels(record)).map(|&label| label as u32).collect();
+        let values = || records.iter().flat_map(|&record| self.values(record)).copied().collect();
+        let of_output = |index: usize| {
+            let Some(OutputLoss { weight, loss, .. }) = self.loss_of(index) else {
+                return CardLoss::new(LossKind::None, Targets::None);
+            };
+            let (kind, number, weights): (_, f32, &[f32]) = match *loss {
+                Loss::CrossEntropy { label_smoothing, class_weights } => {
+                    (LossKind::CrossEntropy, label_smoothing, class_weights)
+                }
+                Loss::Nll { class_weights } => (LossKind::Nll, 0.0, class_weights),
+                Loss::Mse => (LossKind::Mse, 0.0, &[]),
+                Loss::L1 => (LossKind::L1, 0.0, &[]),
+                Loss::SmoothL1 { beta } => (LossKind::SmoothL1, beta, &[]),
+                Loss::Huber { delta } => (LossKind::Huber, delta, &[]),
+                Loss::BceWithLogits { pos_weight: [] } => (LossKind::BceWithLogits, 1.0, &[]),
+                Loss::BceWithLogits { pos_weight: [all] } => (LossKind::BceWithLogits, *all, &[]),
+                Loss::BceWithLogits { pos_weight } => (LossKind::BceWithLogits, 1.0, pos_weight),
+            };
+            let targets = if loss.takes_label() { Targets::Labels(labels()) } else { Targets::Values(values()) };
+            CardLoss { kind, number, scale: *weight, weights: weights.to_vec(), targets }
+        };
+        (0..outputs).map(of_output).collect()
     }
 
     /// The loss of a record's output, by its number; writes its derivative.

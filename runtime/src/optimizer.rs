@@ -210,7 +210,7 @@ impl Optimizer for Sgd {
 
 #[cfg(feature = "cuda")]
 impl CardOptimizer for Sgd {
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
         let [lr, momentum, weight_decay] = [self.lr, self.momentum, self.weight_decay].map(|number| number as f32);
         if self.momentum == 0.0 {
             return update.update(flat::DESCEND, &[], &[lr, weight_decay]);

@@ -346,13 +346,13 @@ impl<O: Optimizer> Recipe<O> {
         if let Some(clip) = self.clip {
             update.clip(clip)?;
         }
-        self.optimizer.on_card().map_or(Ok(()), |optimizer| optimizer.follow(update))
+        self.optimizer.on_card().map_or(Ok(()), |optimizer| optimizer.add_step(update))
     }
 }
 
 #[cfg(feature = "cuda")]
 impl<O: Optimizer> CardOptimizer for Recipe<O> {
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
         for (penalty, range) in self.each_penalty(update.all()) {
             update.note(penalty, range)?;
         }

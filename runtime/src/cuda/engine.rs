@@ -510,7 +510,7 @@ pub(crate) fn step<N: Network>(
     let added = match optimizer.on_card() {
         Some(optimizer) => {
             let mut update = Update::new(&mut engine.script, [places.params, places.gradients], N::PARAMETERS, batch.samples);
-            optimizer.follow(&mut update)?;
+            optimizer.add_step(&mut update)?;
             let penalties = update.penalties();
             engine.play()?;
             let mut added = 0.0;

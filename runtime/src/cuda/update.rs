@@ -17,7 +17,7 @@ pub trait CardOptimizer {
     /// # Errors
     ///
     /// [`Error::Device`].
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error>;
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error>;
 }
 
 /// A step in the making.

@@ -199,7 +199,7 @@ impl Optimizer for Adam {
 
 #[cfg(feature = "cuda")]
 impl CardOptimizer for Adam {
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
         let (numbers, decay) = self.numbers();
         self.means.step_on_card(update, numbers, decay)
     }
@@ -223,7 +223,7 @@ impl Optimizer for AdamW {
 
 #[cfg(feature = "cuda")]
 impl CardOptimizer for AdamW {
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
         let (numbers, decay) = self.numbers();
         self.means.step_on_card(update, numbers, decay)
     }

@@ -124,7 +124,7 @@ impl Optimizer for RmsProp {
 
 #[cfg(feature = "cuda")]
 impl CardOptimizer for RmsProp {
-    fn follow(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
         let squares = update.state(&mut self.squares)?;
         let means = self.centered.then(|| update.state(&mut self.means)).transpose()?;
         let velocity = (self.momentum > 0.0).then(|| update.state(&mut self.velocity)).transpose()?;

@@ -2,6 +2,7 @@
 //! tested from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+pub mod card;
 pub mod clock;
 pub mod kinks;
 pub mod parity;

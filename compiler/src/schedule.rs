@@ -268,7 +268,7 @@ pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: T
         ops: 0,
         last_writes: last_writes(program),
     };
-    let steps = scheduler.body(&program.body, Steps::default()).finish();
+    let steps = scheduler.body(&program.body, Steps::new(target)).finish();
     // Training's outputs end in the loss.
     let outputs = program.outputs.iter().filter(|_| kind != PlanKind::Training);
     let outputs = outputs.map(|&output| scheduler.operand(output)).collect();
@@ -419,12 +419,12 @@ impl Scheduler<'_> {
                 steps.call(call(Kernel::NormBackward(norm, tensors, act), reads, writes));
             }
             Kind::Linear(linear, weight, bias, act)
-                if linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
+                if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
             {
                 steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias)
-                if may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
+                if self.target.has_tiles() && may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
             {
                 let is_all = self.path.is_empty() && gradients_of(weight, &self.program.body) == 1;
                 let store = if is_all { Store::Write } else { Store::Add };
@@ -580,7 +580,7 @@ impl Scheduler<'_> {
         steps.call(copy(outer, at(At::First)));
         self.of_value.insert(looped.start, at(At::Here));
         self.path.push(id);
-        let mut body = self.body(&looped.body, Steps::default());
+        let mut body = self.body(&looped.body, Steps::new(self.target));
         let end = self.operand(looped.end);
         // What waits may read what the iteration started from.
         if !body.waiting.is_empty() {
@@ -630,9 +630,9 @@ fn scratch(kernel: &Kernel) -> u64 {
     }
 }
 
-/// Steps as they are found: calls gather in a stage until something needs the whole batch.
-#[derive(Default)]
+/// Steps as they are found: calls gather in a stage until something needs the whole batch; for a target without tiles each call does.
 struct Steps {
+    has_tiles: bool,
     done: Vec<Step>,
     stage: Vec<Node>,
     /// Calls on the whole batch that wait for the end of the stage, and that nothing waits for.
@@ -640,8 +640,12 @@ struct Steps {
 }
 
 impl Steps {
+    fn new(target: Target) -> Steps {
+        Steps { has_tiles: target.has_tiles(), done: Vec::new(), stage: Vec::new(), waiting: Vec::new() }
+    }
+
     fn call(&mut self, call: Call) {
-        self.stage.push(Node::Call(call));
+        if self.has_tiles { self.stage.push(Node::Call(call)) } else { self.whole(call) }
     }
 
     fn node(&mut self, node: Node) {

@@ -132,7 +132,7 @@ const FULL: Plane = Plane { lanes: 16, channels: 16 };
 /// The module of a class's kernels.
 fn class_text(class: Class) -> &'static str {
     match class {
-        Class::Plain => "conv",
+        Class::Plain | Class::Implicit => "conv",
         Class::Direct => "direct",
         Class::Depthwise => "depthwise",
         Class::Winograd => "winograd",
@@ -432,7 +432,7 @@ impl Calls<'_> {
         let first = offset(address.offset, &address.terms, loops);
         match self.plan.schedule.layout(operand) {
             Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
-            Layout::Plain | Layout::Places(_) => format!("{region}({first}, {})", grouped(address.len)),
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => format!("{region}({first}, {})", grouped(address.len)),
         }
     }
 

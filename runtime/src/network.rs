@@ -13,7 +13,7 @@ use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
 #[cfg(feature = "cuda")]
-use crate::cuda::{self, CardBatch};
+use crate::cuda::{self, CardBatch, Inputs};
 use crate::{Error, Losses, Model, Optimizer, Workspace};
 
 pub use crate::weights::NamedTensor;
@@ -273,7 +273,7 @@ pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), feed: &feed(inputs), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
         cuda::step(engine, model, workspace, &batch, optimizer)
     }) {
         return done;
@@ -307,7 +307,7 @@ pub fn gradients<N: Network, L: Losses<N::Output>>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), feed: &feed(inputs), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
         cuda::gradients(engine, model, workspace, &batch)
     }) {
         let mean = done?;
@@ -383,7 +383,7 @@ pub fn input_gradients<N: Network, L: Losses<N::Output>>(
         assert_asked::<N>();
         let losses = on_card::<N, L>(loss, targets)?;
         let totals = &[1.0; OUTPUTS][..N::Output::COUNT];
-        let batch = CardBatch { samples: inputs.len(), feed: &feed(inputs), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
         cuda::input_gradients(engine, model, workspace.draw(), &batch, &mut each)
     }) {
         return done;
@@ -435,7 +435,7 @@ pub fn infer_from<N: Network>(
 ) -> Result<(), Error> {
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
-        cuda::forward(engine, model, PassKind::Infer, (samples, feed, workspace.draw()), each)
+        cuda::forward(engine, model, PassKind::Infer, (samples, &Inputs::Feed(feed), workspace.draw()), each)
     }) {
         return done;
     }
@@ -476,9 +476,9 @@ pub fn forward_from<N: Network>(
     check_batch::<N>(samples)?;
     let draw = workspace.forward_draw();
     #[cfg(feature = "cuda")]
-    if let Some(done) =
-        workspace.on_card(|engine, _| cuda::forward(engine, model, PassKind::Forward, (samples, feed, draw), each))
-    {
+    if let Some(done) = workspace.on_card(|engine, _| {
+        cuda::forward(engine, model, PassKind::Forward, (samples, &Inputs::Feed(feed), draw), each)
+    }) {
         return done;
     }
     let (job, draw) = (Job { feed, loss: BatchLoss::NONE, samples }, Some(draw));

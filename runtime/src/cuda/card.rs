@@ -98,6 +98,11 @@ impl Card {
         self.arch
     }
 
+    /// Bytes of its memory that are free.
+    pub(crate) fn free(&self) -> usize {
+        self.context.mem_get_info().map_or(0, |(free, _)| free)
+    }
+
     /// Waits until it has done all that it was given.
     pub(crate) fn wait(&self) -> Result<(), Error> {
         self.stream.synchronize().map_err(|error| failed("run the kernels", error))
@@ -124,8 +129,7 @@ impl<T: Number> Buffer<T> {
         // SAFETY: any bits are numbers, and kernels write what they read.
         let slice = unsafe { card.stream.alloc(len.max(1)) }.map_err(|error| match error {
             DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-                let free = card.context.mem_get_info().map_or(0, |(free, _)| free);
-                Error::Device(DeviceProblem::Memory { what: what(), wanted: len * size_of::<T>(), free })
+                Error::Device(DeviceProblem::Memory { what: what(), wanted: len * size_of::<T>(), free: card.free() })
             }
             error => failed("give memory", error),
         })?;

@@ -8,9 +8,11 @@ use super::calls::{Calls, Played, Player, Word};
 use super::card::{Buffer, Card, grow};
 use super::kernels::Kernels;
 use super::program::{Arg, Launch, LossKind, OnDevice, Pass, Program, Step, flat};
+use super::records::{self, Inputs, PickMemory, Records};
 use super::update::Update;
 use crate::error::DeviceProblem;
-use crate::network::{Each, Feed, Network};
+use crate::data::Split;
+use crate::network::{Each, Network};
 use crate::random::Draw;
 use crate::run::PassKind;
 use crate::{Error, Optimizer, Precision, Workspace};
@@ -85,6 +87,7 @@ pub(crate) struct Script {
 #[derive(Default)]
 struct BatchMemory {
     inputs: Vec<Option<Buffer<f32>>>,
+    picked: PickMemory,
     labels: Vec<Option<Buffer<u32>>>,
     targets: Vec<Option<Buffer<f32>>>,
     loss_weights: Vec<(Vec<f32>, Option<Buffer<f32>>)>,
@@ -149,7 +152,8 @@ impl Engine {
     pub(crate) fn new<N: OnDevice>(card: Arc<Card>, precision: Precision) -> Result<Engine, Error> {
         let none = |problem: &str| Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem: problem.to_owned() });
         let program = N::PROGRAM.map_err(none)?;
-        let kernels = Kernels::load(&card, &N::NAME.to_lowercase(), program.source, precision)?;
+        let source = [program.source, records::TEXT].concat();
+        let kernels = Kernels::load(&card, &N::NAME.to_lowercase(), &source, precision)?;
         let numbers_at = Buffer::new(&card, NUMBERS, || "a list of numbers".to_owned())?;
         Ok(Engine {
             of: TypeId::of::<N>(),
@@ -175,6 +179,12 @@ impl Engine {
     /// What the card calls itself.
     pub(crate) fn name(&self) -> &str {
         self.script.card.name()
+    }
+
+    /// Brings the records of a split to the card, whose inputs have this shape; None if they take too much of its memory.
+    #[cfg(feature = "trainer")]
+    pub(crate) fn records(&self, split: &Split, shape: &[usize]) -> Result<Option<Records>, Error> {
+        Records::bring(&self.script.card, split, shape)
     }
 
     /// What it was told so far.
@@ -204,8 +214,8 @@ impl Engine {
         }
     }
 
-    /// Begins a list: brings the inputs of a batch to the card.
-    fn begin(&mut self, batch: usize, feed: &Feed<'_>, draw: Draw) -> Result<Places, Error> {
+    /// Begins a list: brings the inputs of so many samples to the card, from one on.
+    fn begin(&mut self, first: usize, batch: usize, from: &Inputs<'_>, draw: Draw) -> Result<Places, Error> {
         let Engine { script, batch: memory, program, .. } = self;
         script.calls.clear();
         script.numbers.clear();
@@ -215,11 +225,20 @@ impl Engine {
         memory.inputs.resize_with(program.inputs.len(), || None);
         let mut inputs = Vec::new();
         for (number, (len, buffer)) in program.inputs.iter().zip(&mut memory.inputs).enumerate() {
-            inputs.push(grow(buffer, &script.card, batch * len, what)?);
-            memory.host.resize(batch * len, 0.0);
-            memory.host.chunks_exact_mut(*len).enumerate().for_each(|(sample, to)| feed(sample, number, to));
-            if let Some(buffer) = buffer {
-                buffer.write(&memory.host)?;
+            let to = grow(buffer, &script.card, batch * len, what)?;
+            inputs.push(to);
+            match from {
+                Inputs::Feed(feed) => {
+                    memory.host.resize(batch * len, 0.0);
+                    let samples = memory.host.chunks_exact_mut(*len).zip(first..);
+                    samples.for_each(|(to, sample)| feed(sample, number, to));
+                    buffer.as_mut().map_or(Ok(()), |buffer| buffer.write(&memory.host))?;
+                }
+                Inputs::Records { of, numbers, changes } => {
+                    let each = changes.len() / numbers.len();
+                    let picked = (&numbers[first..][..batch], &changes[each * first..][..each * batch]);
+                    of.pick(script, &mut memory.picked, picked, to)?;
+                }
             }
         }
         Ok(Places {
@@ -479,7 +498,7 @@ impl Places {
 /// A batch, and what is wanted of it.
 pub(crate) struct CardBatch<'a> {
     pub(crate) samples: usize,
-    pub(crate) feed: &'a Feed<'a>,
+    pub(crate) inputs: Inputs<'a>,
     /// Of each output.
     pub(crate) losses: &'a [CardLoss],
     /// What the samples count together, of each output.
@@ -502,7 +521,7 @@ pub(crate) fn step<N: Network>(
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(batch.samples, batch.feed, draw)?;
+    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     places.updates = true;
     engine.losses(&mut places, batch.losses, batch.totals)?;
@@ -550,7 +569,7 @@ pub(crate) fn gradients<N: Network>(
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(batch.samples, batch.feed, draw)?;
+    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::Train, &mut places, weights.version())?;
@@ -564,7 +583,7 @@ pub(crate) fn forward<N: Network>(
     engine: &mut Engine,
     model: &N,
     kind: PassKind,
-    (samples, feed, draw): (usize, &Feed<'_>, Draw),
+    (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
     engine.check::<N>()?;
@@ -574,8 +593,7 @@ pub(crate) fn forward<N: Network>(
     // As in training a batch is normalised as a whole.
     let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
     for first in (0..samples).step_by(part) {
-        let feed = |sample: usize, input: usize, to: &mut [f32]| feed(first + sample, input, to);
-        let mut places = engine.begin(part.min(samples - first), &feed, draw)?;
+        let mut places = engine.begin(first, part.min(samples - first), inputs, draw)?;
         (places.params, places.statistics) = (params.address(), statistics.address());
         engine.pass(kind, &mut places, weights.version())?;
         engine.play()?;
@@ -596,7 +614,7 @@ pub(crate) fn input_gradients<N: Network>(
     let (weights, card) = (model.weights(), engine.script.card.clone());
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
-    let mut places = engine.begin(batch.samples, batch.feed, draw)?;
+    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
     (places.params, places.statistics) = (params.address(), statistics.address());
     places.gradients = grow(&mut engine.passes.unwanted, &card, N::PARAMETERS, || "gradients".to_owned())?;
     engine.losses(&mut places, batch.losses, batch.totals)?;

@@ -11,7 +11,7 @@
 //!
 //! - `card.rs`: whether there is a card, and memory on it; `nvrtc.rs`: the compiler, found and called; `cache.rs`: what it made, kept.
 //! - `program.rs`: what the compiler of specs writes: kernels and launches. `kernels.rs` loads the one, `engine.rs` makes lists of calls of
-//!   the other, `calls.rs` tells them to the card. `update.rs`: optimizers.
+//!   the other, `calls.rs` tells them to the card. `update.rs`: optimizers. `records.rs`: data sets that the card has.
 //!
 //! A driver must know CUDA 12.0, NVRTC be of it, and a card have compute capability 8.0.
 
@@ -22,6 +22,7 @@ mod engine;
 mod kernels;
 mod nvrtc;
 pub mod program;
+mod records;
 mod update;
 
 pub use calls::Played;
@@ -31,4 +32,7 @@ pub(crate) use engine::{CardBatch, Engine, forward, gradients, input_gradients, 
 pub use engine::{CardLoss, Targets};
 pub use kernels::options;
 pub use nvrtc::{Compiled, FOLDER, Nvrtc};
+pub(crate) use records::Inputs;
+#[cfg(feature = "trainer")]
+pub(crate) use records::{Change, Records, changes};
 pub use update::{CardOptimizer, Update};

@@ -102,8 +102,18 @@ fn pass<N: Network>(
     course: &mut Course,
     progress: &mut Progress,
 ) -> Result<f64, String> {
-    let Task { model, workspace, dataset, train, .. } = task;
+    let Task {
+        model,
+        workspace,
+        dataset,
+        train,
+        #[cfg(feature = "cuda")]
+        on_card,
+        ..
+    } = task;
     let part = Part::of(&dataset.train, train.losses);
+    #[cfg(feature = "cuda")]
+    let part = part.with(on_card[0].as_ref());
     let augmented = Augmented::new(&dataset.train, &dataset.shape, train.tricks.augment, train.seed, epoch);
     let augmented = augmented.map_err(|error| error.to_string())?;
     let steps = order.len().div_ceil(train.batch);
@@ -125,7 +135,9 @@ fn pass<N: Network>(
                 return Err(Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem }));
             }
             let losses = &part.on_card(batch, outputs::<N>());
-            let batch = CardBatch { samples: batch.len(), feed: &feed, losses, totals: &totals };
+            let (numbers, changes) = (part.numbers(batch), cuda::changes(&augmented, batch));
+            let inputs = part.inputs(&feed, &numbers, &changes);
+            let batch = CardBatch { samples: batch.len(), inputs, losses, totals: &totals };
             cuda::step(engine, model, workspace, &batch, &mut course.recipe)
         });
         #[cfg(not(feature = "cuda"))]

@@ -4,10 +4,14 @@ use super::args::Shared;
 use super::failure::Failure;
 use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Place, Train};
 #[cfg(feature = "cuda")]
-use crate::cuda::{CardLoss, Targets, program::LossKind};
+use crate::cuda::{self, CardLoss, Change, Inputs, Records, Targets, program::LossKind};
 use crate::data::{Dataset, Source, Split};
 use crate::loss::{bce_with_logits, cross_entropy, nll, weight_of_labels};
+#[cfg(feature = "cuda")]
+use crate::network::{Each, Feed};
 use crate::network::{self, Network};
+#[cfg(feature = "cuda")]
+use crate::{Error, run::PassKind};
 use crate::{Device, Huber, L1, Mse, Parts, Precision, SmoothL1, Workspace, argmax};
 
 /// A model, its data, and how it is trained.
@@ -17,6 +21,9 @@ pub(super) struct Task<N> {
     pub(super) dataset: Dataset,
     pub(super) source: Source,
     pub(super) train: Train,
+    /// The records to train with and to test with on the card, if it has them.
+    #[cfg(feature = "cuda")]
+    pub(super) on_card: [Option<Records>; 2],
 }
 
 /// Records, and how far outputs are from their targets.
@@ -28,6 +35,9 @@ pub(super) struct Part<'a> {
     labels: (&'a [usize], usize),
     /// Likewise the values.
     values: (&'a [f32], usize),
+    /// The records on the card, if it has them.
+    #[cfg(feature = "cuda")]
+    on_card: Option<&'a Records>,
 }
 
 impl<N: Network> Task<N> {
@@ -82,8 +92,23 @@ impl<N: Network> Task<N> {
         }
         workspace = workspace.with_numerics(args.numerics.unwrap_or(train.numerics));
         workspace.seed(train.seed);
-        let workspace = on_device(workspace, place, args)?;
-        let task = Task { model, workspace, dataset, source, train };
+        #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
+        let mut workspace = on_device(workspace, place, args)?;
+        #[cfg(feature = "cuda")]
+        let mut bring = |split: &Split| {
+            workspace.on_card(|engine, _| engine.records(split, &dataset.shape)).unwrap_or(Ok(None))
+        };
+        #[cfg(feature = "cuda")]
+        let on_card = [bring(&dataset.train)?, bring(&dataset.test)?];
+        let task = Task {
+            model,
+            workspace,
+            dataset,
+            source,
+            train,
+            #[cfg(feature = "cuda")]
+            on_card,
+        };
         if train.eval_mode == EvalMode::BatchStatistics {
             task.check_batches(&task.dataset.test, "to test with")?;
             task.check_batches(&task.dataset.train, "to train with")?;
@@ -157,7 +182,14 @@ impl<'a> Part<'a> {
     /// Records of a task, whose targets were checked.
     pub(super) fn of(split: &'a Split, losses: &'a [OutputLoss]) -> Part<'a> {
         let (labels, values) = (split.label_maps(), split.values());
-        Part { split, losses, labels: labels.unwrap_or_default(), values: values.unwrap_or_default() }
+        Part {
+            split,
+            losses,
+            labels: labels.unwrap_or_default(),
+            values: values.unwrap_or_default(),
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        }
     }
 
     /// What an output's loss is; None: it has none.
@@ -191,6 +223,44 @@ impl<'a> Part<'a> {
                 }
             };
         }
+    }
+
+    /// The same, of which the card has the records.
+    #[cfg(feature = "cuda")]
+    pub(super) fn with(self, on_card: Option<&'a Records>) -> Part<'a> {
+        Part { on_card, ..self }
+    }
+
+    /// The numbers of some records as a card has them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn numbers(&self, records: &[usize]) -> Vec<u32> {
+        records.iter().map(|&record| record as u32).collect()
+    }
+
+    /// The inputs of some records: those that the card has, with changes; else what the host writes.
+    #[cfg(feature = "cuda")]
+    pub(super) fn inputs<'b>(&'b self, feed: &'b Feed<'b>, numbers: &'b [u32], changes: &'b [Change]) -> Inputs<'b> {
+        self.on_card.map_or(Inputs::Feed(feed), |of| Inputs::Records { of, numbers, changes })
+    }
+
+    /// The outputs of some records, in their order, of those that the card has; None if it has none.
+    #[cfg(feature = "cuda")]
+    pub(super) fn forward_on_card<N: Network>(
+        &self,
+        model: &N,
+        workspace: &mut Workspace,
+        mode: EvalMode,
+        records: std::ops::Range<usize>,
+        each: &mut Each<'_>,
+    ) -> Option<Result<(), Error>> {
+        let of = self.on_card?;
+        let (kind, draw) = match mode {
+            EvalMode::RunningStatistics => (PassKind::Infer, workspace.draw()),
+            EvalMode::BatchStatistics => (PassKind::Forward, workspace.forward_draw()),
+        };
+        let numbers = self.numbers(&records.collect::<Vec<_>>());
+        let inputs = &Inputs::Records { of, numbers: &numbers, changes: &[] };
+        workspace.on_card(|engine, _| cuda::forward(engine, model, kind, (numbers.len(), inputs, draw), each))
     }
 
     /// The losses of some records as a graphics card knows them, for each of so many outputs.

@@ -199,6 +199,9 @@ pub(crate) struct Expand {
     /// The spec: a `.yaml`, `.yml` or `.netspec` file.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    /// Print the CUDA C++ that it becomes for a graphics card.
+    #[arg(long)]
+    pub(crate) cuda: bool,
     #[command(flatten)]
     pub(crate) params: Params,
 }

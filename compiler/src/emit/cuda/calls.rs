@@ -206,7 +206,8 @@ impl<'a> Emitter<'a> {
         let call = format!("{function}({})", given.collect::<Vec<_>>().join(", "));
         let taken = params.iter().filter(|param| param.arg.is_some());
         let parameters = taken.map(|param| format!("{}{}", param.of, param.name)).collect::<Vec<_>>().join(", ");
-        let stem = [self.pass, &words(layer), role].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>();
+        let layer = words(layer);
+        let stem: Vec<&str> = [self.pass, &layer, role].into_iter().filter(|part| !part.is_empty()).collect();
         let kernel = self.source.kernel(&stem.join("_"), threads, &parameters, &call);
         let args = params.into_iter().filter_map(|param| param.arg).collect();
         Launch { kernel, grid, threads, args }

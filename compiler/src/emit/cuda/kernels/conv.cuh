@@ -89,7 +89,7 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
         const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
         if (o >= Per<G>::outputs) continue;
         const float shift = bias ? bias[c] : 0.0f;
-        if (POOL) {
+        if constexpr (POOL) {
             // There are whole windows only.
             if (row >= rows) continue;
             float most = product.sums[0][j];
@@ -103,15 +103,15 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
             const u64 at = Y::at(window / Y::positions, c, window % Y::positions);
             y[at] = Act::of(most + shift);
             if (places) places[at] = place;
-            continue;
-        }
+        } else {
 #pragma unroll
-        for (u32 i = 0; i < 4; ++i) {
-            if (row + i >= rows) continue;
-            const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
-            const float other = added ? added[R::at(n, c, p)] : 0.0f;
-            const float sum = product.sums[i][j] + shift;
-            y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+            for (u32 i = 0; i < 4; ++i) {
+                if (row + i >= rows) continue;
+                const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
+                const float other = added ? added[R::at(n, c, p)] : 0.0f;
+                const float sum = product.sums[i][j] + shift;
+                y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+            }
         }
     }
 }
@@ -229,7 +229,7 @@ __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weig
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
             if (row + i >= rows) continue;
-            if (PARTS > 1) parts[((u64)blockIdx.z * rows + row + i) * Per<G>::outputs + o] = product.sums[i][j];
+            if constexpr (PARTS > 1) parts[((u64)blockIdx.z * rows + row + i) * Per<G>::outputs + o] = product.sums[i][j];
             else *gradient_at<G>(of_weight, of_bias, group, row + i, o) += product.sums[i][j];
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod card;
 pub mod clock;
+pub mod forms;
 pub mod kinks;
 pub mod parity;
 pub mod reference;

@@ -61,9 +61,23 @@ impl Floats {
         self.host.get_mut().expect("`get` has brought them")
     }
 
-    #[cfg(not(feature = "cuda"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.host.get().map_or_else(|| self.len_on_card(), Vec::len)
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+impl Floats {
     fn bring(&self) -> Vec<f32> {
         Vec::new()
+    }
+
+    fn len_on_card(&self) -> usize {
+        0
     }
 }
 
@@ -135,15 +149,8 @@ impl Floats {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn len(&self) -> usize {
-        match self.host.get() {
-            Some(floats) => floats.len(),
-            None => self.card().as_ref().map_or(0, |on_card| on_card.len),
-        }
+    fn len_on_card(&self) -> usize {
+        self.card().as_ref().map_or(0, |on_card| on_card.len)
     }
 }
 

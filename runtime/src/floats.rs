@@ -35,7 +35,10 @@ struct OnCard {
 
 impl Floats {
     pub(crate) fn new(floats: Vec<f32>) -> Floats {
-        Floats { host: OnceLock::from(floats), ..Floats::default() }
+        let empty = Floats::default();
+        // A new cell is unset.
+        let _ = empty.host.set(floats);
+        empty
     }
 
     /// They, from a card if it has the newer ones.

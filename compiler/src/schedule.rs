@@ -491,7 +491,12 @@ impl Scheduler<'_> {
     /// Lets the call before do the step of an op of backward too, where it makes what that reads and nobody else does: the gradient by an
     /// input goes on through the nonlinearity that made the input, and through a nonlinearity to a max-pool's windows.
     fn joins_before(&mut self, op: &Op, steps: &mut Steps) -> bool {
-        let Some(Step::Whole(before)) = steps.done.last() else {
+        // Gradients of weights, which write no value, may stand between the two.
+        let writes = |step: &Step| !matches!(step, Step::Whole(call) if call.writes.is_empty());
+        let Some(at) = steps.done.iter().rposition(writes) else {
+            return false;
+        };
+        let Step::Whole(before) = &steps.done[at] else {
             return false;
         };
         let Kernel::Op(kind) = &before.kernel else {
@@ -502,8 +507,8 @@ impl Scheduler<'_> {
             (Kind::ActGrad(_), Kind::MaxPoolGrad(..)) => op.reads[0],
             _ => return false,
         };
-        // The op before was the last one to be numbered but this.
-        let is_last = self.last_writes.get(&through).is_some_and(|&last| last + 2 == self.ops);
+        // What it made is complete.
+        let is_last = self.last_writes.get(&through).is_some_and(|&last| last + 1 < self.ops);
         let makes = self.of_value.get(&through).is_some_and(|made| before.writes == [(made.clone(), Store::Write)]);
         let [(write, store)] = op.writes.as_slice() else {
             return false;
@@ -525,8 +530,7 @@ impl Scheduler<'_> {
             }
             _ => return false,
         };
-        steps.done.pop();
-        steps.done.push(Step::Whole(joined));
+        steps.done[at] = Step::Whole(joined);
         true
     }
 

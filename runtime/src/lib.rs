@@ -59,7 +59,7 @@
 //!
 //! `macros` and `threads` are on by default. `macros` is `netspec!`; crates with models that are written out already do without.
 //! `threads` lets a pass use more than the caller's thread; without it results are the same bits. `trainer` is the command line of
-//! a program that trains a model.
+//! a program that trains a model. `cuda` is models on graphics cards: `Workspace::on` puts one there.
 
 pub mod arena;
 pub mod checkpoint;

@@ -55,7 +55,7 @@ fn asked(device: &str, libraries: &Path, variables: &[(&str, &str)]) -> String {
 
 /// A driver that says what its variables say, and can do nothing.
 const DRIVER: &str = r#"
-#![allow(non_snake_case)]
+#![allow(non_snake_case, unsafe_op_in_unsafe_fn)]
 use std::ffi::{c_char, c_int, c_void};
 
 fn set(name: &str, otherwise: c_int) -> c_int {
@@ -64,7 +64,7 @@ fn set(name: &str, otherwise: c_int) -> c_int {
 macro_rules! functions {
     ($($name:ident($($arg:ident: $of:ty),*) $body:block)*) => {$(
         #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($arg: $of),*) -> c_int { unsafe { $body } }
+        pub unsafe extern "C" fn $name($($arg: $of),*) -> c_int { $body }
     )*};
 }
 functions! {

@@ -23,6 +23,8 @@ mod kernels;
 mod nvrtc;
 pub mod program;
 mod records;
+#[cfg(all(test, feature = "trainer"))]
+pub(crate) mod testing;
 mod update;
 
 pub use calls::Played;

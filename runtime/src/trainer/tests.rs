@@ -1,5 +1,7 @@
 //! The whole program, with a model written by hand: one linear layer from 8 x 8 pixels to 10 classes, which is good enough for digits.
 
+#[cfg(feature = "cuda")]
+mod card;
 mod course;
 
 use std::ffi::OsString;

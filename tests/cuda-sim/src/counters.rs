@@ -94,9 +94,6 @@ pub struct Activity {
     pub modules: u64,
 }
 
-/// The end of a chain.
-const NONE: u8 = u8::MAX;
-
 impl Counters {
     /// Counts a request to global memory: the sectors that the lanes touch.
     pub(crate) fn global(&mut self, addresses: &[u64; 32], lanes: u32, bytes: usize, write: bool) {
@@ -130,33 +127,40 @@ impl Counters {
         let words = bytes.div_ceil(4);
         let group = 32 / words;
         let mut passes = 0;
-        for lanes_of_pass in 0..words {
-            // The words of each bank, as chains through `next`.
-            let (mut first, mut next, mut held) = ([NONE; 32], [NONE; 32], [0u64; 32]);
-            let (mut count, mut most) = (0, 1);
-            let lanes_of_pass = addresses.iter().enumerate().skip(lanes_of_pass * group).take(group);
-            for (_, address) in lanes_of_pass.filter(|(lane, _)| lanes >> lane & 1 != 0) {
-                for word in address / 4..address / 4 + words as u64 {
-                    let mut link = &mut first[(word % 32) as usize];
-                    let mut passes = 1;
-                    while *link != NONE && held[*link as usize] != word {
-                        link = &mut next[*link as usize];
-                        passes += 1;
-                    }
-                    if *link == NONE {
-                        *link = count as u8;
-                        held[count] = word;
-                        count += 1;
-                        most = most.max(passes);
-                    }
-                }
-            }
-            passes += most;
+        for first in (0..32).step_by(group) {
+            let members = lanes & ((u64::MAX >> (64 - group)) << first) as u32;
+            passes += passes_of(addresses, members, words as u64);
         }
         self.shared_requests += 1;
         self.shared_passes += passes;
         self.bank_conflicts += passes - words as u64;
     }
+}
+
+/// How often the banks are passed until all lanes have their words: as often as the bank of which most different words are wanted.
+fn passes_of(addresses: &[u64; 32], lanes: u32, words: u64) -> u64 {
+    let wanted = |lane: usize| addresses[lane] / 4..addresses[lane] / 4 + words;
+    let members = (0..32).filter(|lane| lanes >> lane & 1 != 0);
+    let mut held = [u64::MAX; 32];
+    let mut most = 1;
+    for word in members.clone().flat_map(wanted) {
+        let holder = &mut held[(word % 32) as usize];
+        if *holder == u64::MAX {
+            *holder = word;
+        } else if *holder != word {
+            most = 2;
+        }
+    }
+    if most == 1 {
+        return 1;
+    }
+    // There are conflicts, so it is worth to look closely.
+    let mut wanted: Vec<u64> = members.flat_map(wanted).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut counts = [0; 32];
+    wanted.iter().for_each(|word| counts[(word % 32) as usize] += 1);
+    counts.into_iter().max().unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::checks::{Check, Finding};
 use crate::counters::Counters;
-use crate::exec::{self, Launch, MAX_SHARED, Order};
+use crate::exec::{self, Launch, MAX_INSTRUCTIONS, MAX_SHARED, Order};
 use crate::memory::Memory;
 use crate::ptx;
 use crate::ptx::instruction::Kernel;
@@ -33,11 +33,17 @@ use crate::ptx::instruction::Kernel;
 /// assert_eq!(counters.store_sectors, 1);
 /// # Ok::<(), cuda_sim::Finding>(())
 /// ```
-#[derive(Default)]
 pub struct Device {
     pub(crate) memory: Memory,
     time: u64,
     order: Order,
+    max_instructions: u64,
+}
+
+impl Default for Device {
+    fn default() -> Device {
+        Device { memory: Memory::default(), time: 0, order: Order::Forward, max_instructions: MAX_INSTRUCTIONS }
+    }
 }
 
 /// How many blocks and threads a launch has, along x, y and z, and how much dynamic shared memory each block.
@@ -53,7 +59,7 @@ pub struct Geometry {
 
 /// An argument of a kernel.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Argument {
+pub enum Argument<'a> {
     /// An address on the device.
     Pointer(u64),
     /// An `int`.
@@ -64,9 +70,11 @@ pub enum Argument {
     I64(i64),
     /// A `float`.
     F32(f32),
+    /// A structure, as C lays it out.
+    Bytes(&'a [u8]),
 }
 
-impl Argument {
+impl Argument<'_> {
     fn bytes(self) -> Vec<u8> {
         match self {
             Argument::Pointer(value) => value.to_le_bytes().into(),
@@ -74,6 +82,7 @@ impl Argument {
             Argument::U32(value) => value.to_le_bytes().into(),
             Argument::I64(value) => value.to_le_bytes().into(),
             Argument::F32(value) => value.to_le_bytes().into(),
+            Argument::Bytes(bytes) => bytes.into(),
         }
     }
 }
@@ -130,6 +139,11 @@ impl Device {
     /// In which order blocks and warps run from now on.
     pub fn set_order(&mut self, order: Order) {
         self.order = order;
+    }
+
+    /// After how many instructions of its warps a kernel is taken to be endless: two thousand million if nothing is set.
+    pub fn set_max_instructions(&mut self, most: u64) {
+        self.max_instructions = most;
     }
 
     /// Loads a module from PTX.
@@ -246,7 +260,16 @@ impl Device {
         counters: &mut Counters,
     ) -> Result<(), Finding> {
         let Geometry { grid, block, dynamic_shared } = geometry;
-        let launch = Launch { kernel, grid, block, dynamic_shared, max_dynamic_shared, params, order };
+        let launch = Launch {
+            kernel,
+            grid,
+            block,
+            dynamic_shared,
+            max_dynamic_shared,
+            params,
+            order,
+            max_instructions: self.max_instructions,
+        };
         exec::run(&launch, &mut self.memory, &mut self.time, counters)
     }
 }

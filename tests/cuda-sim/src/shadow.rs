@@ -157,7 +157,7 @@ impl Shadow {
 
     /// Takes note of an access to the bytes from `offset`, all of them in one word or a number of whole ones.
     ///
-    /// With `fresh`, what was written before the block began is not there any more: shared memory.
+    /// With `fresh`, what was written before the launch began is not there any more: in shared memory, a block is a launch of its own.
     ///
     /// # Errors
     ///
@@ -228,12 +228,12 @@ impl Word {
     #[inline]
     fn touch(&mut self, clock: &Clock, thread: u32, mask: u64, kind: Kind, fresh: bool) -> Result<(), Conflict> {
         let writer = self.writer;
-        let gone = fresh && writer.time() < clock.block;
+        let gone = fresh && writer.time() < clock.launch;
         let initialised = if gone { 0 } else { writer.initialised() };
         if kind.reads() && mask & !initialised != 0 {
             return Err(Conflict::Uninitialised);
         }
-        if writer.time() >= clock.launch && writer.bytes() & mask != 0 && !gone {
+        if writer.time() >= clock.launch && writer.bytes() & mask != 0 {
             if writer.0 & Writer::IN_FLIGHT != 0 {
                 return Err(Conflict::InFlight);
             }

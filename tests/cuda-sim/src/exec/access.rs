@@ -3,7 +3,7 @@
 use crate::checks::{Check, Fault};
 use crate::ptx::instruction::Address;
 use crate::ptx::types::Space;
-use crate::shadow::{Conflict, Kind};
+use crate::shadow::{Clock, Conflict, Kind};
 
 use super::Block;
 use super::warp::{LANES, Warp, Wide, lanes};
@@ -37,6 +37,23 @@ impl Block<'_> {
     ) -> Result<[[u8; N]; LANES], Fault> {
         self.count(space, addresses, mask, N, false);
         let kind = if strong { Kind::StrongRead } else { Kind::Read };
+        // The space is named in each call, so that each has a loop of its own.
+        match space {
+            Space::Global => self.gather_from(warp, Space::Global, addresses, mask, kind),
+            Space::Shared => self.gather_from(warp, Space::Shared, addresses, mask, kind),
+            _ => self.gather_from(warp, space, addresses, mask, kind),
+        }
+    }
+
+    #[inline(always)]
+    fn gather_from<const N: usize>(
+        &mut self,
+        warp: &Warp,
+        space: Space,
+        addresses: &Wide,
+        mask: u32,
+        kind: Kind,
+    ) -> Result<[[u8; N]; LANES], Fault> {
         let mut values = [[0; N]; LANES];
         for lane in lanes(mask) {
             let place = self.place(warp, lane, space, addresses[lane], N, kind)?;
@@ -57,6 +74,23 @@ impl Block<'_> {
     ) -> Result<(), Fault> {
         self.count(space, addresses, mask, N, true);
         let kind = if strong { Kind::StrongWrite } else { Kind::Write };
+        match space {
+            Space::Global => self.scatter_to(warp, Space::Global, addresses, values, mask, kind),
+            Space::Shared => self.scatter_to(warp, Space::Shared, addresses, values, mask, kind),
+            _ => self.scatter_to(warp, space, addresses, values, mask, kind),
+        }
+    }
+
+    #[inline(always)]
+    fn scatter_to<const N: usize>(
+        &mut self,
+        warp: &mut Warp,
+        space: Space,
+        addresses: &Wide,
+        values: &[[u8; N]; LANES],
+        mask: u32,
+        kind: Kind,
+    ) -> Result<(), Fault> {
         for lane in lanes(mask) {
             let place = self.place(warp, lane, space, addresses[lane], N, kind)?;
             self.put(warp, place, &values[lane]);
@@ -64,6 +98,7 @@ impl Block<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     pub(crate) fn bytes<'s>(&'s mut self, warp: &'s Warp, place: Place, bytes: usize) -> &'s [u8] {
         match place {
             Place::Global(at, offset) => &self.memory.allocation(at).data[offset..offset + bytes],
@@ -73,6 +108,7 @@ impl Block<'_> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn put(&mut self, warp: &mut Warp, place: Place, values: &[u8]) {
         let bytes = values.len();
         match place {
@@ -129,7 +165,9 @@ impl Block<'_> {
             }
             Space::Shared => {
                 let offset = self.within(lane, space, address, bytes, self.shared.data.len(), kind)?;
-                let noted = self.shared.shadow.touch(offset, bytes, &self.clock, thread, kind, true);
+                // What other blocks did to it was another memory.
+                let clock = Clock { launch: self.clock.block, ..self.clock };
+                let noted = self.shared.shadow.touch(offset, bytes, &clock, thread, kind, true);
                 noted.map(|()| Place::Shared(offset))
             }
             Space::Local => {

@@ -10,9 +10,6 @@ use crate::ptx::instruction::{Instruction, Op, Source};
 use super::Block;
 use super::warp::{LANES, Warp, lanes};
 
-/// Instructions of a warp in one launch, after which it is taken to be endless.
-const MAX_INSTRUCTIONS: u64 = 4_000_000_000;
-
 /// Where something went wrong, and what.
 type Stop = (u32, Fault);
 
@@ -25,9 +22,8 @@ impl Block<'_> {
             if ready == 0 {
                 match lanes(warp.parked).next() {
                     None => return Ok(()),
-                    Some(lane) => self.resume(warp, code, warp.pc[lane])?,
+                    Some(lane) => return Err((warp.pc[lane], self.deserted(warp, code, warp.pc[lane]))),
                 }
-                continue;
             }
             let pc = lanes(ready).map(|lane| warp.pc[lane]).min().unwrap_or(0);
             let (mut here, mut next) = (0, u32::MAX);
@@ -67,8 +63,9 @@ impl Block<'_> {
             match &instruction.op {
                 _ if mask == 0 => pc += 1,
                 Op::Branch { target } => {
-                    if *target <= pc && self.counters.warp_instructions > MAX_INSTRUCTIONS {
-                        let message = format!("still runs after {MAX_INSTRUCTIONS} instructions of its warps");
+                    if *target <= pc && self.counters.warp_instructions > self.launch.max_instructions {
+                        let message =
+                            format!("still runs after {} instructions of its warps", self.launch.max_instructions);
                         return Err((pc, Fault::new(Check::Endless, None, message)));
                     }
                     if mask != here || *target > next {
@@ -140,27 +137,20 @@ impl Block<'_> {
         lanes(warp.parked).filter(|&lane| warp.pc[lane] == pc).fold(0, |mask, lane| mask | 1 << lane)
     }
 
-    /// Whether all that still run, of the lanes that are named by those that came, came.
+    /// Whether all lanes that are named by those that came, came too. Lanes for which the block has no threads need not.
     fn complete(&self, warp: &Warp, members: Source, came: u32) -> bool {
         let members = warp.read32(members, &self.index, 0);
-        lanes(came).all(|lane| members[lane] & warp.live & !came == 0)
+        lanes(came).all(|lane| members[lane] & warp.present & !came == 0)
     }
 
-    /// Executes what lanes wait for at `pc`, if the others that they wait for have ended; nothing else can run.
-    fn resume(&mut self, warp: &mut Warp, code: &[Instruction], pc: u32) -> Result<(), Stop> {
-        let instruction = &code[pc as usize];
+    /// Why lanes that wait at `pc`, when nothing else can run, wait in vain.
+    fn deserted(&self, warp: &Warp, code: &[Instruction], pc: u32) -> Fault {
         let came = self.parked_at(warp, pc);
-        let Some(members) = instruction.op.members() else { return Ok(()) };
-        if !self.complete(warp, members, came) {
-            let named = warp.read32(members, &self.index, 0);
-            let lane = lanes(came).find(|&lane| named[lane] & warp.live & !came != 0).unwrap_or(0);
-            let message = format!("waits for lanes {:#010x}, of which only {came:#010x} come", named[lane]);
-            return Err((pc, Fault::new(Check::WarpMask, lane, message)));
-        }
-        warp.parked &= !came;
-        self.step(warp, instruction, came).map_err(|fault| (pc, fault))?;
-        lanes(came).for_each(|lane| warp.pc[lane] = pc + 1);
-        Ok(())
+        let members = code[pc as usize].op.members().unwrap_or(Source::Number(0));
+        let named = warp.read32(members, &self.index, 0);
+        let lane = lanes(came).find(|&lane| named[lane] & warp.present & !came != 0).unwrap_or(0);
+        let message = format!("waits for lanes {:#010x}, of which only {came:#010x} come", named[lane]);
+        Fault::new(Check::WarpMask, lane, message)
     }
 
     /// Executes an instruction that goes on to the next, for some lanes.

@@ -31,6 +31,9 @@ pub(crate) const DEFAULT_SHARED: usize = 48 * 1024;
 /// Blocks along the three axes.
 const MAX_GRID: [u32; 3] = [0x7fff_ffff, 0xffff, 0xffff];
 
+/// A kernel that runs longer, for minutes, is taken to be endless.
+pub(crate) const MAX_INSTRUCTIONS: u64 = 2_000_000_000;
+
 /// In which order blocks and warps run. What a kernel computes must not depend on it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -58,6 +61,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) params: &'a [u8],
     /// Of blocks and of warps.
     pub(crate) order: Order,
+    /// Instructions of warps, after which a kernel is taken to be endless.
+    pub(crate) max_instructions: u64,
 }
 
 /// Runs a launch, from `time` on, which it moves on.

@@ -36,7 +36,7 @@ pub(crate) struct Warp {
     /// Its number in the block.
     pub(crate) at: usize,
     /// Lanes that the block has threads for.
-    present: u32,
+    pub(crate) present: u32,
     /// Those that have not ended.
     pub(crate) live: u32,
     /// Those that wait for the block.

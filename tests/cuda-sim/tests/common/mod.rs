@@ -1,10 +1,11 @@
 //! What tests share.
 #![allow(unsafe_code, dead_code, reason = "each test uses its part of it")]
 
-pub mod nvrtc;
+pub(crate) mod nvrtc;
+pub(crate) mod ptx;
 
 /// Numbers in [-1, 1) that are always the same.
-pub fn noise(count: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(747_796_405).wrapping_add(1);
     let mut next = || {
         state ^= state << 13;
@@ -16,7 +17,7 @@ pub fn noise(count: usize, seed: u32) -> Vec<f32> {
 }
 
 /// Every number is as near as `tolerance` times one more than its magnitude.
-pub fn assert_close(found: &[f32], wanted: &[f32], tolerance: f32) {
+pub(crate) fn assert_close(found: &[f32], wanted: &[f32], tolerance: f32) {
     assert_eq!(found.len(), wanted.len());
     for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
         assert!((found - wanted).abs() <= tolerance * (1.0 + wanted.abs()), "at {at}: {found}, not {wanted}");

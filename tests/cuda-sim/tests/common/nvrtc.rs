@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use libloading::Library;
 
 /// The compiler, or none: then a line says so, and with `NETSPEC_REQUIRE_NVRTC=1` the test fails.
-pub fn nvrtc() -> Option<&'static Nvrtc> {
+pub(crate) fn nvrtc() -> Option<&'static Nvrtc> {
     static NVRTC: OnceLock<Option<Nvrtc>> = OnceLock::new();
     let found = NVRTC.get_or_init(|| {
         let folder = std::env::var_os("NETSPEC_NVRTC_DIR")?;
@@ -32,18 +32,18 @@ fn library(folder: &Path) -> Option<PathBuf> {
     names.filter(named).min()
 }
 
-pub struct Nvrtc {
+pub(crate) struct Nvrtc {
     library: Library,
 }
 
 impl Nvrtc {
-    /// Compiles CUDA C to PTX.
+    /// Compiles CUDA C to PTX. In it the source is called `name`, without the folder that NVRTC puts before it.
     ///
     /// # Errors
     ///
     /// The compiler's log.
-    pub fn ptx(&self, source: &str, options: &[&str]) -> Result<String, String> {
-        let source = CString::new(source).unwrap();
+    pub(crate) fn ptx(&self, name: &str, source: &str, options: &[&str]) -> Result<String, String> {
+        let (source, file) = (CString::new(source).unwrap(), CString::new(name).unwrap());
         let options: Vec<CString> = options.iter().map(|option| CString::new(*option).unwrap()).collect();
         let options: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
         let mut program: *mut c_void = std::ptr::null_mut();
@@ -51,7 +51,7 @@ impl Nvrtc {
         unsafe {
             let none = std::ptr::null::<*const c_char>();
             let create = self.function::<unsafe extern "C" fn(_, _, _, _, _, _) -> c_int>(b"nvrtcCreateProgram\0");
-            assert_eq!(create(&mut program, source.as_ptr(), c"kernels.cu".as_ptr(), 0, none, none), 0);
+            assert_eq!(create(&mut program, source.as_ptr(), file.as_ptr(), 0, none, none), 0);
             let compile = self.function::<unsafe extern "C" fn(_, _, _) -> c_int>(b"nvrtcCompileProgram\0");
             let status = compile(program, options.len() as c_int, options.as_ptr());
             let text = if status == 0 {
@@ -60,7 +60,8 @@ impl Nvrtc {
                 Err(self.text(program, b"nvrtcGetProgramLogSize\0", b"nvrtcGetProgramLog\0"))
             };
             self.function::<unsafe extern "C" fn(*mut *mut c_void) -> c_int>(b"nvrtcDestroyProgram\0")(&mut program);
-            text
+            let folder = format!("{}/{name}", std::env::current_dir().unwrap().display());
+            text.map(|text| text.replace(&folder, name))
         }
     }
 

@@ -127,8 +127,8 @@ impl<'s> Lowering<'s, '_> {
         self.items(body)?;
         let frame = self.frames.pop().unwrap_or_default();
         let end = self.kernel.code.len() as u32;
-        for (at, statement) in frame.branches {
-            self.kernel.code[at].op = branch(&frame.labels, &frame.tables, end, statement, &self.names)?;
+        for (at, statement) in &frame.branches {
+            frame.aim(&mut self.kernel.code[*at].op, statement, end)?;
         }
         Ok(())
     }
@@ -195,16 +195,8 @@ impl<'s> Lowering<'s, '_> {
                 Some(op) => op,
                 None => return Ok(()),
             },
-            "bra" | "brx" => {
-                let at = self.kernel.code.len();
-                self.frame().branches.push((at, statement));
-                Op::Nothing
-            }
-            "ret" if self.frames.len() > 1 => {
-                let at = self.kernel.code.len();
-                self.frame().branches.push((at, statement));
-                Op::Nothing
-            }
+            "bra" | "brx" => self.branch(statement)?,
+            "ret" if self.frames.len() > 1 => self.branch(statement)?,
             _ => {
                 self.place_shared(statement);
                 opcode::lower(statement, &self.names)?
@@ -220,6 +212,16 @@ impl<'s> Lowering<'s, '_> {
             last.loc = statement.loc.map(|(file, line)| location(self.source, file, line));
         }
         Ok(())
+    }
+
+    /// A branch to nowhere: its targets are put in when all labels are known.
+    fn branch(&mut self, statement: &'s Statement<'s>) -> Result<Op, PtxError> {
+        let at = self.kernel.code.len();
+        self.frame().branches.push((at, statement));
+        match statement.operands.as_slice() {
+            [index, _] => Ok(Op::BranchTable { index: self.names.source(index, statement.line)?, targets: Vec::new() }),
+            _ => Ok(Op::Branch { target: 0 }),
+        }
     }
 
     fn push(&mut self, op: Op, text: &str, line: u32) {
@@ -305,28 +307,26 @@ fn reserve(used: &mut usize, bytes: usize, align: usize) -> u64 {
 }
 
 fn location(source: &Source, file: u32, line: u32) -> Box<str> {
-    let name = source.files.iter().find(|(index, _)| *index == file).map_or("?", |(_, name)| name);
+    let path = source.files.iter().find(|(index, _)| *index == file).map_or("?", |(_, path)| path);
+    let name = path.rsplit('/').next().unwrap_or(path);
     format!("{name}:{line}").into()
 }
 
-/// A branch, once all labels are known; `ret` in a function that was written out goes to its `end`.
-fn branch(
-    labels: &HashMap<&str, u32>,
-    tables: &HashMap<&str, &[&str]>,
-    end: u32,
-    statement: &Statement,
-    names: &Names,
-) -> Result<Op, PtxError> {
-    let error = |message: String| PtxError::new(statement.line, message);
-    let target = |name: &str| labels.get(name).copied().ok_or_else(|| error(format!("there is no label `{name}`")));
-    match (statement.opcode, statement.operands.as_slice()) {
-        ("ret" | "ret.uni", []) => Ok(Op::Branch { target: end }),
-        ("bra" | "bra.uni", [Operand::Name(name)]) => Ok(Op::Branch { target: target(name)? }),
-        ("brx.idx" | "brx.idx.uni", [index, Operand::Name(table)]) => {
-            let labels = tables.get(table).ok_or_else(|| error(format!("there is no table `{table}`")))?;
-            let targets = labels.iter().map(|name| target(name)).collect::<Result<_, _>>()?;
-            Ok(Op::BranchTable { index: names.source(index, statement.line)?, targets })
+impl Frame<'_> {
+    /// Puts its targets into a branch; `ret` in a function that was written out goes to its `end`.
+    fn aim(&self, op: &mut Op, statement: &Statement, end: u32) -> Result<(), PtxError> {
+        let error = |message: String| PtxError::new(statement.line, message);
+        let label =
+            |name: &str| self.labels.get(name).copied().ok_or_else(|| error(format!("there is no label `{name}`")));
+        match (op, statement.opcode, statement.operands.as_slice()) {
+            (Op::Branch { target }, "ret" | "ret.uni", []) => *target = end,
+            (Op::Branch { target }, "bra" | "bra.uni", [Operand::Name(name)]) => *target = label(name)?,
+            (Op::BranchTable { targets, .. }, "brx.idx" | "brx.idx.uni", [_, Operand::Name(table)]) => {
+                let labels = self.tables.get(table).ok_or_else(|| error(format!("there is no table `{table}`")))?;
+                *targets = labels.iter().map(|name| label(name)).collect::<Result<_, _>>()?;
+            }
+            _ => return Err(error(format!("unknown instruction in `{}`", statement.text))),
         }
-        _ => Err(error(format!("unknown instruction `{}`", statement.text))),
+        Ok(())
     }
 }

@@ -163,14 +163,14 @@ template <int DEPTH, int HEIGHT, int WIDTH> struct Size {
 };
 
 // A position of a map.
-template <class S> struct Place {
+template <class S> struct Position {
     int d, h, w;
-    __device__ explicit Place(u32 p) : d(p / (S::h * S::w)), h(p / S::w % S::h), w(p % S::w) {}
+    __device__ explicit Position(u32 p) : d(p / (S::h * S::w)), h(p / S::w % S::h), w(p % S::w) {}
 };
 
 // The input's position at a tap of the window of an output; whether that lies in the map.
 template <class G> __device__ bool input_at(int d, int h, int w, u32 tap, u32 &position) {
-    const Place<typename G::kernel> at(tap);
+    const Position<typename G::kernel> at(tap);
     d += at.d * G::dilation::d;
     h += at.h * G::dilation::h;
     w += at.w * G::dilation::w;
@@ -359,7 +359,7 @@ template <class G, bool POOL> struct Output {
             h = window / width * 2 + tap / 2;
             w = window % width * 2 + tap % 2;
         } else {
-            const Place<typename G::out> at(row % rows);
+            const Position<typename G::out> at(row % rows);
             d = at.d;
             h = at.h;
             w = at.w;
@@ -452,11 +452,11 @@ template <class G, class DY> struct Spread {
         bool is_there;
     };
     __device__ Row row(u32 m) const {
-        const Place<typename G::size> at(m % G::size::len);
+        const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
     __device__ float load(const Row &row, u32 k) const {
-        const Place<typename G::kernel> tap(k / Per<G>::outputs);
+        const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
@@ -591,7 +591,7 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     const int d = of.d * W::stride::d - W::padding::d, h = of.h * W::stride::h - W::padding::h,
               w = of.w * W::stride::w - W::padding::w;
     float most = __int_as_float(0xff800000);
@@ -613,10 +613,10 @@ __device__ void max_pool_back(const float *dy, const Where *places, const float 
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d * W::dilation::d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h * W::dilation::h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
@@ -647,7 +647,7 @@ template <class W, bool PADDED, class X, class Y> __device__ void avg_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     float sum = 0.0f;
     for (u32 tap = 0; tap < W::kernel::len; ++tap) {
         u32 position;
@@ -663,10 +663,10 @@ template <class W, bool PADDED, class DY, class DX, Store STORE> __device__ void
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w);

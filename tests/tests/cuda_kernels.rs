@@ -105,7 +105,9 @@ fn takes(arg: &Arg) -> &'static [&'static str] {
     match arg {
         // Places of maxima are values, too.
         Arg::Value(_) => &["const float *", "float *", "const u8 *", "u8 *", "const u32 *", "u32 *"],
-        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::LossWeights(_) | Arg::LossFactor(_) => &["const float *"],
+        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::LossWeights(_) | Arg::LossFactor(_) => {
+            &["const float *"]
+        }
         Arg::Statistics(_) | Arg::Folded(_) | Arg::State(_) | Arg::Scratch(_) => &["const float *", "float *"],
         Arg::Gradients(_) | Arg::Losses(_) => &["float *"],
         Arg::Labels(_) => &["const u32 *"],
@@ -128,7 +130,10 @@ fn launches_give_kernels_what_they_take() {
             assert!(*threads <= 1024 && threads.is_multiple_of(32), "{name}: `{kernel}`");
             assert_eq!(params.len(), args.len(), "{name}: `{kernel}` takes {params:?}, and is given {args:?}");
             for (param, arg) in params.iter().zip(args) {
-                assert!(takes(arg).contains(&param.as_str()), "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}");
+                assert!(
+                    takes(arg).contains(&param.as_str()),
+                    "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}"
+                );
             }
             assert!(grid.per_block > 0 && grid.fixed + grid.of_sample > 0, "{name}: `{kernel}`");
             assert!((1..=65_535).contains(&grid.y) && (1..=65_535).contains(&grid.z), "{name}: `{kernel}`");
@@ -254,7 +259,8 @@ struct Data {
 impl Data {
     fn new(model: &OnCard, samples: usize) -> Data {
         // As the card has them, so that only its sums differ.
-        let rounded = |numbers: Vec<f64>| numbers.into_iter().map(|number| f64::from(number as f32)).collect::<Vec<_>>();
+        let rounded =
+            |numbers: Vec<f64>| numbers.into_iter().map(|number| f64::from(number as f32)).collect::<Vec<_>>();
         let mut numbers = Numbers(samples as u64);
         let (params, statistics) = numbers.weights(&lower(&model.checked));
         let inputs = numbers.inputs(&model.checked, samples);
@@ -298,7 +304,8 @@ impl<'a> Bench<'a> {
             }
         }
         let wanted: HashSet<&str> = wanted.iter().map(|launch| launch.kernel.as_str()).collect();
-        let is_wanted = |kernel: &str| wanted.contains(kernel) && (!kernel.contains("_loss_") || kernel.contains("_loss_mse"));
+        let is_wanted =
+            |kernel: &str| wanted.contains(kernel) && (!kernel.contains("_loss_") || kernel.contains("_loss_mse"));
         let source = with_kernels(&model.program.source, is_wanted);
         let nvrtc = Nvrtc::get().expect("the card is ready");
         // For a virtual architecture there is no cubin to make.
@@ -310,7 +317,8 @@ impl<'a> Bench<'a> {
         let module = device.load(&ptx).unwrap_or_else(|finding| panic!("{}: {finding:?}", model.name));
         let samples = data.inputs[0].len();
         // Memory of no floats has an address, too.
-        let upload = |device: &mut Device, floats: &[f32]| device.upload(if floats.is_empty() { &[0.0] } else { floats });
+        let upload =
+            |device: &mut Device, floats: &[f32]| device.upload(if floats.is_empty() { &[0.0] } else { floats });
         let of = |numbers: &[f64]| numbers.iter().map(|&number| number as f32).collect::<Vec<f32>>();
         let params = upload(&mut device, &of(&data.params));
         let statistics = upload(&mut device, &of(&data.statistics));
@@ -489,7 +497,8 @@ fn wirings_give_what_the_reference_gives() {
     }
     for (what, body) in WIRINGS {
         // Two probabilities in one model are more than the reference is asked for here.
-        let body = if what.starts_with("dropout") { body.replace("dropout(0.4)", "dropout") } else { (*body).to_owned() };
+        let body =
+            if what.starts_with("dropout") { body.replace("dropout(0.4)", "dropout") } else { (*body).to_owned() };
         PROBABILITY.set(0.5);
         agrees_with_the_reference(&of_text(&format!("model Wired {{ {body} }}")), Order::Reversed);
     }

@@ -44,7 +44,7 @@ fn batch<N: Classifier>(seed: u64) -> (Vec<N::Input>, Vec<usize>) {
     let program = N::PROGRAM.expect("kernels for all its layers");
     let floats: Vec<f32> =
         Numbers(seed).numbers(SAMPLES * program.inputs[0]).into_iter().map(|number| number as f32).collect();
-    let inputs = netspec::samples::<N::Input>(&floats).expect("whole samples").to_vec();
+    let inputs = netspec::samples::<N>(&floats).expect("whole samples").to_vec();
     let labels = (0..SAMPLES).map(|at| (7 * at + seed as usize) % program.outputs[0].classes).collect();
     (inputs, labels)
 }
@@ -74,7 +74,7 @@ where
 {
     let model: N = network::new(3);
     let (inputs, labels) = batch::<N>(5);
-    let mut of = |workspace: &mut Workspace| {
+    let of = |workspace: &mut Workspace| {
         workspace.seed(9);
         let mut gradients = vec![0.0; N::PARAMETERS];
         let loss = network::gradients(&model, workspace, &inputs, &labels, &CrossEntropy, &mut gradients);

@@ -103,10 +103,14 @@ mod tests {
     #[test]
     fn another_device_than_the_processor_needs_cuda() {
         let asks = |line: &str| asks_for_card(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
-        for line in ["--device cuda", "--epochs 2 --device=cuda:1", "--device auto --out x", "--device cpu --device=auto"] {
+        for line in
+            ["--device cuda", "--epochs 2 --device=cuda:1", "--device auto --out x", "--device cpu --device=auto"]
+        {
             assert!(asks(line), "{line}");
         }
-        for line in ["", "--device cpu", "--device=cpu", "--out device", "--out cuda", "--device=cuda --device cpu", "--device"] {
+        for line in
+            ["", "--device cpu", "--device=cpu", "--out device", "--out cuda", "--device=cuda --device cpu", "--device"]
+        {
             assert!(!asks(line), "{line}");
         }
     }

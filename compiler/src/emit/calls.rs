@@ -432,7 +432,9 @@ impl Calls<'_> {
         let first = offset(address.offset, &address.terms, loops);
         match self.plan.schedule.layout(operand) {
             Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
-            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => format!("{region}({first}, {})", grouped(address.len)),
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => {
+                format!("{region}({first}, {})", grouped(address.len))
+            }
         }
     }
 

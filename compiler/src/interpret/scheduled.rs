@@ -430,9 +430,7 @@ fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
             map.places().into_iter().zip(value).for_each(|(at, value)| floats[at] = *value);
             floats
         }
-        Layout::Places(map) => {
-            bytes_of(layout.len(0) as usize, map.places().into_iter().zip(value))
-        }
+        Layout::Places(map) => bytes_of(layout.len(0) as usize, map.places().into_iter().zip(value)),
     }
 }
 

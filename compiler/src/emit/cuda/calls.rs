@@ -10,8 +10,8 @@ use crate::emit::Planned;
 use crate::emit::calls::float;
 use crate::fuse::{Folded, PlanKind};
 use crate::ir::{
-    Act, Conv, Curve, Frame, GroupNorm, How, Kind, Linear, Norm, NormTensors, Order, Program, Resample, Store, TensorId,
-    Window,
+    Act, Conv, Curve, Frame, GroupNorm, How, Kind, Linear, Norm, NormTensors, Order, Program, Resample, Store,
+    TensorId, Window,
 };
 use crate::layout::Layout;
 use crate::net::LayerId;
@@ -284,7 +284,9 @@ impl<'a> Emitter<'a> {
     fn map(&self, operand: &Operand, channels: u64, positions: u64) -> String {
         let slot = &self.plan.schedule.slots[operand.slot.0 as usize];
         match (&slot.layout, &operand.part) {
-            (Layout::Last { channels: c, positions: p }, None) if (*c, *p) == (channels, positions) => self.slot(operand),
+            (Layout::Last { channels: c, positions: p }, None) if (*c, *p) == (channels, positions) => {
+                self.slot(operand)
+            }
             (Layout::Plain | Layout::Bytes, None) => format!("First<{channels}, {positions}>"),
             _ => format!("As<{}, {channels}, {positions}>", self.lies(operand)),
         }
@@ -381,8 +383,7 @@ impl<'a> Emitter<'a> {
                 let len = self.len(y);
                 let function = format!("copy<First<{len}, 1>, {}, WRITE>", self.lies(y));
                 self.source.uses(Family::Elementwise);
-                let params =
-                    vec![param(READ, "x", Arg::Input(*input)), param(WRITE, "y", self.value(y)), batch()];
+                let params = vec![param(READ, "x", Arg::Input(*input)), param(WRITE, "y", self.value(y)), batch()];
                 self.kernel(layer, "load", &function, each(len), THREADS, params, written);
             }
             Kind::Loss(output) => self.loss(*output as usize, &reads[0], &writes[0].0, layer, written),
@@ -518,7 +519,8 @@ impl<'a> Emitter<'a> {
                 let function = if matches!(kind, Kind::Softmax(_)) { "softmax" } else { "log_softmax" };
                 let (x, y) = (self.lies(&reads[0]), self.lies(&writes[0].0));
                 let function = format!("{function}<{size}, {inner}, {x}, {y}>");
-                let params = vec![param(READ, "x", self.value(&reads[0])), param(WRITE, "y", self.value(&writes[0].0)), batch()];
+                let params =
+                    vec![param(READ, "x", self.value(&reads[0])), param(WRITE, "y", self.value(&writes[0].0)), batch()];
                 self.source.uses(Family::Softmax);
                 self.kernel(layer, "", &function, each(self.len(&writes[0].0) / size), THREADS, params, written);
             }
@@ -549,7 +551,9 @@ impl<'a> Emitter<'a> {
                 self.source.uses(Family::GroupNorm);
                 self.kernel(layer, "", &function, Grid::of_samples(norm.groups, 1), THREADS, params, written);
             }
-            Kind::GroupNormGrad(norm, weight, bias) => self.group_norm_back(norm, [*weight, *bias], call, layer, store, written),
+            Kind::GroupNormGrad(norm, weight, bias) => {
+                self.group_norm_back(norm, [*weight, *bias], call, layer, store, written)
+            }
             Kind::Add => {
                 let function = format!("add<{}>", self.alike([&reads[0], &reads[1], &writes[0].0]).join(", "));
                 self.source.uses(Family::Elementwise);
@@ -861,8 +865,7 @@ impl<'a> Emitter<'a> {
             1 => (gradients(), None),
             _ => (vec![param(WRITE, "of_weight", None), param(WRITE, "of_bias", None)], Some(Arg::Scratch(0))),
         };
-        let params =
-            values(self).into_iter().chain(whole).chain([param(WRITE, "parts", scratch), batch()]).collect();
+        let params = values(self).into_iter().chain(whole).chain([param(WRITE, "parts", scratch), batch()]).collect();
         let grid = Grid { y: across, z: sizes.groups * parts, ..Grid::fixed(rows, ROWS) };
         let function = format!("conv_grad_weight<{g}, {x}, {dy}, {has_bias}, {parts}, {columns}>");
         self.source.uses(Family::Conv);
@@ -887,10 +890,8 @@ impl<'a> Emitter<'a> {
         match &call.kernel {
             Kernel::NormStatistics(norm) => {
                 let function = format!("norm_statistics<{}>", map(self, norm, &reads[0]));
-                let params = vec![
-                    param(READ, "x", self.value(&reads[0])),
-                    param(WRITE, "sums", self.value(&writes[0].0)),
-                ];
+                let params =
+                    vec![param(READ, "x", self.value(&reads[0])), param(WRITE, "sums", self.value(&writes[0].0))];
                 self.kernel(layer, "statistics", &function, by_sample(norm), THREADS, params, written);
             }
             Kernel::NormMerge(norm, tensors) => {
@@ -1139,7 +1140,8 @@ impl<'a> Emitter<'a> {
     }
 
     fn with_numbers(&mut self, layer: &str, name: &str, numbers: &[(&str, f64)]) -> String {
-        let fields: Vec<String> = numbers.iter().map(|(name, number)| format!("{name} = {}f", float(*number))).collect();
+        let fields: Vec<String> =
+            numbers.iter().map(|(name, number)| format!("{name} = {}f", float(*number))).collect();
         let definition = format!("struct @ {{\n    static constexpr float {};\n}};", fields.join(", "));
         format!("{name}<{}>", self.source.constant(layer, &definition))
     }
@@ -1194,7 +1196,12 @@ fn columns(outputs: u64) -> u64 {
 
 /// Inputs that kernels can read where they come: as they are to lie, and only loaded into their slot.
 fn read_where_they_come(plan: &Plan) -> HashMap<SlotId, usize> {
-    fn note(steps: &[PlanStep], plan: &Plan, loads: &mut HashMap<SlotId, usize>, writes: &mut HashMap<Option<usize>, u32>) {
+    fn note(
+        steps: &[PlanStep],
+        plan: &Plan,
+        loads: &mut HashMap<SlotId, usize>,
+        writes: &mut HashMap<Option<usize>, u32>,
+    ) {
         for step in steps {
             match step {
                 PlanStep::Loop(looped) => note(&looped.body, plan, loads, writes),
@@ -1217,7 +1224,12 @@ fn read_where_they_come(plan: &Plan) -> HashMap<SlotId, usize> {
         let place = &plan.places[slot.0 as usize];
         let is_alone = place.block.is_some_and(|block| plan.blocks[block].names.len() == 1);
         let is_plain = plan.schedule.slots[slot.0 as usize].layout == Layout::Plain;
-        is_alone && is_plain && place.at == At::Here && place.chain.is_none() && writes[&place.block] == 1 && !is_output(*slot)
+        is_alone
+            && is_plain
+            && place.at == At::Here
+            && place.chain.is_none()
+            && writes[&place.block] == 1
+            && !is_output(*slot)
     });
     loads
 }

@@ -198,11 +198,15 @@ fn step_text(step: &Step) -> String {
         Step::Launch(launch) => format!("\n{MODULE}::Step::Launch({})", launch_text(launch)),
         Step::ClearGradients => format!("{MODULE}::Step::ClearGradients"),
         Step::Loss(kinds) => {
-            let kind = |(kind, launch): &(&str, Launch)| format!("({MODULE}::LossKind::{kind}, {})", launch_text(launch));
+            let kind =
+                |(kind, launch): &(&str, Launch)| format!("({MODULE}::LossKind::{kind}, {})", launch_text(launch));
             format!("\n{MODULE}::Step::Loss({})", list(kinds, kind))
         }
         Step::Loop { count, reversed, body } => {
-            format!("\n{MODULE}::Step::Loop {{ count: {count}, reversed: {reversed}, body: {} }}", list(body, step_text))
+            format!(
+                "\n{MODULE}::Step::Loop {{ count: {count}, reversed: {reversed}, body: {} }}",
+                list(body, step_text)
+            )
         }
     }
 }

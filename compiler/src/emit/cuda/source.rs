@@ -61,7 +61,19 @@ impl Family {
 
 /// Names that constants of the model may not have: those of the families that are in capitals as they are.
 const TAKEN: &[&str] = &[
-    "PRECISION", "WRITE", "ADD", "ADAPTIVE", "NEAREST", "LINEAR", "LINEAR_CORNERS", "ROWS", "DEPTH", "HELD", "NAN", "INFINITY", "NULL",
+    "PRECISION",
+    "WRITE",
+    "ADD",
+    "ADAPTIVE",
+    "NEAREST",
+    "LINEAR",
+    "LINEAR_CORNERS",
+    "ROWS",
+    "DEPTH",
+    "HELD",
+    "NAN",
+    "INFINITY",
+    "NULL",
 ];
 
 /// A text as it grows.

@@ -33,7 +33,7 @@ template <class G, bool POOL> struct Output {
             h = window / width * 2 + tap / 2;
             w = window % width * 2 + tap % 2;
         } else {
-            const Place<typename G::out> at(row % rows);
+            const Position<typename G::out> at(row % rows);
             d = at.d;
             h = at.h;
             w = at.w;
@@ -126,11 +126,11 @@ template <class G, class DY> struct Spread {
         bool is_there;
     };
     __device__ Row row(u32 m) const {
-        const Place<typename G::size> at(m % G::size::len);
+        const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
     __device__ float load(const Row &row, u32 k) const {
-        const Place<typename G::kernel> tap(k / Per<G>::outputs);
+        const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);

@@ -26,10 +26,10 @@ __device__ void depthwise_grad_input(const float *dy, const float *weight, const
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename G::size> at(p);
+    const Position<typename G::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < G::kernel::len; ++k) {
-        const Place<typename G::kernel> tap(k);
+        const Position<typename G::kernel> tap(k);
         const int d = output_along<G::stride::d, G::out::d>(at.d + G::padding::d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(at.h + G::padding::h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(at.w + G::padding::w - tap.w * G::dilation::w);

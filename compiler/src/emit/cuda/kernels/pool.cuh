@@ -5,7 +5,7 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     const int d = of.d * W::stride::d - W::padding::d, h = of.h * W::stride::h - W::padding::h,
               w = of.w * W::stride::w - W::padding::w;
     float most = __int_as_float(0xff800000);
@@ -27,10 +27,10 @@ __device__ void max_pool_back(const float *dy, const Where *places, const float 
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d * W::dilation::d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h * W::dilation::h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
@@ -61,7 +61,7 @@ template <class W, bool PADDED, class X, class Y> __device__ void avg_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     float sum = 0.0f;
     for (u32 tap = 0; tap < W::kernel::len; ++tap) {
         u32 position;
@@ -77,10 +77,10 @@ template <class W, bool PADDED, class DY, class DX, Store STORE> __device__ void
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w);

@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::arena::{Job, Pack, View};
-#[cfg(feature = "cuda")]
-use crate::cuda::{self, CardBatch, Inputs};
 use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardBatch, Inputs};
 use crate::{Error, Losses, Model, Optimizer, Workspace};
 
 pub use crate::weights::NamedTensor;

@@ -143,8 +143,7 @@ fn params(ptx: &str, name: &str) -> Option<Vec<usize>> {
 /// Of `.param .u64 .ptr .align 1 name_param_0`, `.param .f32 name_param_1` or `.param .align 8 .b8 name_param_2[16]`.
 fn bytes_of_param(param: &str) -> Option<usize> {
     let mut words = param.split_whitespace().filter(|word| !matches!(*word, ".param" | ".const" | ".global" | ".ptr"));
-    let bits =
-        words.find_map(|word| word.strip_prefix(['.'])?.strip_prefix(['u', 's', 'b', 'f'])?.parse::<usize>().ok())?;
+    let bits = words.find_map(|word| word.strip_prefix(['.'])?.strip_prefix(['u', 's', 'b', 'f'])?.parse::<usize>().ok())?;
     let count = match param.split_once('[') {
         Some((_, count)) => count.strip_suffix(']')?.parse().ok()?,
         None => 1,

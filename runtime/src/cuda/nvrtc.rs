@@ -153,8 +153,9 @@ impl Nvrtc {
         let pointers: Vec<*const c_char> = texts.iter().map(|option| option.as_ptr()).collect();
         let mut program = Unit { of: self, program: ptr::null_mut() };
         // SAFETY: all texts end with a zero and outlive the calls; there are no headers.
-        let status =
-            unsafe { (self.create)(&mut program.program, source.as_ptr(), name.as_ptr(), 0, ptr::null(), ptr::null()) };
+        let status = unsafe {
+            (self.create)(&mut program.program, source.as_ptr(), name.as_ptr(), 0, ptr::null(), ptr::null())
+        };
         self.check(status).map_err(failed)?;
         // SAFETY: as above; there are as many pointers as options.
         let status = unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) };
@@ -215,11 +216,7 @@ fn library_in(folder: &Path) -> Result<PathBuf, String> {
     let entries = fs::read_dir(folder).map_err(|error| of(format!("which cannot be read: {error}")))?;
     let is_library = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        if cfg!(windows) {
-            name.starts_with("nvrtc64_") && name.ends_with(".dll")
-        } else {
-            name.starts_with("libnvrtc.so")
-        }
+        if cfg!(windows) { name.starts_with("nvrtc64_") && name.ends_with(".dll") } else { name.starts_with("libnvrtc.so") }
     };
     let library = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_library).max();
     let library = library.ok_or_else(|| of(format!("in which there is no {}", NAMES[0])))?;

@@ -62,7 +62,8 @@ impl Records {
                 let mut of = Buffer::new(card, elements, what)?;
                 of.write(bytes)?;
                 // There may be one for all channels.
-                let all: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
+                let all: Vec<f32> =
+                    tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
                 let mut tables = Buffer::new(card, all.len(), what)?;
                 tables.write(&all)?;
                 Elements::Bytes(of, tables)

@@ -13,13 +13,13 @@ use super::course::Course;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::task::{Part, Task, outputs};
-use crate::Stateful;
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
-use crate::network::{self, BatchLoss, Network, SaveOptions};
 #[cfg(feature = "cuda")]
 use crate::{DeviceProblem, Error};
+use crate::Stateful;
+use crate::network::{self, BatchLoss, Network, SaveOptions};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {

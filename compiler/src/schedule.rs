@@ -513,7 +513,7 @@ impl Scheduler<'_> {
         let [(write, store)] = op.writes.as_slice() else {
             return false;
         };
-        if !(is_last && makes && self.readers[through.0 as usize] == 1) || !before.epilogue.is_empty() {
+        if !(is_last && makes && self.readers[through.0 as usize] == 1 && before.epilogue.is_empty()) {
             return false;
         }
         let joined = match (kind.clone(), &op.kind) {

@@ -3,7 +3,7 @@
 
 use netspec::cuda::program::OnDevice;
 use netspec::network;
-use netspec::{CrossEntropy, Device, Losses, Numerics, Precision, Sample, Sgd, Workspace};
+use netspec::{CrossEntropy, Device, Losses, Parts, Numerics, Precision, Sample, Sgd, Workspace};
 use netspec_tests::card;
 use netspec_tests::reference::{Numbers, relative_l2};
 
@@ -35,9 +35,9 @@ use models::{BatchNorm, Dropout, LenetMnist, Net, ResDeep, Unet};
 const SAMPLES: usize = 5;
 
 /// A model of one input that gives scores for classes.
-trait Classifier: OnDevice<Input: Sample + Sync> + Clone {}
+trait Classifier: OnDevice<Input: Sample + Parts + Sync> {}
 
-impl<N: OnDevice<Input: Sample + Sync> + Clone> Classifier for N {}
+impl<N: OnDevice<Input: Sample + Parts + Sync>> Classifier for N {}
 
 /// A batch for a model, and its labels.
 fn batch<N: Classifier>(seed: u64) -> (Vec<N::Input>, Vec<usize>) {
@@ -81,9 +81,20 @@ where
         (loss.expect("a batch"), gradients)
     };
     let (loss, wanted) = of(&mut Workspace::new().with_numerics(Numerics::Exact));
-    let (found, gradients) = of(&mut on_card::<N>());
+    let mut card = on_card::<N>();
+    let (found, gradients) = of(&mut card);
     close(N::NAME, "the loss", &[found], &[loss], 1e-5);
     close(N::NAME, "the gradient", &gradients, &wanted, GRADIENTS);
+    nothing_found();
+    let infer = |workspace: &mut Workspace| {
+        let feed = |sample: usize, input: usize, to: &mut [f32]| to.copy_from_slice(inputs[sample].part(input));
+        let mut outputs = Vec::new();
+        let mut each = |_: usize, _: usize, values: &[f32]| outputs.extend_from_slice(values);
+        network::infer_from(&model, workspace, SAMPLES, &feed, &mut each).expect("a workspace of the model");
+        outputs
+    };
+    let wanted = infer(&mut Workspace::new().with_numerics(Numerics::Exact));
+    close(N::NAME, "inference", &infer(&mut card), &wanted, 1e-5);
     nothing_found();
 }
 
@@ -99,6 +110,66 @@ fn gradients_are_the_processors() {
     gradients_agree::<ResDeep>();
     gradients_agree::<LenetMnist>();
     gradients_agree::<Unet>();
+}
+
+/// A map of scores, and three numbers.
+mod two {
+    netspec::netspec! {
+        model Two {
+            input x [3, 4, 5];
+            conv(4, kernel = 3, padding = 1) as scores;
+            flatten;
+            linear(3) as numbers;
+            output scores, numbers;
+        }
+    }
+}
+
+#[test]
+fn losses_are_the_processors() {
+    use netspec::{BceWithLogits, Huber, L1, Mse, Nll, NoLoss, Scaled, SmoothL1};
+    use two::Two;
+
+    type Map = [[[f32; 5]; 4]; 4];
+
+    fn agree<L: Losses<(Map, [f32; 3])>>(card: &mut Workspace, what: &str, target: impl Fn(usize) -> L::Target, loss: &L) {
+        let floats: Vec<f32> = Numbers(4).numbers(SAMPLES * 60).into_iter().map(|number| number as f32).collect();
+        let inputs = netspec::samples::<Two>(&floats).expect("whole samples");
+        let targets: Vec<L::Target> = (0..SAMPLES).map(target).collect();
+        let model = Two::new(3);
+        let of = |workspace: &mut Workspace| {
+            let mut gradients = vec![0.0; <Two as netspec::Model>::PARAMETERS];
+            let mean = model.gradients(workspace, inputs, &targets, loss, &mut gradients);
+            (mean.expect("a batch"), gradients)
+        };
+        let (wanted, of_processor) = of(&mut Workspace::new());
+        let (found, gradients) = of(card);
+        close(what, "the loss", &[found], &[wanted], 1e-5);
+        close(what, "the gradient", &gradients, &of_processor, 1e-5);
+    }
+
+    if !card::is_ready() {
+        return;
+    }
+    let card = &mut on_card::<Two>();
+    let labels = |sample: usize| [0, 1, 2, 3].map(|line| [0, 1, 2, 3, 4].map(|at| (sample + 3 * line + at) % 4));
+    let map = |sample: usize| labels(sample).map(|line| [line.map(|label| label as f32 / 4.0); 4]);
+    // The map's channels come first.
+    let map = |sample: usize| [0, 1, 2, 3].map(|channel| [0, 1, 2, 3].map(|line| map(sample)[line][channel]));
+    let parts = |sample: usize| [0.0, 1.0, sample as f32 / 8.0];
+    let weights = [0.5, 2.0, 0.0, 1.25];
+    agree(card, "cross entropy", |n| (labels(n), n % 3), &(CrossEntropy, CrossEntropy));
+    let weighted = CrossEntropy.class_weights(weights).label_smoothing(0.2);
+    agree(card, "weighted cross entropy", |n| (labels(n), ()), &(weighted, NoLoss));
+    let smoothed = CrossEntropy.label_smoothing(0.1);
+    agree(card, "smoothed cross entropy", |n| (labels(n), n % 3), &(Scaled(0.3, smoothed), smoothed));
+    agree(card, "nll", |n| (labels(n), n % 3), &(Nll.class_weights(weights), Nll));
+    agree(card, "mse and l1", |n| (map(n), parts(n)), &(Mse, L1));
+    agree(card, "l1 and mse", |n| (map(n), parts(n)), &(L1, Scaled(2.0, Mse)));
+    agree(card, "smooth l1 and huber", |n| (map(n), parts(n)), &(SmoothL1::new(0.5), Huber::new(0.25)));
+    let each = BceWithLogits::new().pos_weight([20.0, 1.0, 3.5]);
+    agree(card, "bce", |n| (map(n), parts(n)), &(BceWithLogits::new().pos_weight(3.0), each));
+    nothing_found();
 }
 
 /// Steps of a model on a workspace: the loss of each, and the parameters and statistics behind them.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::fuse::PlanKind;
+use crate::fuse::{PlanKind, readers};
 use crate::ir::{Act, Conv, Item, Kind, Loop, Norm, NormTensors, Op, Order, Program, Store, TensorId, ValueId};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
@@ -68,6 +68,9 @@ pub enum Epilogue {
     Add,
     /// Applies a nonlinearity.
     Act(Act),
+    /// Multiplies with the derivative of a nonlinearity, whose result is the call's last read: of what the sums are, or of what is read
+    /// first.
+    Back(Act),
 }
 
 /// The memory of one value, or of one for each iteration of the loops that save it.
@@ -267,6 +270,7 @@ pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: T
         loops: 0,
         ops: 0,
         last_writes: last_writes(program),
+        readers: readers(program),
     };
     let steps = scheduler.body(&program.body, Steps::new(target)).finish();
     // Training's outputs end in the loss.
@@ -309,6 +313,8 @@ struct Scheduler<'a> {
     ops: usize,
     /// The last op that writes each value, by number.
     last_writes: HashMap<ValueId, usize>,
+    /// How many ops, loops and outputs read each value.
+    readers: Vec<u32>,
 }
 
 /// The last op that writes each value, by its number in the order of the program.
@@ -367,6 +373,9 @@ impl Scheduler<'_> {
     fn op(&mut self, op: &Op, steps: &mut Steps) {
         let may_wait = self.may_wait(op);
         self.ops += 1;
+        if !self.target.has_tiles() && self.joins_before(op, steps) {
+            return;
+        }
         let reads: Vec<Operand> = op.reads.iter().map(|&read| self.operand(read)).collect();
         let writes: Vec<(Operand, Store)> =
             op.writes.iter().map(|&(write, store)| (self.operand(write), store)).collect();
@@ -477,6 +486,52 @@ impl Scheduler<'_> {
             }
             kind => steps.call(call(Kernel::Op(kind), reads, writes)),
         }
+    }
+
+    /// Lets the call before do the step of an op of backward too, where it makes what that reads and nobody else does: the gradient by an
+    /// input goes on through the nonlinearity that made the input, and through a nonlinearity to a max-pool's windows.
+    fn joins_before(&mut self, op: &Op, steps: &mut Steps) -> bool {
+        // Gradients of weights, which write no value, may stand between the two.
+        let writes = |step: &Step| !matches!(step, Step::Whole(call) if call.writes.is_empty());
+        let Some(at) = steps.done.iter().rposition(writes) else {
+            return false;
+        };
+        let Step::Whole(before) = &steps.done[at] else {
+            return false;
+        };
+        let Kernel::Op(kind) = &before.kernel else {
+            return false;
+        };
+        let through = match (kind, &op.kind) {
+            (Kind::ConvGradInput(..) | Kind::LinearGradInput(..), Kind::ActGrad(_)) => op.reads[1],
+            (Kind::ActGrad(_), Kind::MaxPoolGrad(..)) => op.reads[0],
+            _ => return false,
+        };
+        // What it made is complete.
+        let is_last = self.last_writes.get(&through).is_some_and(|&last| last + 1 < self.ops);
+        let makes = self.of_value.get(&through).is_some_and(|made| before.writes == [(made.clone(), Store::Write)]);
+        let [(write, store)] = op.writes.as_slice() else {
+            return false;
+        };
+        if !(is_last && makes && self.readers[through.0 as usize] == 1 && before.epilogue.is_empty()) {
+            return false;
+        }
+        let joined = match (kind.clone(), &op.kind) {
+            // Sums are added to what is there when they are done.
+            (_, Kind::ActGrad(act)) if *store == Store::Write => {
+                let reads = vec![before.reads[0].clone(), self.operand(op.reads[0])];
+                let (epilogue, writes) = (vec![Epilogue::Back(*act)], vec![(self.operand(*write), *store)]);
+                Call { reads, writes, epilogue, ..before.clone() }
+            }
+            (Kind::ActGrad(act), Kind::MaxPoolGrad(..)) => {
+                let reads = vec![before.reads[1].clone(), self.operand(op.reads[1]), before.reads[0].clone()];
+                let (epilogue, writes) = (vec![Epilogue::Back(act)], vec![(self.operand(*write), *store)]);
+                Call { kernel: Kernel::Op(op.kind.clone()), reads, writes, epilogue, ..before.clone() }
+            }
+            _ => return false,
+        };
+        steps.done[at] = Step::Whole(joined);
+        true
     }
 
     /// A part of a value, from an element on: the planes that have it, where it is in planes.

@@ -452,8 +452,8 @@ impl Calls<'_> {
         let mut text = "Epilogue::NONE".to_owned();
         for step in &call.epilogue {
             match step {
-                // The function's name says it.
-                Epilogue::MaxPool => {}
+                // The function's name says it; of a graphics card's kernels.
+                Epilogue::MaxPool | Epilogue::Back(_) => {}
                 Epilogue::Bias(bias) => text = format!("Epilogue::bias({})", self.param(*bias, loops)),
                 Epilogue::Add => {
                     let residual = self.view(&call.reads[1], loops);

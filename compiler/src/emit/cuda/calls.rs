@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::net::LayerId;
 use crate::ops::elements;
 use crate::plan::Plan;
-use crate::schedule::{At, Call, Kernel, Operand, Part, SlotId, Step as PlanStep};
+use crate::schedule::{At, Call, Epilogue, Kernel, Operand, Part, SlotId, Step as PlanStep};
 use crate::source::Sources;
 use crate::target::Class;
 
@@ -203,12 +203,12 @@ impl<'a> Emitter<'a> {
         params: Vec<Param>,
     ) -> Launch {
         let given = params.iter().map(|param| if param.arg.is_some() { param.name } else { "nullptr" });
-        let call = format!("{function}({})", given.collect::<Vec<_>>().join(", "));
+        let given = given.collect::<Vec<_>>().join(", ");
         let taken = params.iter().filter(|param| param.arg.is_some());
         let parameters = taken.map(|param| format!("{}{}", param.of, param.name)).collect::<Vec<_>>().join(", ");
         let layer = words(layer);
         let stem: Vec<&str> = [self.pass, &layer, role].into_iter().filter(|part| !part.is_empty()).collect();
-        let kernel = self.source.kernel(&stem.join("_"), threads, &parameters, &call);
+        let kernel = self.source.kernel(&stem.join("_"), threads, &parameters, (function, &given));
         let args = params.into_iter().filter_map(|param| param.arg).collect();
         Launch { kernel, grid, threads, args }
     }
@@ -368,8 +368,9 @@ impl<'a> Emitter<'a> {
             Kind::LinearGradInput(linear, weight) => {
                 let g = self.linear(layer, linear);
                 let (dy, dx) = (self.rows(&reads[0], linear.outputs), self.rows(&writes[0].0, linear.inputs));
+                let y = reads.get(1).map_or(dx.clone(), |y| self.rows(y, linear.inputs));
                 let sizes = Sizes::of_linear(linear);
-                self.product_back(layer, &g, &sizes, [&dy, &dx], Act::None, store, call, *weight, None, written);
+                self.product_back(layer, &g, &sizes, [&dy, &dx, &y], Act::None, store, call, *weight, None, written);
             }
             Kind::LinearGradWeight(linear, weight, bias) => {
                 let g = self.linear(layer, linear);
@@ -438,10 +439,14 @@ impl<'a> Emitter<'a> {
                 let dy = self.map(&reads[0], *channels, window.positions());
                 let dx = self.map(&writes[0].0, *channels, size(window));
                 let (of, _, from) = self.places(&reads[1]);
-                let function = format!("max_pool_back<{g}, {dy}, {dx}, {of}, {store}>");
+                // Places lie as the results do that are the maxima.
+                let y = reads.get(2).map_or(dy.clone(), |y| self.map(y, *channels, window.positions()));
+                let back = self.back(layer, call);
+                let function = format!("max_pool_back<{g}, {dy}, {y}, {dx}, {back}, {of}, {store}>");
                 let params = vec![
                     param(READ, "dy", self.value(&reads[0])),
                     param(from, "places", self.value(&reads[1])),
+                    param(READ, "y", reads.get(2).map(|y| self.value(y))),
                     param(WRITE, "dx", self.value(&writes[0].0)),
                     batch(),
                 ];
@@ -723,12 +728,13 @@ impl<'a> Emitter<'a> {
             Kind::ConvTranspose(conv, weight, bias, act) => {
                 let (dy, dx) = (output(self, &reads[0], conv), input(self, &writes[0].0, conv));
                 let (g, sizes) = (self.conv_sizes(layer, conv), Sizes::of_conv(conv));
-                self.product_back(layer, &g, &sizes, [&dy, &dx], *act, store, call, *weight, *bias, written);
+                self.product_back(layer, &g, &sizes, [&dy, &dx, &dx], *act, store, call, *weight, *bias, written);
             }
             Kind::ConvGradInput(conv, weight) => {
                 let (dy, dx) = (output(self, &reads[0], conv), input(self, &writes[0].0, conv));
                 let (g, sizes) = (self.conv_sizes(layer, conv), Sizes::of_conv(conv));
-                self.product_back(layer, &g, &sizes, [&dy, &dx], Act::None, store, call, *weight, None, written);
+                let y = reads.get(1).map_or(dx.clone(), |y| input(self, y, conv));
+                self.product_back(layer, &g, &sizes, [&dy, &dx, &y], Act::None, store, call, *weight, None, written);
             }
             Kind::ConvGradWeight(conv, weight, bias) => {
                 let (x, dy) = (input(self, &reads[0], conv), output(self, &reads[1], conv));
@@ -790,7 +796,7 @@ impl<'a> Emitter<'a> {
         layer: &str,
         g: &str,
         sizes: &Sizes,
-        [dy, dx]: [&str; 2],
+        [dy, dx, y]: [&str; 3],
         act: Act,
         store: &str,
         call: &Call,
@@ -798,18 +804,19 @@ impl<'a> Emitter<'a> {
         bias: Option<TensorId>,
         written: &mut Vec<Step>,
     ) {
-        let act = self.act(layer, act);
+        let (act, back) = (self.act(layer, act), self.back(layer, call));
         let to = &call.writes[0].0;
         let params = vec![
             param(READ, "dy", self.value(&call.reads[0])),
             param(READ, "weight", self.weight(weight)),
             param(READ, "bias", self.maybe_weight(bias)),
+            param(READ, "y", call.reads.get(1).map(|y| self.value(y))),
             param(WRITE, "dx", self.value(to)),
             batch(),
         ];
         let role = if call.kernel_is_transposed() { "" } else { "input_back" };
         if sizes.is_depthwise {
-            let function = format!("depthwise_grad_input<{g}, {dy}, {dx}, {act}, {store}>");
+            let function = format!("depthwise_grad_input<{g}, {dy}, {dx}, {y}, {act}, {back}, {store}>");
             self.source.uses(Family::Depthwise);
             let grid = Grid::of_samples(self.len(to), u64::from(THREADS));
             return self.kernel(layer, role, &function, grid, THREADS, params, written);
@@ -817,7 +824,7 @@ impl<'a> Emitter<'a> {
         let columns = columns(sizes.channels);
         let grid =
             Grid { y: sizes.channels.div_ceil(columns), z: sizes.groups, ..Grid::of_samples(sizes.positions, ROWS) };
-        let function = format!("conv_grad_input<{g}, {dy}, {dx}, {act}, {store}, {columns}>");
+        let function = format!("conv_grad_input<{g}, {dy}, {dx}, {y}, {act}, {back}, {store}, {columns}>");
         self.source.uses(Family::Conv);
         self.kernel(layer, role, &function, grid, PRODUCT_THREADS, params, written);
     }
@@ -1111,6 +1118,15 @@ impl<'a> Emitter<'a> {
             Act::None | Act::Relu | Act::Tanh | Act::Sigmoid | Act::Hardsigmoid => return format!("{act:?}"),
         };
         self.with_numbers(layer, name, &numbers)
+    }
+
+    /// The nonlinearity through which a call's gradient goes on.
+    fn back(&mut self, layer: &str, call: &Call) -> String {
+        let back = call.epilogue.iter().find_map(|step| match step {
+            Epilogue::Back(act) => Some(*act),
+            _ => None,
+        });
+        self.act(layer, back.unwrap_or(Act::None))
     }
 
     /// The type of a curve.

@@ -52,7 +52,8 @@ impl Family {
             Family::Curve | Family::BatchNorm => &[Family::Activation],
             Family::Conv => &[Family::Activation, Family::Window, Family::Product],
             Family::Depthwise => &[Family::Conv],
-            Family::Pool | Family::Resample => &[Family::Window],
+            Family::Pool => &[Family::Activation, Family::Window],
+            Family::Resample => &[Family::Window],
             _ => &[Family::Base],
         }
     }
@@ -125,11 +126,14 @@ impl Source {
         let _ = writeln!(self.kernels, "// {text}");
     }
 
-    /// Adds a kernel that calls a function; gives its name.
-    pub(super) fn kernel(&mut self, stem: &str, threads: u32, parameters: &str, call: &str) -> String {
+    /// Adds a kernel that calls a function with what it is given; gives its name.
+    pub(super) fn kernel(&mut self, stem: &str, threads: u32, parameters: &str, call: (&str, &str)) -> String {
         let name = self.unique(stem);
         let head = format!("extern \"C\" __global__ void __launch_bounds__({threads})");
-        let _ = writeln!(self.kernels, "{head}\n    {name}({parameters}) {{\n    {call};\n}}\n");
+        let declaration = broken(&format!("    {name}"), parameters, " {");
+        let (function, given) = call;
+        let body = broken(&format!("    {function}"), given, ";");
+        let _ = writeln!(self.kernels, "{head}\n{declaration}\n{body}\n}}\n");
         name
     }
 
@@ -146,6 +150,15 @@ impl Source {
         text.push('\n');
         text
     }
+}
+
+/// Columns of a line.
+const WIDTH: usize = 140;
+
+/// `name(arguments)end`, the arguments in a line of their own if they are too many for one.
+fn broken(name: &str, arguments: &str, end: &str) -> String {
+    let line = format!("{name}({arguments}){end}");
+    if line.len() <= WIDTH { line } else { format!("{name}(\n        {arguments}){end}") }
 }
 
 /// `resblocks.*.conv` as a part of a name: `resblocks_conv`.

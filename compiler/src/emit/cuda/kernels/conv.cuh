@@ -1,6 +1,6 @@
 // Convolutions and linear layers as products of matrices that are never written out (implicit GEMM).
 //
-// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[out channel][channel of its group][tap]`.
+// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[output][channel of its group][tap]`.
 
 // A linear layer: a convolution of one tap, over rows.
 template <u32 ROWS, u32 INPUTS, u32 OUTPUTS> struct Linear {
@@ -33,7 +33,7 @@ template <class G, bool POOL> struct Output {
             h = window / width * 2 + tap / 2;
             w = window % width * 2 + tap % 2;
         } else {
-            const Place<typename G::out> at(row % rows);
+            const Position<typename G::out> at(row % rows);
             d = at.d;
             h = at.h;
             w = at.w;
@@ -126,11 +126,11 @@ template <class G, class DY> struct Spread {
         bool is_there;
     };
     __device__ Row row(u32 m) const {
-        const Place<typename G::size> at(m % G::size::len);
+        const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
     __device__ float load(const Row &row, u32 k) const {
-        const Place<typename G::kernel> tap(k / Per<G>::outputs);
+        const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
@@ -150,9 +150,10 @@ template <class G> struct WeightsBack {
     }
 };
 
-// `dx = W^T dy`; with bias and nonlinearity a transposed convolution. Blocks: rows, channels, groups.
-template <class G, class DY, class DX, class Act, Store STORE, u32 COLUMNS>
-__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, float *dx, u32 batch) {
+// `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
+// convolution. Blocks: rows, channels, groups.
+template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS>
+__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
     const u32 rows = batch * G::size::len, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
@@ -168,7 +169,8 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
         for (u32 i = 0; i < 4; ++i) {
             if (row + i >= rows) continue;
             const u32 n = (row + i) / G::size::len, p = (row + i) % G::size::len;
-            put<STORE>(dx + DX::at(n, c, p), Act::of(product.sums[i][j] + shift));
+            const float sum = Act::of(product.sums[i][j] + shift);
+            put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
         }
     }
 }

@@ -19,16 +19,17 @@ __device__ void depthwise_forward(const float *x, const float *weight, const flo
     y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
 }
 
-// `dx[c] = w[c] dy[c]`; with bias and nonlinearity a transposed convolution. A thread for each input.
-template <class G, class DY, class DX, class Act, Store STORE>
-__device__ void depthwise_grad_input(const float *dy, const float *weight, const float *bias, float *dx, u32 batch) {
+// `dx[c] = w[c] dy[c]`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a
+// transposed convolution. A thread for each input.
+template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE>
+__device__ void depthwise_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename G::size> at(p);
+    const Position<typename G::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < G::kernel::len; ++k) {
-        const Place<typename G::kernel> tap(k);
+        const Position<typename G::kernel> tap(k);
         const int d = output_along<G::stride::d, G::out::d>(at.d + G::padding::d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(at.h + G::padding::h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(at.w + G::padding::w - tap.w * G::dilation::w);
@@ -36,7 +37,8 @@ __device__ void depthwise_grad_input(const float *dy, const float *weight, const
             sum += weight[c * G::kernel::len + k] * dy[DY::at(n, c, (d * G::out::h + h) * G::out::w + w)];
         }
     }
-    put<STORE>(dx + DX::at(n, c, p), Act::of(sum + (bias ? bias[c] : 0.0f)));
+    sum = Act::of(sum + (bias ? bias[c] : 0.0f));
+    put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
 }
 
 // `dw[c][tap] = sum of dy[c] x[c]`, `db[c] = sum of dy[c]`, each added. A block for each channel and tap, the last tap being the bias.

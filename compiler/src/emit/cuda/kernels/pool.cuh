@@ -5,7 +5,7 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     const int d = of.d * W::stride::d - W::padding::d, h = of.h * W::stride::h - W::padding::h,
               w = of.w * W::stride::w - W::padding::w;
     float most = __int_as_float(0xff800000);
@@ -20,22 +20,25 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
     if (places) places[Y::at(n, c, p)] = place;
 }
 
-// `dx = dy` where the maximum was, else 0. A thread for each input, which looks at the windows that have it.
-template <class W, class DY, class DX, class Where, Store STORE>
-__device__ void max_pool_back(const float *dy, const Where *places, float *dx, u32 batch) {
+// `dx = dy` where the maximum was, else 0; dy on its way through the nonlinearity Back whose result y is. A thread for each input, which
+// looks at the windows that have it.
+template <class W, class DY, class Y, class DX, class Back, class Where, Store STORE>
+__device__ void max_pool_back(const float *dy, const Where *places, const float *y, float *dx, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d * W::dilation::d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h * W::dilation::h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
         if (d < 0 || h < 0 || w < 0) continue;
-        const u64 output = DY::at(n, c, (d * W::out::h + h) * W::out::w + w);
-        if (places[output] == k) sum += dy[output];
+        const u32 output = (d * W::out::h + h) * W::out::w + w;
+        if (places[Y::at(n, c, output)] != k) continue;
+        const float derivative = dy[DY::at(n, c, output)];
+        sum += y ? Back::back(y[Y::at(n, c, output)], derivative) : derivative;
     }
     put<STORE>(dx + DX::at(n, c, p), sum);
 }
@@ -58,7 +61,7 @@ template <class W, bool PADDED, class X, class Y> __device__ void avg_pool(const
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename W::out> of(p);
+    const Position<typename W::out> of(p);
     float sum = 0.0f;
     for (u32 tap = 0; tap < W::kernel::len; ++tap) {
         u32 position;
@@ -74,10 +77,10 @@ template <class W, bool PADDED, class DY, class DX, Store STORE> __device__ void
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename W::size> at(p);
+    const Position<typename W::size> at(p);
     float sum = 0.0f;
     for (u32 k = 0; k < W::kernel::len; ++k) {
-        const Place<typename W::kernel> tap(k);
+        const Position<typename W::kernel> tap(k);
         const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d);
         const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h);
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w);

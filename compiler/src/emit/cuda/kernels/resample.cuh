@@ -5,7 +5,7 @@ template <class F, class X, class Y, Store STORE> __device__ void frame(const fl
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename F::out> of(p);
+    const Position<typename F::out> of(p);
     const int d = of.d - F::before::d, h = of.h - F::before::h, w = of.w - F::before::w;
     const bool inside = (u32)d < (u32)F::size::d && (u32)h < (u32)F::size::h && (u32)w < (u32)F::size::w;
     put<STORE>(y + Y::at(n, c, p), inside ? x[X::at(n, c, (d * F::size::h + h) * F::size::w + w)] : 0.0f);
@@ -45,7 +45,7 @@ template <class R, How HOW, class X, class Y> __device__ void resample(const flo
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
-    const Place<typename R::out> of(p);
+    const Position<typename R::out> of(p);
     const Share depths = share<HOW, R::size::d, R::out::d>(of.d), lines = share<HOW, R::size::h, R::out::h>(of.h),
                 columns = share<HOW, R::size::w, R::out::w>(of.w);
     float sum = 0.0f;
@@ -76,7 +76,7 @@ template <class R, How HOW, class DY, class DX, Store STORE> __device__ void res
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
-    const Place<typename R::size> at(p);
+    const Position<typename R::size> at(p);
     int d, h, w, d_end, h_end, w_end, h_begin, w_begin;
     outputs_of<R::size::d, R::out::d>(at.d, d, d_end);
     outputs_of<R::size::h, R::out::h>(at.h, h_begin, h_end);

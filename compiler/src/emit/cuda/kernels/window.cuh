@@ -6,14 +6,14 @@ template <int DEPTH, int HEIGHT, int WIDTH> struct Size {
 };
 
 // A position of a map.
-template <class S> struct Place {
+template <class S> struct Position {
     int d, h, w;
-    __device__ explicit Place(u32 p) : d(p / (S::h * S::w)), h(p / S::w % S::h), w(p % S::w) {}
+    __device__ explicit Position(u32 p) : d(p / (S::h * S::w)), h(p / S::w % S::h), w(p % S::w) {}
 };
 
 // The input's position at a tap of the window of an output; whether that lies in the map.
 template <class G> __device__ bool input_at(int d, int h, int w, u32 tap, u32 &position) {
-    const Place<typename G::kernel> at(tap);
+    const Position<typename G::kernel> at(tap);
     d += at.d * G::dilation::d;
     h += at.h * G::dilation::h;
     w += at.w * G::dilation::w;

@@ -173,6 +173,9 @@ impl Shadow {
         fresh: bool,
     ) -> Result<(), Conflict> {
         let mask = if bytes < 4 { ((1 << bytes) - 1) << (offset & 3) } else { 0xf };
+        if bytes <= 4 {
+            return self.words[offset / 4].touch(clock, thread, mask, kind, fresh);
+        }
         for word in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
             word.touch(clock, thread, mask, kind, fresh)?;
         }
@@ -225,7 +228,7 @@ impl Shadow {
 }
 
 impl Word {
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, clock: &Clock, thread: u32, mask: u64, kind: Kind, fresh: bool) -> Result<(), Conflict> {
         let writer = self.writer;
         let gone = fresh && writer.time() < clock.launch;

@@ -1,4 +1,5 @@
 //! Branches, calls and what warps do together, in PTX that no compiler wrote: shapes that NVRTC makes only now and then.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cuda_sim::{Argument, Check, Counters, Device, Finding, Geometry};
 

@@ -1,4 +1,7 @@
 //! The driver as cudarc uses it: modules, memory, launches, what is found and counted, streams, capture and graphs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
 
 use std::sync::Arc;
 
@@ -187,4 +190,28 @@ fn a_device_says_what_it_is() {
     let (steps, mut values) = (module.get_global("steps", &stream).unwrap(), [0u8; 8]);
     stream.memcpy_dtoh(&steps, &mut values).unwrap();
     assert_eq!(values, [7, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// What NVRTC makes, through cudarc: `kernels/products.cu` on a part of a tile.
+#[test]
+fn what_nvrtc_makes_runs_through_cudarc() {
+    let (m, n, k) = (5, 7, 3);
+    let (a, b) = (common::noise(m * k, 1), common::noise(k * n, 2));
+    let wanted: Vec<f32> =
+        (0..m * n).map(|at| (0..k).fold(0.0, |sum, i| a[at / n * k + i].mul_add(b[i * n + at % n], sum))).collect();
+    for (from, ptx) in common::ptx::texts("products", &[], Some("products")) {
+        let (driver, context) = context();
+        let stream = context.default_stream();
+        let kernel = context.load_module(Ptx::from_src(ptx)).unwrap().load_function("tiled").unwrap();
+        let (a, b) = (stream.clone_htod(&a).unwrap(), stream.clone_htod(&b).unwrap());
+        let mut c = stream.alloc_zeros::<f32>(m * n).unwrap();
+        let tile = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (16, 16, 1), shared_mem_bytes: 0 };
+        let sizes = [m, n, k].map(|size| size as i32);
+        let mut launch = stream.launch_builder(&kernel);
+        launch.arg(&a).arg(&b).arg(&mut c).arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
+        #[expect(unsafe_code, reason = "what a kernel is given is not checked")]
+        // SAFETY: three addresses, of matrices of the three sizes.
+        unsafe { launch.launch(tile) }.unwrap_or_else(|error| panic!("{from}: {error}, {:?}", driver.findings()));
+        assert_eq!(stream.clone_dtoh(&c).unwrap(), wanted, "{from}");
+    }
 }

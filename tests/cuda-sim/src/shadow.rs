@@ -162,7 +162,7 @@ impl Shadow {
     /// # Errors
     ///
     /// When it is not allowed; then nothing is noted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(
         &mut self,
         offset: usize,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Status;
@@ -48,12 +48,11 @@ pub(crate) struct Machine {
     handles: usize,
 }
 
-static MACHINE: Mutex<Option<Machine>> = Mutex::new(None);
+static MACHINE: LazyLock<Mutex<Machine>> = LazyLock::new(Mutex::default);
 
 /// Calls `f` with what all threads share.
 pub(crate) fn machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    let mut guard: MutexGuard<Option<Machine>> = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    f(guard.get_or_insert_default())
+    f(&mut MACHINE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Machine {
@@ -119,7 +118,8 @@ impl Default for Session {
 }
 
 thread_local! {
-    static SESSION: RefCell<Session> = RefCell::default();
+    /// Never dropped: what a thread drops when it ends may still call the driver.
+    static SESSION: &'static RefCell<Session> = Box::leak(Box::default());
 }
 
 /// Calls `f` with what is this thread's own.

@@ -63,15 +63,28 @@ pub(crate) enum Conflict {
 }
 
 /// The shadow of four bytes.
-#[derive(Clone, Copy, Default)]
 struct Word {
     writer: Writer,
     reader: Reader,
 }
 
+impl From<[u64; 2]> for Word {
+    #[inline(always)]
+    fn from([writer, reader]: [u64; 2]) -> Word {
+        Word { writer: Writer(writer), reader: Reader(reader) }
+    }
+}
+
+impl From<Word> for [u64; 2] {
+    #[inline(always)]
+    fn from(word: Word) -> [u64; 2] {
+        [word.writer.0, word.reader.0]
+    }
+}
+
 /// Bits 0 to 3: which bytes were ever written. 4 to 7: which the last writer wrote. 8: whether it was a strong write. 9: whether it is a copy
 /// that is not done. 10 to 19: the thread. From 20: when.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Writer(u64);
 
 impl Writer {
@@ -146,13 +159,14 @@ impl Reader {
 /// The shadow of an allocation, or of a block's shared memory.
 #[derive(Default)]
 pub(crate) struct Shadow {
-    words: Vec<Word>,
+    /// Each a [`Word`]. In this form fresh ones are memory that the system has not yet given: most of a large allocation may never be touched.
+    words: Vec<[u64; 2]>,
 }
 
 impl Shadow {
     /// Of memory that nobody has written.
     pub(crate) fn new(bytes: usize) -> Shadow {
-        Shadow { words: vec![Word::default(); bytes.div_ceil(4)] }
+        Shadow { words: vec![[0; 2]; bytes.div_ceil(4)] }
     }
 
     /// Takes note of an access to the bytes from `offset`, all of them in one word or a number of whole ones.
@@ -162,7 +176,7 @@ impl Shadow {
     /// # Errors
     ///
     /// When it is not allowed; then nothing is noted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(
         &mut self,
         offset: usize,
@@ -173,17 +187,19 @@ impl Shadow {
         fresh: bool,
     ) -> Result<(), Conflict> {
         let mask = if bytes < 4 { ((1 << bytes) - 1) << (offset & 3) } else { 0xf };
-        for word in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+        for words in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+            let mut word = Word::from(*words);
             word.touch(clock, thread, mask, kind, fresh)?;
+            *words = word.into();
         }
         Ok(())
     }
 
     /// A copy into these bytes was waited for by `thread`.
     pub(crate) fn land(&mut self, offset: usize, bytes: usize, now: u64, thread: u32) {
-        for word in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
-            let writer = word.writer;
-            word.writer = Writer::new(now, thread, writer.bytes(), writer.initialised(), 0);
+        for words in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+            let writer = Writer(words[0]);
+            words[0] = Writer::new(now, thread, writer.bytes(), writer.initialised(), 0).0;
         }
     }
 
@@ -193,7 +209,7 @@ impl Shadow {
             return;
         }
         let (first, last) = (offset / 4, (offset + bytes - 1) / 4);
-        for (at, word) in self.words[first..=last].iter_mut().enumerate() {
+        for (at, words) in self.words[first..=last].iter_mut().enumerate() {
             let mut mask = 0xf;
             if at == 0 {
                 mask &= 0xf << (offset & 3);
@@ -201,23 +217,21 @@ impl Shadow {
             if first + at == last {
                 mask &= 0xf >> (3 - ((offset + bytes - 1) & 3));
             }
-            *word = Word {
-                writer: Writer::new(HOST, 0, mask, mask | word.writer.initialised(), 0),
-                reader: Reader::default(),
-            };
+            let writer = Writer::new(HOST, 0, mask, mask | Writer(words[0]).initialised(), 0);
+            *words = Word { writer, reader: Reader::default() }.into();
         }
     }
 
     /// The byte has no value any more.
     pub(crate) fn forget(&mut self, offset: usize) {
-        self.words[offset / 4].writer.0 &= !(1 << (offset & 3));
+        self.words[offset / 4][0] &= !(1 << (offset & 3));
     }
 
     /// Calls `found` with the place, from `offset` on, of each byte that nothing has written.
     pub(crate) fn for_unwritten(&self, offset: usize, bytes: usize, mut found: impl FnMut(usize)) {
         for at in 0..bytes {
-            let word = self.words[(offset + at) / 4].writer.initialised();
-            if word >> ((offset + at) & 3) & 1 == 0 {
+            let writer = Writer(self.words[(offset + at) / 4][0]);
+            if writer.initialised() >> ((offset + at) & 3) & 1 == 0 {
                 found(at);
             }
         }
@@ -225,7 +239,7 @@ impl Shadow {
 }
 
 impl Word {
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, clock: &Clock, thread: u32, mask: u64, kind: Kind, fresh: bool) -> Result<(), Conflict> {
         let writer = self.writer;
         let gone = fresh && writer.time() < clock.launch;

@@ -1,4 +1,5 @@
 //! Branches, calls and what warps do together, in PTX that no compiler wrote: shapes that NVRTC makes only now and then.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cuda_sim::{Argument, Check, Counters, Device, Finding, Geometry};
 
@@ -129,7 +130,7 @@ fn what_is_not_known_is_named_when_the_module_loads() {
         ("add.u32 %r2, %r1;", "2 operands, where 3 should be, in `add.u32 %r2, %r1`"),
         ("bar.sync 1, 64;", "2 operands, where 1 should be, in `bar.sync 1, 64`"),
         ("bar.sync 1;", "only barrier 0 is supported in `bar.sync 1`"),
-        ("mov.u32 %r2, %q7;", "Name(\"%q7\") is not known here"),
+        ("mov.u32 %r2, %q7;", "`%q7` is not known here"),
         ("bra NOWHERE;", "there is no label `NOWHERE`"),
         ("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 %r1, %r1, %r1, %r1;", "unknown modifier `.m8n8k4` in `mma."),
         ("call.uni missing;", "the function `missing` is called, but not known"),

@@ -36,12 +36,12 @@ impl Block<'_> {
         strong: bool,
     ) -> Result<[[u8; N]; LANES], Fault> {
         self.count(space, addresses, mask, N, false);
-        let kind = if strong { Kind::StrongRead } else { Kind::Read };
-        // The space is named in each call, so that each has a loop of its own.
-        match space {
-            Space::Global => self.gather_from(warp, Space::Global, addresses, mask, kind),
-            Space::Shared => self.gather_from(warp, Space::Shared, addresses, mask, kind),
-            _ => self.gather_from(warp, space, addresses, mask, kind),
+        // What is most done is named in a call of its own, so that it has a loop of its own.
+        match (space, strong) {
+            (Space::Global, false) => self.gather_from(warp, Space::Global, addresses, mask, Kind::Read),
+            (Space::Shared, false) => self.gather_from(warp, Space::Shared, addresses, mask, Kind::Read),
+            (_, false) => self.gather_from(warp, space, addresses, mask, Kind::Read),
+            (_, true) => self.gather_from(warp, space, addresses, mask, Kind::StrongRead),
         }
     }
 
@@ -73,11 +73,11 @@ impl Block<'_> {
         strong: bool,
     ) -> Result<(), Fault> {
         self.count(space, addresses, mask, N, true);
-        let kind = if strong { Kind::StrongWrite } else { Kind::Write };
-        match space {
-            Space::Global => self.scatter_to(warp, Space::Global, addresses, values, mask, kind),
-            Space::Shared => self.scatter_to(warp, Space::Shared, addresses, values, mask, kind),
-            _ => self.scatter_to(warp, space, addresses, values, mask, kind),
+        match (space, strong) {
+            (Space::Global, false) => self.scatter_to(warp, Space::Global, addresses, values, mask, Kind::Write),
+            (Space::Shared, false) => self.scatter_to(warp, Space::Shared, addresses, values, mask, Kind::Write),
+            (_, false) => self.scatter_to(warp, space, addresses, values, mask, Kind::Write),
+            (_, true) => self.scatter_to(warp, space, addresses, values, mask, Kind::StrongWrite),
         }
     }
 

@@ -311,7 +311,7 @@ pub(crate) enum Op {
         dest: Dest,
         sources: [Source; 3],
     },
-    /// `testp`-like questions are not asked by NVRTC; `setp` is.
+    /// `setp`: into a predicate, and its contrary into another, each joined with a third.
     Compare {
         ty: Type,
         ftz: bool,

@@ -60,7 +60,8 @@ impl Kernels {
     ///
     /// [`DeviceProblem::NoCompiler`], [`DeviceProblem::OldCompiler`], [`DeviceProblem::Compile`], [`DeviceProblem::Driver`].
     pub(super) fn load(card: &Arc<Card>, name: &str, source: &str, precision: Precision) -> Result<Kernels, Error> {
-        let (nvrtc, options) = (Nvrtc::get()?, options(card.arch(), precision));
+        let nvrtc = Nvrtc::get()?;
+        let options = options(nvrtc.arch_for(card.arch()), precision);
         let key = Key { source, options: &options, version: nvrtc.version() };
         let cache = Cache::of_user();
         let kept = cache.as_ref().and_then(|cache| cache.get(&key));

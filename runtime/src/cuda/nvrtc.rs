@@ -41,6 +41,8 @@ type Part = (unsafe extern "C" fn(Program, *mut usize) -> Status, unsafe extern 
 /// The compiler.
 pub struct Nvrtc {
     version: (u32, u32),
+    /// The architectures that it compiles for, `80` for sm_80.
+    archs: Vec<u32>,
     error_string: unsafe extern "C" fn(Status) -> *const c_char,
     create: unsafe extern "C" fn(
         *mut Program,
@@ -119,8 +121,17 @@ impl Nvrtc {
             let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status = function!(c"nvrtcVersion");
             let (mut major, mut minor) = (0, 0);
             version(&mut major, &mut minor);
+            let count_archs: unsafe extern "C" fn(*mut c_int) -> Status = function!(c"nvrtcGetNumSupportedArchs");
+            let list_archs: unsafe extern "C" fn(*mut c_int) -> Status = function!(c"nvrtcGetSupportedArchs");
+            let mut count = 0;
+            count_archs(&mut count);
+            let mut archs = vec![0; usize::try_from(count).unwrap_or(0)];
+            if !archs.is_empty() {
+                list_archs(archs.as_mut_ptr());
+            }
             Ok(Nvrtc {
                 version: (major.unsigned_abs(), minor.unsigned_abs()),
+                archs: archs.into_iter().map(c_int::unsigned_abs).collect(),
                 error_string: function!(c"nvrtcGetErrorString"),
                 create: function!(c"nvrtcCreateProgram"),
                 compile: function!(c"nvrtcCompileProgram"),
@@ -136,6 +147,11 @@ impl Nvrtc {
     /// Its version: that of the CUDA toolkit that it is a part of.
     pub fn version(&self) -> (u32, u32) {
         self.version
+    }
+
+    /// The newest architecture that it compiles for up to a card's: its own, unless the card is newer. A newer card takes the PTX.
+    pub(super) fn arch_for(&self, card: u32) -> u32 {
+        self.archs.iter().copied().filter(|arch| *arch <= card).max().unwrap_or(card)
     }
 
     /// Compiles a source; `name` is what its messages call it.

@@ -155,7 +155,7 @@ fn without_training(body: Vec<Item>, renamed: &mut HashMap<ValueId, ValueId>) ->
 }
 
 /// How many ops, loops and outputs read each value.
-fn readers(program: &Program) -> Vec<u32> {
+pub(crate) fn readers(program: &Program) -> Vec<u32> {
     fn count(body: &[Item], readers: &mut [u32]) {
         for item in body {
             match item {

@@ -9,6 +9,7 @@
 //! ([`Target::conv`]), unless the copies for ops that have no kernel in planes would cost more than that saves (`cost`).
 
 mod cost;
+mod last;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -27,6 +28,15 @@ pub enum Layout {
     Blocked(Blocked),
     /// One byte for each element of a map of these planes, without halo: which element of its window a maximum was.
     Places(Blocked),
+    /// Channels last: `[position][channel]`, of a graphics card.
+    Last {
+        /// How many channels.
+        channels: u64,
+        /// How many positions each has.
+        positions: u64,
+    },
+    /// One byte for each element of a value, in the order of the maxima that they are the places of: a graphics card's.
+    Bytes,
 }
 
 /// A map in planes: `[plane][depth + halo][lines + halo][columns + halo][lanes]`.
@@ -111,7 +121,8 @@ impl Layout {
     /// Floats of a value of so many elements.
     pub fn len(&self, elements: u64) -> u64 {
         match self {
-            Layout::Plain => elements,
+            Layout::Plain | Layout::Last { .. } => elements,
+            Layout::Bytes => elements.div_ceil(4),
             Layout::Blocked(map) => map.len(),
             Layout::Places(map) => map.len().div_ceil(4),
         }
@@ -121,7 +132,7 @@ impl Layout {
     pub fn blocked(&self) -> Option<&Blocked> {
         match self {
             Layout::Blocked(map) => Some(map),
-            Layout::Plain | Layout::Places(_) => None,
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => None,
         }
     }
 }
@@ -145,6 +156,9 @@ pub struct Laid {
 
 /// Gives every value its layout. The probe, which shows values as they are, is plain.
 pub fn lay(program: Program, kind: PlanKind, target: Target) -> Laid {
+    if target == Target::Cuda {
+        return last::lay(program, kind);
+    }
     let mut layer = Layer::new(&program, target);
     if kind != PlanKind::Probe {
         layer.tie(&program.body);

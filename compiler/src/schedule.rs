@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use crate::fuse::PlanKind;
+use crate::fuse::{PlanKind, readers};
 use crate::ir::{Act, Conv, Item, Kind, Loop, Norm, NormTensors, Op, Order, Program, Store, TensorId, ValueId};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
@@ -68,6 +68,9 @@ pub enum Epilogue {
     Add,
     /// Applies a nonlinearity.
     Act(Act),
+    /// Multiplies with the derivative of a nonlinearity, whose result is the call's last read: of what the sums are, or of what is read
+    /// first.
+    Back(Act),
 }
 
 /// The memory of one value, or of one for each iteration of the loops that save it.
@@ -267,8 +270,9 @@ pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: T
         loops: 0,
         ops: 0,
         last_writes: last_writes(program),
+        readers: readers(program),
     };
-    let steps = scheduler.body(&program.body, Steps::default()).finish();
+    let steps = scheduler.body(&program.body, Steps::new(target)).finish();
     // Training's outputs end in the loss.
     let outputs = program.outputs.iter().filter(|_| kind != PlanKind::Training);
     let outputs = outputs.map(|&output| scheduler.operand(output)).collect();
@@ -309,6 +313,8 @@ struct Scheduler<'a> {
     ops: usize,
     /// The last op that writes each value, by number.
     last_writes: HashMap<ValueId, usize>,
+    /// How many ops, loops and outputs read each value.
+    readers: Vec<u32>,
 }
 
 /// The last op that writes each value, by its number in the order of the program.
@@ -367,6 +373,9 @@ impl Scheduler<'_> {
     fn op(&mut self, op: &Op, steps: &mut Steps) {
         let may_wait = self.may_wait(op);
         self.ops += 1;
+        if !self.target.has_tiles() && self.joins_before(op, steps) {
+            return;
+        }
         let reads: Vec<Operand> = op.reads.iter().map(|&read| self.operand(read)).collect();
         let writes: Vec<(Operand, Store)> =
             op.writes.iter().map(|&(write, store)| (self.operand(write), store)).collect();
@@ -419,12 +428,12 @@ impl Scheduler<'_> {
                 steps.call(call(Kernel::NormBackward(norm, tensors, act), reads, writes));
             }
             Kind::Linear(linear, weight, bias, act)
-                if linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
+                if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
             {
                 steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias)
-                if may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
+                if self.target.has_tiles() && may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>
             {
                 let is_all = self.path.is_empty() && gradients_of(weight, &self.program.body) == 1;
                 let store = if is_all { Store::Write } else { Store::Add };
@@ -477,6 +486,52 @@ impl Scheduler<'_> {
             }
             kind => steps.call(call(Kernel::Op(kind), reads, writes)),
         }
+    }
+
+    /// Lets the call before do the step of an op of backward too, where it makes what that reads and nobody else does: the gradient by an
+    /// input goes on through the nonlinearity that made the input, and through a nonlinearity to a max-pool's windows.
+    fn joins_before(&mut self, op: &Op, steps: &mut Steps) -> bool {
+        // Gradients of weights, which write no value, may stand between the two.
+        let writes = |step: &Step| !matches!(step, Step::Whole(call) if call.writes.is_empty());
+        let Some(at) = steps.done.iter().rposition(writes) else {
+            return false;
+        };
+        let Step::Whole(before) = &steps.done[at] else {
+            return false;
+        };
+        let Kernel::Op(kind) = &before.kernel else {
+            return false;
+        };
+        let through = match (kind, &op.kind) {
+            (Kind::ConvGradInput(..) | Kind::LinearGradInput(..), Kind::ActGrad(_)) => op.reads[1],
+            (Kind::ActGrad(_), Kind::MaxPoolGrad(..)) => op.reads[0],
+            _ => return false,
+        };
+        // What it made is complete.
+        let is_last = self.last_writes.get(&through).is_some_and(|&last| last + 1 < self.ops);
+        let makes = self.of_value.get(&through).is_some_and(|made| before.writes == [(made.clone(), Store::Write)]);
+        let [(write, store)] = op.writes.as_slice() else {
+            return false;
+        };
+        if !(is_last && makes && self.readers[through.0 as usize] == 1 && before.epilogue.is_empty()) {
+            return false;
+        }
+        let joined = match (kind.clone(), &op.kind) {
+            // Sums are added to what is there when they are done.
+            (_, Kind::ActGrad(act)) if *store == Store::Write => {
+                let reads = vec![before.reads[0].clone(), self.operand(op.reads[0])];
+                let (epilogue, writes) = (vec![Epilogue::Back(*act)], vec![(self.operand(*write), *store)]);
+                Call { reads, writes, epilogue, ..before.clone() }
+            }
+            (Kind::ActGrad(act), Kind::MaxPoolGrad(..)) => {
+                let reads = vec![before.reads[1].clone(), self.operand(op.reads[1]), before.reads[0].clone()];
+                let (epilogue, writes) = (vec![Epilogue::Back(act)], vec![(self.operand(*write), *store)]);
+                Call { kernel: Kernel::Op(op.kind.clone()), reads, writes, epilogue, ..before.clone() }
+            }
+            _ => return false,
+        };
+        steps.done[at] = Step::Whole(joined);
+        true
     }
 
     /// A part of a value, from an element on: the planes that have it, where it is in planes.
@@ -581,7 +636,7 @@ impl Scheduler<'_> {
         steps.call(copy(outer, at(At::First)));
         self.of_value.insert(looped.start, at(At::Here));
         self.path.push(id);
-        let mut body = self.body(&looped.body, Steps::default());
+        let mut body = self.body(&looped.body, Steps::new(self.target));
         let end = self.operand(looped.end);
         // What waits may read what the iteration started from.
         if !body.waiting.is_empty() {
@@ -631,9 +686,9 @@ fn scratch(kernel: &Kernel) -> u64 {
     }
 }
 
-/// Steps as they are found: calls gather in a stage until something needs the whole batch.
-#[derive(Default)]
+/// Steps as they are found: calls gather in a stage until something needs the whole batch; for a target without tiles each call does.
 struct Steps {
+    has_tiles: bool,
     done: Vec<Step>,
     stage: Vec<Node>,
     /// Calls on the whole batch that wait for the end of the stage, and that nothing waits for.
@@ -641,8 +696,12 @@ struct Steps {
 }
 
 impl Steps {
+    fn new(target: Target) -> Steps {
+        Steps { has_tiles: target.has_tiles(), done: Vec::new(), stage: Vec::new(), waiting: Vec::new() }
+    }
+
     fn call(&mut self, call: Call) {
-        self.stage.push(Node::Call(call));
+        if self.has_tiles { self.stage.push(Node::Call(call)) } else { self.whole(call) }
     }
 
     fn node(&mut self, node: Node) {

@@ -14,6 +14,8 @@ pub enum Target {
     /// The processor.
     #[default]
     Cpu,
+    /// A graphics card, programmed in CUDA.
+    Cuda,
 }
 
 /// How a convolution is computed.
@@ -31,6 +33,8 @@ pub enum Class {
     Winograd,
     /// Behind a max-pool, only where its maxima were, on values in planes.
     Sparse,
+    /// A product of matrices that are never written out, on whole batches: a graphics card's.
+    Implicit,
 }
 
 /// Samples that a batch is taken to have where it matters for a choice.
@@ -52,8 +56,16 @@ const CONVERSION: u64 = 300;
 const WINOGRAD_WEIGHTS: u64 = 1 << 26;
 
 impl Target {
+    /// Whether a batch goes through the program in tiles of a few samples; if not, each kernel has all of it.
+    pub fn has_tiles(self) -> bool {
+        self == Target::Cpu
+    }
+
     /// How a convolution is computed, forward or backward; forward, [`Target::forward`] knows better.
     pub fn conv(self, conv: &Conv) -> Class {
+        if self == Target::Cuda {
+            return if conv.is_depthwise() { Class::Depthwise } else { Class::Implicit };
+        }
         let Window { kernel, padding, dilation, out_size, .. } = conv.window;
         // Windows reach into a halo, not further.
         if (0..3).any(|axis| padding[axis] > (kernel[axis] - 1) * dilation[axis]) {
@@ -92,7 +104,7 @@ impl Target {
             && conv.groups == 1;
         let has_backward = match self.conv(conv) {
             Class::Plain | Class::Depthwise => return false,
-            Class::Winograd => true,
+            Class::Winograd | Class::Implicit => true,
             Class::Direct | Class::Sparse => conv.window.stride == [1; 3] && conv.window.dilation == [1; 3],
         };
         is_two_by_two && (has_backward || !kind.has_backward())

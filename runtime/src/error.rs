@@ -73,6 +73,95 @@ pub enum Error {
         /// What is wrong with it.
         problem: FileProblem,
     },
+    /// A graphics card that cannot be used, or failed.
+    Device(DeviceProblem),
+}
+
+/// Why a graphics card cannot be used, or how it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceProblem {
+    /// The program was built without CUDA.
+    NotBuilt,
+    /// The machine has no NVIDIA driver.
+    NoDriver,
+    /// The driver knows an older CUDA than is needed: its version.
+    OldDriver {
+        /// The CUDA version that it knows.
+        found: (u32, u32),
+    },
+    /// There is no card of this number.
+    NoDevice {
+        /// The number.
+        number: usize,
+        /// How many cards the driver shows.
+        count: usize,
+    },
+    /// The card cannot do what kernels need.
+    OldDevice {
+        /// Its number.
+        number: usize,
+        /// What it calls itself.
+        name: String,
+        /// Its compute capability.
+        found: (u32, u32),
+    },
+    /// The card has not enough memory.
+    Memory {
+        /// What it was for: `the values of a batch of 64`.
+        what: String,
+        /// Bytes that were asked for.
+        wanted: usize,
+        /// Bytes that were free.
+        free: usize,
+    },
+    /// NVRTC, the compiler of kernels, is not there.
+    NoCompiler {
+        /// What was tried, or what the system says.
+        problem: String,
+    },
+    /// NVRTC is older than is needed.
+    OldCompiler {
+        /// Its version.
+        found: (u32, u32),
+    },
+    /// The kernels do not compile.
+    Compile {
+        /// NVRTC's version.
+        version: (u32, u32),
+        /// Its options.
+        options: String,
+        /// What it says.
+        log: String,
+    },
+    /// Kernels are not what the program takes them for.
+    Kernel {
+        /// The kernel's name.
+        kernel: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A part of the model has no kernel.
+    NoKernel {
+        /// The model's name in its spec.
+        model: &'static str,
+        /// What it is, and why.
+        problem: String,
+    },
+    /// The memory is that of another model.
+    OtherModel {
+        /// The model that it was made for.
+        wanted: &'static str,
+        /// The one that was run.
+        found: &'static str,
+    },
+    /// A call of the driver failed.
+    Driver {
+        /// What was to be done: `run the kernels`.
+        what: &'static str,
+        /// What the driver says: a name of its own, and a text.
+        problem: String,
+    },
 }
 
 /// What is wrong with a file.
@@ -127,6 +216,24 @@ pub enum TensorProblemKind {
     Type(String),
     /// In the model it is the same weight as this one, and in the file their values differ.
     Tied(String),
+}
+
+impl DeviceProblem {
+    /// Whether nothing was tried yet: the card that was asked for cannot be used as things are. Else something failed.
+    pub fn is_absence(&self) -> bool {
+        use DeviceProblem::*;
+        matches!(
+            self,
+            NotBuilt
+                | NoDriver
+                | OldDriver { .. }
+                | NoDevice { .. }
+                | OldDevice { .. }
+                | NoCompiler { .. }
+                | OldCompiler { .. }
+                | NoKernel { .. }
+        )
+    }
 }
 
 impl Error {
@@ -198,8 +305,90 @@ impl fmt::Display for Error {
                     }
                 }
             },
+            Error::Device(problem) => write!(f, "{problem}"),
         }
     }
+}
+
+/// CUDA's version from which on drivers and NVRTC are used.
+const CUDA: &str = "12.0";
+
+impl fmt::Display for DeviceProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceProblem::NotBuilt => write!(
+                f,
+                "the program was built without CUDA: the feature `cuda` of `netspec` builds it with it, and so do `netc train FILE \
+                 --device cuda` and `netc build --cuda`"
+            ),
+            DeviceProblem::NoDriver => write!(
+                f,
+                "no NVIDIA driver was found on this machine (`libcuda`): a graphics card needs one; the device `cpu` does without"
+            ),
+            DeviceProblem::OldDriver { found: (major, minor) } => write!(
+                f,
+                "the NVIDIA driver knows CUDA {major}.{minor}, and {CUDA} is needed: drivers from 525 on know it; the device `cpu` does \
+                 without"
+            ),
+            DeviceProblem::NoDevice { number, count: 0 } => write!(
+                f,
+                "there is no device cuda:{number}: the NVIDIA driver shows no card; `CUDA_VISIBLE_DEVICES` may hide them, and in a \
+                 container they must be handed in"
+            ),
+            DeviceProblem::NoDevice { number, count: 1 } => {
+                write!(f, "there is no device cuda:{number}: the NVIDIA driver shows one card, cuda:0")
+            }
+            DeviceProblem::NoDevice { number, count } => write!(
+                f,
+                "there is no device cuda:{number}: the NVIDIA driver shows {count} cards, cuda:0 to cuda:{}",
+                count - 1
+            ),
+            DeviceProblem::OldDevice { number, name, found: (major, minor) } => write!(
+                f,
+                "cuda:{number} is a {name} of compute capability {major}.{minor}, and 8.0 is needed: cards from Ampere (2020) on have \
+                 it; the device `cpu` does without"
+            ),
+            DeviceProblem::Memory { what, wanted, free } => write!(
+                f,
+                "{what} takes {} on the card, which has {} free: a smaller batch takes less",
+                mebibytes(*wanted),
+                mebibytes(*free)
+            ),
+            DeviceProblem::NoCompiler { problem } => write!(
+                f,
+                "NVRTC, which compiles kernels, cannot be loaded: {problem}; it is a part of the CUDA toolkit and of Python's package \
+                 `nvidia-cuda-nvrtc`, and `NETSPEC_NVRTC_DIR` names the folder of its library where the system does not find it"
+            ),
+            DeviceProblem::OldCompiler { found: (major, minor) } => write!(
+                f,
+                "NVRTC, which compiles kernels, is of CUDA {major}.{minor}, and {CUDA} is needed: `NETSPEC_NVRTC_DIR` names the folder \
+                 of another one"
+            ),
+            DeviceProblem::Compile { version: (major, minor), options, log } => write!(
+                f,
+                "NVRTC {major}.{minor} does not compile the model's kernels with `{options}`; netspec should not have written them so, \
+                 and its authors would like to know what it says:\n{}",
+                log.trim_end()
+            ),
+            DeviceProblem::Kernel { kernel, problem } => write!(
+                f,
+                "the kernel `{kernel}` {problem}; netspec should not have written it so, and its authors would like to know"
+            ),
+            DeviceProblem::NoKernel { model, problem } => {
+                write!(f, "`{model}` cannot run on a graphics card: {problem}; the device `cpu` can")
+            }
+            DeviceProblem::OtherModel { wanted, found } => write!(
+                f,
+                "a workspace on a graphics card serves one model: this one was made for `{wanted}`, and `{found}` was to run in it"
+            ),
+            DeviceProblem::Driver { what, problem } => write!(f, "the graphics card failed to {what}: {problem}"),
+        }
+    }
+}
+
+/// `12.5 MiB`.
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 impl fmt::Display for TensorProblem {
@@ -243,6 +432,32 @@ mod tests {
         says(
             Error::Target { sample: 0, problem: "it is negative".to_owned() },
             "the target of sample 0: it is negative",
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_card_is_told_with_what_to_do() {
+        let says = |problem: DeviceProblem, text: &str| assert_eq!(Error::Device(problem).to_string(), text);
+        says(
+            DeviceProblem::OldDriver { found: (11, 4) },
+            "the NVIDIA driver knows CUDA 11.4, and 12.0 is needed: drivers from 525 on know it; the device `cpu` does without",
+        );
+        says(
+            DeviceProblem::NoDevice { number: 3, count: 2 },
+            "there is no device cuda:3: the NVIDIA driver shows 2 cards, cuda:0 to cuda:1",
+        );
+        says(
+            DeviceProblem::Memory { what: "a batch of 64".to_owned(), wanted: 3 << 30, free: 5 << 19 },
+            "a batch of 64 takes 3072.0 MiB on the card, which has 2.5 MiB free: a smaller batch takes less",
+        );
+        says(
+            DeviceProblem::Compile {
+                version: (12, 9),
+                options: "-arch=sm_80".to_owned(),
+                log: "net.cu(3): error: what is this\n".to_owned(),
+            },
+            "NVRTC 12.9 does not compile the model's kernels with `-arch=sm_80`; netspec should not have written them so, and its \
+             authors would like to know what it says:\nnet.cu(3): error: what is this",
         );
     }
 

@@ -59,13 +59,17 @@
 //!
 //! `macros` and `threads` are on by default. `macros` is `netspec!`; crates with models that are written out already do without.
 //! `threads` lets a pass use more than the caller's thread; without it results are the same bits. `trainer` is the command line of
-//! a program that trains a model.
+//! a program that trains a model. `cuda` is models on graphics cards: `Workspace::on` puts one there.
 
 pub mod arena;
 pub mod checkpoint;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod data;
+mod device;
 mod error;
 mod files;
+mod floats;
 mod isa;
 pub mod kernels;
 pub mod layer;
@@ -85,7 +89,8 @@ mod schedule;
 pub mod trainer;
 pub mod weights;
 
-pub use error::{Error, FileProblem, TensorProblem, TensorProblemKind};
+pub use device::{Device, Precision, UnknownDevice, UnknownPrecision};
+pub use error::{DeviceProblem, Error, FileProblem, TensorProblem, TensorProblemKind};
 pub use isa::{Isa, Numerics, UnknownIsa};
 pub use loss::{
     BceWithLogits, CrossEntropy, CrossEntropyWith, Huber, L1, Loss, Losses, Mse, Nll, NllWith, NoLoss, Same, Scaled,

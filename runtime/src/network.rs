@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::arena::{Job, Pack, View};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardBatch, Inputs};
 use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
@@ -248,8 +250,7 @@ pub fn infer<N: Network>(
     same_length("outputs", outputs.len(), inputs.len())?;
     infer_from(model, workspace, inputs.len(), &feed(inputs), &mut |sample, output, values| {
         outputs[sample].part_mut(output).copy_from_slice(values);
-    });
-    Ok(())
+    })
 }
 
 /// One step of training on a batch: gives its mean loss before the step, with what the optimizer adds to it ([`Optimizer::follow`]).
@@ -268,8 +269,17 @@ pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
 ) -> Result<f32, Error> {
     check_batch::<N>(inputs.len())?;
     let totals = totals(inputs, targets, loss)?;
+    let totals = &totals[..N::Output::COUNT];
+    #[cfg(feature = "cuda")]
+    if let Some(done) = workspace.on_card(|engine, workspace| {
+        let losses = on_card::<N, L>(loss, targets)?;
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        cuda::step(engine, model, workspace, &batch, optimizer)
+    }) {
+        return done;
+    }
     let of = of_targets(targets, loss);
-    let loss = BatchLoss { of: &of, totals: &totals[..N::Output::COUNT] };
+    let loss = BatchLoss { of: &of, totals };
     step_by(model, workspace, inputs.len(), &feed(inputs), loss, optimizer)
 }
 
@@ -293,8 +303,19 @@ pub fn gradients<N: Network, L: Losses<N::Output>>(
     }
     check_batch::<N>(inputs.len())?;
     let totals = totals(inputs, targets, loss)?;
+    let totals = &totals[..N::Output::COUNT];
+    #[cfg(feature = "cuda")]
+    if let Some(done) = workspace.on_card(|engine, workspace| {
+        let losses = on_card::<N, L>(loss, targets)?;
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        cuda::gradients(engine, model, workspace, &batch)
+    }) {
+        let mean = done?;
+        gradients.copy_from_slice(workspace.gradients());
+        return Ok(mean);
+    }
     let of = of_targets(targets, loss);
-    let loss = BatchLoss { of: &of, totals: &totals[..N::Output::COUNT] };
+    let loss = BatchLoss { of: &of, totals };
     let mean = gradients_by(model, workspace, inputs.len(), &feed(inputs), loss)?;
     gradients.copy_from_slice(workspace.gradients());
     Ok(mean)
@@ -354,10 +375,21 @@ pub fn input_gradients<N: Network, L: Losses<N::Output>>(
     same_length("gradients", gradients.len(), inputs.len())?;
     same_length("targets", targets.len(), inputs.len())?;
     targets.iter().enumerate().try_for_each(|(sample, target)| loss.check_all(sample, target))?;
-    let of = of_targets(targets, loss);
-    Ok(input_gradients_from(model, workspace, inputs.len(), &feed(inputs), &of, &mut |sample, input, values| {
+    let mut each = |sample: usize, input: usize, values: &[f32]| {
         gradients[sample].part_mut(input).copy_from_slice(values);
-    }))
+    };
+    #[cfg(feature = "cuda")]
+    if let Some(done) = workspace.on_card(|engine, workspace| {
+        assert_asked::<N>();
+        let losses = on_card::<N, L>(loss, targets)?;
+        let totals = &[1.0; OUTPUTS][..N::Output::COUNT];
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        cuda::input_gradients(engine, model, workspace.draw(), &batch, &mut each)
+    }) {
+        return done;
+    }
+    let of = of_targets(targets, loss);
+    input_gradients_from(model, workspace, inputs.len(), &feed(inputs), &of, &mut each)
 }
 
 /// Writes the values of an input, by its number, of a sample of the batch, by its number. It is called from several threads, and for
@@ -390,13 +422,23 @@ impl BatchLoss<'_> {
 pub type Each<'a> = dyn FnMut(usize, usize, &[f32]) + 'a;
 
 /// As [`infer`], of `samples` samples whose inputs `feed` writes.
+///
+/// # Errors
+///
+/// [`Error::Device`] on a card.
 pub fn infer_from<N: Network>(
     model: &N,
     workspace: &mut Workspace,
     samples: usize,
     feed: &Feed<'_>,
     each: &mut Each<'_>,
-) {
+) -> Result<(), Error> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = workspace.on_card(|engine, workspace| {
+        cuda::forward(engine, model, PassKind::Infer, (samples, &Inputs::Feed(feed), workspace.draw()), each)
+    }) {
+        return done;
+    }
     let weights = model.weights();
     let job = Job { feed, loss: BatchLoss::NONE, samples };
     let copies =
@@ -407,6 +449,7 @@ pub fn infer_from<N: Network>(
     let mut run = workspace.run(pass);
     N::infer(&mut run);
     give(&run, N::INFER_OUTPUTS, each);
+    Ok(())
 }
 
 /// The outputs as in training: normalised by the batch, with dropout. Running statistics stay as they are, and so does what dropout
@@ -431,8 +474,14 @@ pub fn forward_from<N: Network>(
         return Ok(());
     }
     check_batch::<N>(samples)?;
-    let job = Job { feed, loss: BatchLoss::NONE, samples };
-    let draw = Some(workspace.forward_draw());
+    let draw = workspace.forward_draw();
+    #[cfg(feature = "cuda")]
+    if let Some(done) = workspace.on_card(|engine, _| {
+        cuda::forward(engine, model, PassKind::Forward, (samples, &Inputs::Feed(feed), draw), each)
+    }) {
+        return done;
+    }
+    let (job, draw) = (Job { feed, loss: BatchLoss::NONE, samples }, Some(draw));
     let copies =
         Copies { pass: PassKind::Forward, of: TypeId::of::<N>(), folded: 0, fold: N::fold, pack: N::pack_forward };
     let params = Params::Read(model.weights());
@@ -479,6 +528,7 @@ pub fn step_by<N: Network>(
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
     assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
+    workspace.refuse_own_loss(N::NAME)?;
     let version = model.weights().version();
     let (params, statistics) = model.weights_mut().both_mut();
     let job = Job { feed, loss, samples };
@@ -534,6 +584,7 @@ pub fn gradients_by<N: Network>(
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
     assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
+    workspace.refuse_own_loss(N::NAME)?;
     let job = Job { feed, loss, samples };
     let params = Params::Trained(model.weights().params(), model.weights().version());
     let copies = training_copies::<N>();
@@ -550,6 +601,10 @@ pub fn gradients_by<N: Network>(
 /// # Panics
 ///
 /// When the spec does not ask for it.
+///
+/// # Errors
+///
+/// [`Error::Device`] on a card, which knows no functions of the host.
 pub fn input_gradients_from<N: Network>(
     model: &N,
     workspace: &mut Workspace,
@@ -557,8 +612,9 @@ pub fn input_gradients_from<N: Network>(
     feed: &Feed<'_>,
     loss: &OutputLoss<'_>,
     each: &mut Each<'_>,
-) -> f32 {
-    assert!(!N::INPUT_GRADIENTS_AT.is_empty(), "the spec of `{}` says `with gradient` of no input", N::NAME);
+) -> Result<f32, Error> {
+    assert_asked::<N>();
+    workspace.refuse_own_loss(N::NAME)?;
     let totals = [1.0; OUTPUTS];
     let loss = BatchLoss { of: loss, totals: &totals[..N::Output::COUNT] };
     let job = Job { feed, loss, samples };
@@ -575,7 +631,25 @@ pub fn input_gradients_from<N: Network>(
     let mut run = workspace.run(pass);
     N::input_gradients(&mut run);
     give(&run, N::INPUT_GRADIENTS_AT, each);
-    run.mean_loss() / samples.max(1) as f32
+    Ok(run.mean_loss() / samples.max(1) as f32)
+}
+
+/// That the spec asks for inputs' gradients.
+fn assert_asked<N: Network>() {
+    assert!(!N::INPUT_GRADIENTS_AT.is_empty(), "the spec of `{}` says `with gradient` of no input", N::NAME);
+}
+
+/// What a loss is to a card.
+#[cfg(feature = "cuda")]
+fn on_card<N: Network, L: Losses<N::Output>>(loss: &L, targets: &[L::Target]) -> Result<Vec<cuda::CardLoss>, Error> {
+    loss.all_on_card(targets).ok_or_else(|| own_loss(N::NAME))
+}
+
+/// Of a model whose loss is a function of the host, which runs nowhere else.
+#[cfg(feature = "cuda")]
+pub(crate) fn own_loss(model: &'static str) -> Error {
+    let problem = "its loss is a function of the program's own, and kernels are there for those of netspec".to_owned();
+    Error::Device(crate::error::DeviceProblem::NoKernel { model, problem })
 }
 
 fn training_copies<N: Network>() -> Copies {
@@ -758,7 +832,7 @@ mod tests {
         assert_eq!(gradients_from(&probe, workspace, 1, nothing, &no_loss), Err(Error::OneValue));
         assert_eq!(forward_from(&probe, workspace, 1, nothing, &mut |_, _, _| ()), Err(Error::OneValue));
         assert_eq!(forward_from(&probe, workspace, 0, nothing, &mut |_, _, _| ()), Ok(()));
-        infer_from(&probe, workspace, 1, nothing, &mut |_, _, _| ());
+        assert_eq!(infer_from(&probe, workspace, 1, nothing, &mut |_, _, _| ()), Ok(()));
         assert_eq!(probe.weights().statistics(), [7.0]);
     }
 

@@ -7,6 +7,9 @@ pub use adam::{Adam, AdamW};
 pub use rms_prop::RmsProp;
 
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardOptimizer, Update, program::flat};
+use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Momentum};
 use crate::run;
@@ -34,6 +37,13 @@ pub trait Optimizer {
         let _ = samples;
         self.update_on(threads, params, gradients);
         0.0
+    }
+
+    /// The same with kernels of a graphics card, if it has them. Without, each step brings gradients and parameters to the processor, and
+    /// the parameters back.
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        None
     }
 }
 
@@ -87,6 +97,11 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
     fn follow(&mut self, params: &mut [f32], gradients: &mut [f32], samples: usize, threads: usize) -> f32 {
         (**self).follow(params, gradients, samples, threads)
     }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        (**self).on_card()
+    }
 }
 
 impl<O: Stateful + ?Sized> Stateful for Box<O> {
@@ -133,13 +148,13 @@ pub struct Sgd {
     /// What is added to the gradient for each unit of a parameter, biases too.
     pub weight_decay: f64,
     /// v of each parameter; empty before the first step.
-    velocity: Vec<f32>,
+    velocity: Floats,
 }
 
 impl Sgd {
     /// Plain descent: no momentum, no weight decay.
     pub fn new(lr: f64) -> Sgd {
-        Sgd { lr, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0, velocity: Vec::new() }
+        Sgd { lr, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0, velocity: Floats::default() }
     }
 
     /// The same with this momentum.
@@ -180,11 +195,30 @@ impl Optimizer for Sgd {
         }
         // The first velocity is the gradient: all of it, and nothing of the zeros before.
         let taken = if self.velocity.is_empty() { 1.0 } else { taken };
-        begin(&mut self.velocity, gradients.len());
+        let velocity = begin(&mut self.velocity, gradients.len());
         let momentum = Momentum { lr, weight_decay, kept: momentum, taken, nesterov: self.nesterov };
-        run::blocks(threads, [params, &mut self.velocity], BLOCK, &|first, [params, velocity]| {
+        run::blocks(threads, [params, velocity], BLOCK, &|first, [params, velocity]| {
             update::descend_with_momentum(isa, params, &gradients[first..][..params.len()], velocity, &momentum);
         });
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        Some(self)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CardOptimizer for Sgd {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        let [lr, momentum, weight_decay] = [self.lr, self.momentum, self.weight_decay].map(|number| number as f32);
+        if self.momentum == 0.0 {
+            return update.update(flat::DESCEND, &[], &[lr, weight_decay]);
+        }
+        let taken = if self.velocity.is_empty() { 1.0 } else { (1.0 - self.dampening) as f32 };
+        let velocity = update.state(&mut self.velocity)?;
+        let numbers = [lr, weight_decay, momentum, taken, f32::from(u8::from(self.nesterov))];
+        update.update(flat::DESCEND_WITH_MOMENTUM, &[Some(&*velocity)], &numbers)
     }
 }
 
@@ -194,22 +228,24 @@ impl Stateful for Sgd {
     }
 
     fn state(&self) -> OptimizerState {
-        OptimizerState { steps: 0, values: vec![self.velocity.clone()] }
+        OptimizerState { steps: 0, values: vec![self.velocity.get().to_vec()] }
     }
 
     fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
         let (_, [velocity]) = state.take("sgd")?;
-        self.velocity = velocity;
+        self.velocity = Floats::new(velocity);
         Ok(())
     }
 }
 
-/// Makes the state zeros at the first step.
-fn begin(state: &mut Vec<f32>, len: usize) {
+/// Makes the state zeros at the first step, and gives it.
+fn begin(state: &mut Floats, len: usize) -> &mut [f32] {
+    let state = state.get_mut();
     if state.is_empty() {
         state.resize(len, 0.0);
     }
     assert_eq!(state.len(), len, "an optimizer serves one model");
+    state
 }
 
 #[cfg(test)]

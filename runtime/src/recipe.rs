@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardOptimizer, Update};
+use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update;
 use crate::{Error, Optimizer, OptimizerState, Stateful};
@@ -138,7 +141,7 @@ pub struct Recipe<O> {
     /// What no step changes, in order.
     frozen: Vec<Range<usize>>,
     /// The sum of the gradients of samples since the last step; used if a step takes several batches.
-    sum: Vec<f32>,
+    sum: Floats,
     /// How many batches, and how many samples, are in it.
     gathered: (usize, usize),
     /// Parameters and gradients that are trained, next to each other, if they are not so already.
@@ -154,7 +157,7 @@ impl<O: Optimizer> Recipe<O> {
             clip: None,
             batches: 1,
             frozen: Vec::new(),
-            sum: Vec::new(),
+            sum: Floats::default(),
             gathered: (0, 0),
             packed: Default::default(),
         }
@@ -215,9 +218,10 @@ impl<O: Optimizer> Recipe<O> {
         if self.gathered.0 > 0 {
             let mut sum = std::mem::take(&mut self.sum);
             let samples = self.gathered.1;
-            update::scale(Isa::best(), &mut sum, 1.0 / samples as f32);
-            self.take(params, &mut sum, samples, threads);
-            sum.fill(0.0);
+            let of_batches = sum.get_mut();
+            update::scale(Isa::best(), of_batches, 1.0 / samples as f32);
+            self.take(params, of_batches, samples, threads);
+            of_batches.fill(0.0);
             (self.sum, self.gathered) = (sum, (0, 0));
         }
     }
@@ -304,13 +308,66 @@ impl<O: Optimizer> Optimizer for Recipe<O> {
         if self.batches == 1 {
             return penalty + self.take(params, gradients, samples, threads);
         }
-        self.sum.resize(params.len(), 0.0);
-        update::gather(Isa::best(), &mut self.sum, gradients, samples as f32);
+        let sum = self.sum.get_mut();
+        sum.resize(params.len(), 0.0);
+        update::gather(Isa::best(), sum, gradients, samples as f32);
         self.gathered = (self.gathered.0 + 1, self.gathered.1 + samples);
         if self.gathered.0 == self.batches {
             self.flush_on(threads, params);
         }
         penalty
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        self.optimizer.on_card()?;
+        Some(self)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl<O: Optimizer> Recipe<O> {
+    /// Each penalty with each of the ranges that it is on.
+    fn each_penalty(&self, all: Range<usize>) -> Vec<(Penalty, Range<usize>)> {
+        let on = |(penalty, ranges): &(Penalty, Option<Vec<Range<usize>>>)| {
+            let ranges = ranges.clone().unwrap_or_else(|| vec![all.clone()]);
+            ranges.into_iter().map(|range| (*penalty, range)).collect::<Vec<_>>()
+        };
+        self.penalties.iter().flat_map(on).collect()
+    }
+
+    /// The step of a gradient.
+    fn take_on_card(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        for (penalty, range) in self.each_penalty(update.all()) {
+            update.penalize(penalty, range)?;
+        }
+        let all = update.all();
+        update.train_only(trained(&self.frozen, all.len()));
+        if let Some(clip) = self.clip {
+            update.clip(clip)?;
+        }
+        self.optimizer.on_card().map_or(Ok(()), |optimizer| optimizer.add_step(update))
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl<O: Optimizer> CardOptimizer for Recipe<O> {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        for (penalty, range) in self.each_penalty(update.all()) {
+            update.note(penalty, range)?;
+        }
+        if self.batches == 1 {
+            return self.take_on_card(update);
+        }
+        update.gather(&mut self.sum)?;
+        self.gathered = (self.gathered.0 + 1, self.gathered.1 + update.samples());
+        if self.gathered.0 == self.batches {
+            update.go_on_with(&mut self.sum, self.gathered.1)?;
+            self.take_on_card(update)?;
+            update.clear(&mut self.sum)?;
+            self.gathered = (0, 0);
+        }
+        Ok(())
     }
 }
 

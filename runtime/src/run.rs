@@ -8,13 +8,22 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::Error;
 use crate::arena::{Job, Pack, Tile};
+use crate::floats::Floats;
 use crate::isa::{Isa, Numerics};
 use crate::memory::Memory;
 use crate::network::{BatchLoss, Feed};
 use crate::pool;
 use crate::random::{Draw, scatter};
 use crate::weights::Weights;
+#[cfg(feature = "cuda")]
+use crate::{
+    Device, Precision,
+    cuda::{Card, Engine, Played, program::OnDevice},
+    error::DeviceProblem,
+    network,
+};
 
 /// Samples of a tile.
 pub const TILE: usize = 8;
@@ -76,12 +85,15 @@ pub struct Workspace {
     scratch: Memory,
     tile_gradients: Memory,
     losses: Vec<f32>,
-    gradients: Vec<f32>,
+    gradients: Floats,
     /// Parameters as kernels read them, of each kind of pass.
     copies: [(Memory, Option<CopiesOf>); 4],
     draw: Draw,
     /// How often a batch ran forward as in training, without a step.
     forwards: u64,
+    /// The card that it is on, if it is on one.
+    #[cfg(feature = "cuda")]
+    engine: Option<Box<Engine>>,
 }
 
 impl Default for Workspace {
@@ -96,7 +108,7 @@ impl fmt::Debug for Workspace {
         let memories =
             [tile, batch, state, scratch, tile_gradients].into_iter().chain(copies.iter().map(|copy| &copy.0));
         let memories: usize = memories.map(Memory::bytes).sum();
-        let bytes = memories + 4 * (self.losses.len() + self.gradients.len());
+        let bytes = memories + 4 * (self.losses.len() + self.gradients.get().len());
         f.debug_struct("Workspace").field("threads", &self.threads).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
@@ -119,11 +131,114 @@ impl Workspace {
             scratch: Memory::default(),
             tile_gradients: Memory::default(),
             losses: Vec::new(),
-            gradients: Vec::new(),
+            gradients: Floats::default(),
             copies: Default::default(),
             draw: Draw::default(),
             forwards: 0,
+            #[cfg(feature = "cuda")]
+            engine: None,
         }
+    }
+
+    /// A workspace on a device, for one model. What runs in it runs there, and nothing else is different: the model's weights go over to
+    /// a card with the first pass, and come back when they are read or saved, or run in another workspace.
+    ///
+    /// The kernels are compiled here, or found in the user's cache. Products on a card are of the given precision.
+    ///
+    /// ```
+    /// netspec::netspec! { model Net { input x [4]; linear(2); } }
+    ///
+    /// use netspec::{CrossEntropy, Device, Precision, Sgd, Workspace};
+    ///
+    /// let mut net = Net::new(0);
+    /// // A card if there is one: else the processor.
+    /// let mut workspace = Workspace::on::<Net>(Device::Auto, Precision::F32)?;
+    /// net.step(&mut workspace, &[[1.0; 4]], &[1], &CrossEntropy, &mut Sgd::new(1e-2))?;
+    /// # Ok::<(), netspec::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`]. [`Device::Auto`] is the processor where [`DeviceProblem::is_absence`] says why there is no card.
+    #[cfg(feature = "cuda")]
+    pub fn on<N: OnDevice>(device: Device, precision: Precision) -> Result<Workspace, Error> {
+        Ok(Workspace::new().moved_to::<N>(device, precision)?.0)
+    }
+
+    /// The same workspace on a device; when that is the processor for want of a card, also why.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn moved_to<N: OnDevice>(
+        self,
+        device: Device,
+        precision: Precision,
+    ) -> Result<(Workspace, Option<DeviceProblem>), Error> {
+        let number = match device {
+            Device::Cpu => return Ok((Workspace { engine: None, ..self }, None)),
+            Device::Auto => 0,
+            Device::Cuda(number) => number,
+        };
+        match Card::open(number).and_then(|card| Engine::new::<N>(card, precision)) {
+            Ok(engine) => Ok((Workspace { engine: Some(Box::new(engine)), ..self }, None)),
+            Err(Error::Device(problem)) if device == Device::Auto && problem.is_absence() => {
+                Ok((Workspace { engine: None, ..self }, Some(problem)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the card that it is on calls itself; None on the processor.
+    #[cfg(feature = "cuda")]
+    pub fn card(&self) -> Option<&str> {
+        self.engine.as_deref().map(Engine::name)
+    }
+
+    /// What the card was told so far.
+    #[cfg(feature = "cuda")]
+    pub fn played(&self) -> Played {
+        self.engine.as_deref().map(Engine::played).unwrap_or_default()
+    }
+
+    /// The same workspace, which tells a card each kernel by itself, and captures no step. The results are the same bits, later.
+    #[cfg(feature = "cuda")]
+    pub fn call_by_call(mut self) -> Workspace {
+        if let Some(engine) = &mut self.engine {
+            engine.set_call_by_call(true);
+        }
+        self
+    }
+
+    /// Runs something on the card, if it is on one.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_card<T>(
+        &mut self,
+        run: impl FnOnce(&mut Engine, &mut Workspace) -> Result<T, Error>,
+    ) -> Option<Result<T, Error>> {
+        let mut engine = self.engine.take()?;
+        let given = run(&mut engine, self);
+        self.engine = Some(engine);
+        Some(given)
+    }
+
+    /// Refuses a loss that is a function of the host, unless it is on the processor.
+    pub(crate) fn refuse_own_loss(&self, model: &'static str) -> Result<(), Error> {
+        #[cfg(feature = "cuda")]
+        if self.engine.is_some() {
+            return Err(network::own_loss(model));
+        }
+        let _ = model;
+        Ok(())
+    }
+
+    /// What the next step draws from.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn draw(&self) -> Draw {
+        self.draw
+    }
+
+    /// The gradient of the last `step` or `gradients`, wherever it is.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gradient_floats(&mut self) -> &mut Floats {
+        &mut self.gradients
     }
 
     /// The same workspace with kernels that use these instructions.
@@ -150,12 +265,12 @@ impl Workspace {
     /// The gradient of the last `step` or `gradients`, in the order of the parameters; empty before. Behind a step it is as the
     /// optimizer left it.
     pub fn gradients(&self) -> &[f32] {
-        &self.gradients
+        self.gradients.get()
     }
 
     /// The same, to be changed.
     pub(crate) fn gradients_mut(&mut self) -> &mut [f32] {
-        &mut self.gradients
+        self.gradients.get_mut()
     }
 
     /// What random numbers of the next steps follow from: the seed, the steps since it was set, and how often a batch ran forward as in
@@ -267,9 +382,10 @@ impl Workspace {
         let gradients: &mut [f32] = match gradients {
             None => &mut [],
             Some(len) => {
-                self.gradients.resize(len, 0.0);
-                clear_but(written, &mut self.gradients);
-                &mut self.gradients
+                let gradients = self.gradients.get_mut();
+                gradients.resize(len, 0.0);
+                clear_but(written, gradients);
+                gradients
             }
         };
         self.losses.clear();

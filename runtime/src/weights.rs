@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::Error;
+use crate::floats::Floats;
 use crate::network::{Network, Tensor};
 use crate::random::{self, bits};
 
@@ -14,8 +15,8 @@ mod fill;
 /// Parameters and running statistics of a model.
 #[derive(Clone)]
 pub struct Weights {
-    params: Vec<f32>,
-    statistics: Vec<f32>,
+    params: Floats,
+    statistics: Floats,
     /// No two weights of a process have one version and different values.
     version: u64,
 }
@@ -23,8 +24,8 @@ pub struct Weights {
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Weights")
-            .field("params", &self.params.len())
-            .field("statistics", &self.statistics.len())
+            .field("params", &self.params().len())
+            .field("statistics", &self.statistics().len())
             .finish_non_exhaustive()
     }
 }
@@ -36,7 +37,7 @@ fn new_version() -> u64 {
 
 impl Weights {
     fn zeros(form: &Form) -> Weights {
-        let [params, statistics] = [form.params, form.statistics].map(|len| vec![0.0; len]);
+        let [params, statistics] = [form.params, form.statistics].map(|len| Floats::new(vec![0.0; len]));
         Weights { params, statistics, version: new_version() }
     }
 
@@ -54,7 +55,7 @@ impl Weights {
 
     /// The parameters, in PyTorch's order.
     pub fn params(&self) -> &[f32] {
-        &self.params
+        self.params.get()
     }
 
     /// The parameters, to be changed.
@@ -64,7 +65,7 @@ impl Weights {
 
     /// The running statistics.
     pub fn statistics(&self) -> &[f32] {
-        &self.statistics
+        self.statistics.get()
     }
 
     /// The running statistics, to be changed.
@@ -81,15 +82,30 @@ impl Weights {
     /// Parameters and statistics, to be changed.
     pub(crate) fn both_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         self.version = new_version();
-        (&mut self.params, &mut self.statistics)
+        (self.params.get_mut(), self.statistics.get_mut())
+    }
+
+    /// Parameters and statistics, wherever they are.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn floats(&self) -> [&Floats; 2] {
+        [&self.params, &self.statistics]
+    }
+
+    /// Notes that the card on which they are has changed them.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn written(&mut self) {
+        self.version = new_version();
+        self.params.written();
+        self.statistics.written();
     }
 
     fn values(&self, tensor: &Tensor, offset: usize) -> &[f32] {
-        &(if tensor.trainable { &self.params } else { &self.statistics })[offset..][..len(tensor)]
+        &(if tensor.trainable { self.params() } else { self.statistics() })[offset..][..len(tensor)]
     }
 
     fn values_mut(&mut self, tensor: &Tensor, offset: usize) -> &mut [f32] {
-        &mut (if tensor.trainable { &mut self.params } else { &mut self.statistics })[offset..][..len(tensor)]
+        let values = if tensor.trainable { self.params.get_mut() } else { self.statistics.get_mut() };
+        &mut values[offset..][..len(tensor)]
     }
 }
 

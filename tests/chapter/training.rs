@@ -155,7 +155,7 @@ fn accuracy<N: Network>(
         let feed = |sample: usize, _: usize, to: &mut [f32]| to.copy_from_slice(&pixels[sample * VALUES..][..VALUES]);
         let mut each = |sample: usize, _: usize, scores: &[f32]| right += usize::from(argmax(scores) == labels[sample]);
         match evaluation {
-            Evaluation::Inference => network::infer_from(model, workspace, labels.len(), &feed, &mut each),
+            Evaluation::Inference => network::infer_from(model, workspace, labels.len(), &feed, &mut each)?,
             Evaluation::Training => network::forward_from(model, workspace, labels.len(), &feed, &mut each)?,
         }
     }

@@ -2,7 +2,9 @@
 //! tested from here.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+pub mod card;
 pub mod clock;
+pub mod forms;
 pub mod kinks;
 pub mod parity;
 pub mod reference;

@@ -205,7 +205,8 @@ fn made<N: Network>(model: &N, threads: usize) -> Made {
     let (mut model, mut workspace) = (model.clone(), Workspace::with_threads(threads));
     let loss = network::step_from(&mut model, &mut workspace, SAMPLES, &feed, &loss, &mut Still).expect("a batch");
     let mut outputs = Vec::new();
-    network::infer_from(&model, &mut workspace, SAMPLES, &feed, &mut |_, _, values| outputs.extend_from_slice(values));
+    network::infer_from(&model, &mut workspace, SAMPLES, &feed, &mut |_, _, values| outputs.extend_from_slice(values))
+        .expect("the processor runs it");
     (loss, workspace.gradients().to_vec(), model.weights().statistics().to_vec(), outputs)
 }
 

@@ -172,7 +172,8 @@ impl<N: Network> Pair<N> {
         let mut outputs = Vec::new();
         network::infer_from(&self.model, workspace, samples.len(), &feed(&inputs), &mut |_, _, values| {
             outputs.extend_from_slice(values);
-        });
+        })
+        .expect("the processor runs it");
         outputs
     }
 }
@@ -304,7 +305,8 @@ fn runs_like_pytorch<N: Network>(case: &Case) -> Result<(), String> {
         let mut outputs = Vec::new();
         network::infer_from(model, workspace, samples, &feed(&inputs), &mut |_, _, values| {
             outputs.extend(wide(values));
-        });
+        })
+        .expect("the processor runs it");
         outputs
     };
     if case.loss.is_none() {

@@ -208,7 +208,8 @@ fn by_generated<N: Network>(weights: &Weights, data: &Data) -> Made {
     let mut workspace = Workspace::with_threads(1);
     let mut inferred = Vec::new();
     let (samples, feed) = (data.derivatives.len(), feed(&data.inputs));
-    network::infer_from(&model, &mut workspace, samples, &feed, &mut |_, _, values| inferred.extend(wide(values)));
+    network::infer_from(&model, &mut workspace, samples, &feed, &mut |_, _, values| inferred.extend(wide(values)))
+        .expect("the processor runs it");
     let outputs = Mutex::new(vec![Vec::new(); samples]);
     let loss = |sample: usize, y: &[f32], derivative: &mut [f32]| {
         outputs.lock().expect("no panic")[sample] = wide(y);

@@ -109,6 +109,8 @@ pub(crate) enum SummaryFormat {
 /// OPTIONS are the program's, each with the spec's value when it is not given:
 ///   --data NAME:PATH     cifar10:FOLDER, cifar100:FOLDER, mnist:FOLDER, digits, safetensors:FILE
 ///   --epochs N  --batch N  --lr RATE  --seed N  --threads N
+///   --device DEVICE      cpu, auto, cuda or cuda:N: with another one than cpu the program is built with CUDA
+///   --precision NAME     f32, tf32 or bf16: what a graphics card multiplies in
 ///   --weights FILE       weights to begin with
 ///   --out FILE           where the weights are written
 /// `netc train FILE -- --help` shows them with the spec's values. netc's own options stand before them.
@@ -164,6 +166,9 @@ pub(crate) struct Run {
 /// The program has the commands `train`, `eval`, `run` and `summary`; it needs neither netc nor cargo. Building it needs cargo.
 #[derive(Parser)]
 pub(crate) struct Build {
+    /// With CUDA: it also runs on graphics cards, by `--device`. Building it needs no CUDA toolkit.
+    #[arg(long)]
+    pub(crate) cuda: bool,
     /// The spec: a `.yaml`, `.yml` or `.netspec` file.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
@@ -194,6 +199,9 @@ pub(crate) struct Expand {
     /// The spec: a `.yaml`, `.yml` or `.netspec` file.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    /// Print the CUDA C++ that it becomes for a graphics card.
+    #[arg(long)]
+    pub(crate) cuda: bool,
     #[command(flatten)]
     pub(crate) params: Params,
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use netspec_compiler::check::Checked;
-use netspec_compiler::emit::{Naming, program};
+use netspec_compiler::emit::{Naming, cuda, program};
 use netspec_compiler::source::Sources;
 
 use crate::Verdict;
@@ -15,7 +15,17 @@ pub(crate) fn run(args: &Expand) -> io::Result<Verdict> {
     let outcome = compile(&args.file, params);
     report(&outcome)?;
     if let Some(checked) = &outcome.checked {
-        let text = model(checked, &outcome.sources, &origin(&args.file.to_string_lossy(), params));
+        let origin = origin(&args.file.to_string_lossy(), params);
+        let text = match args.cuda {
+            false => model(checked, &outcome.sources, &origin),
+            true => match cuda::program(checked, &outcome.sources, &origin) {
+                Ok(program) => program.source,
+                Err(reason) => {
+                    eprintln!("error: {reason}");
+                    return Ok(Verdict::Wrong);
+                }
+            },
+        };
         io::stdout().write_all(text.as_bytes())?;
     }
     Ok(verdict(&outcome, false))

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use crate::Verdict;
 use crate::args::{Making, Params, Run, Train};
-use crate::build::{self, Problem};
+use crate::build::{self, Needs, Problem};
 
-/// What a program is built for.
+/// What is run.
 pub(crate) struct Job<'a> {
     /// The program's command.
     command: &'static str,
@@ -39,7 +39,8 @@ pub(crate) fn run(job: &Job<'_>) -> io::Result<Verdict> {
         return Problem::new(format!("`{own}` is netc's own and stands before FILE: netc {command} {own} … FILE"))
             .say();
     }
-    let built = match build::program(job.file, job.params.values(), job.making, job.trains)? {
+    let needs = Needs { training: job.trains, cuda: asks_for_card(job.options) };
+    let built = match build::program(job.file, job.params.values(), job.making, needs)? {
         Ok(built) => built,
         Err(verdict) => return Ok(verdict),
     };
@@ -50,6 +51,19 @@ pub(crate) fn run(job: &Job<'_>) -> io::Result<Verdict> {
     drop(built);
     let error = become_program(command);
     Problem::new(format!("the program cannot be run: {error}")).say()
+}
+
+/// Whether options name another device than the processor, with which every program runs.
+fn asks_for_card(options: &[OsString]) -> bool {
+    let (mut behind, mut asks) = (false, false);
+    for option in options {
+        let joined = option.to_str().and_then(|option| option.strip_prefix("--device="));
+        if let Some(device) = joined.or(option.to_str().filter(|_| behind)) {
+            asks = device != "cpu";
+        }
+        behind = option == "--device";
+    }
+    asks
 }
 
 /// netc's own options, which a program has not.
@@ -79,5 +93,25 @@ fn become_program(mut command: Command) -> io::Error {
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
         Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_device_than_the_processor_needs_cuda() {
+        let asks = |line: &str| asks_for_card(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
+        for line in
+            ["--device cuda", "--epochs 2 --device=cuda:1", "--device auto --out x", "--device cpu --device=auto"]
+        {
+            assert!(asks(line), "{line}");
+        }
+        for line in
+            ["", "--device cpu", "--device=cpu", "--out device", "--out cuda", "--device=cuda --device cpu", "--device"]
+        {
+            assert!(!asks(line), "{line}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::diag::{Code, Severity};
-use netspec_compiler::emit::{Naming, emit_broken, program};
+use netspec_compiler::emit::{Naming, cuda, emit_broken, program};
 use netspec_compiler::read::tokens::TokenText;
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, compile};
@@ -125,7 +125,10 @@ fn items(
     match (&outcome.checked, name) {
         (Some(checked), Ok(name)) => {
             let (visibility, name) = (visibility.to_string(), name.to_string());
-            let text = program(checked, &outcome.sources, Naming { visibility: &visibility, name: &name, origin });
+            let mut text = program(checked, &outcome.sources, Naming { visibility: &visibility, name: &name, origin });
+            if cfg!(feature = "cuda") {
+                text += &cuda::on_device(checked, &outcome.sources, &name, origin);
+            }
             match text.parse::<TokenStream>() {
                 Ok(model) => items.extend(model),
                 Err(error) => items.extend(compile_error(

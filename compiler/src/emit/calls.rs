@@ -132,7 +132,7 @@ const FULL: Plane = Plane { lanes: 16, channels: 16 };
 /// The module of a class's kernels.
 fn class_text(class: Class) -> &'static str {
     match class {
-        Class::Plain => "conv",
+        Class::Plain | Class::Implicit => "conv",
         Class::Direct => "direct",
         Class::Depthwise => "depthwise",
         Class::Winograd => "winograd",
@@ -432,7 +432,9 @@ impl Calls<'_> {
         let first = offset(address.offset, &address.terms, loops);
         match self.plan.schedule.layout(operand) {
             Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
-            Layout::Plain | Layout::Places(_) => format!("{region}({first}, {})", grouped(address.len)),
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => {
+                format!("{region}({first}, {})", grouped(address.len))
+            }
         }
     }
 
@@ -450,8 +452,8 @@ impl Calls<'_> {
         let mut text = "Epilogue::NONE".to_owned();
         for step in &call.epilogue {
             match step {
-                // The function's name says it.
-                Epilogue::MaxPool => {}
+                // The function's name says it; of a graphics card's kernels.
+                Epilogue::MaxPool | Epilogue::Back(_) => {}
                 Epilogue::Bias(bias) => text = format!("Epilogue::bias({})", self.param(*bias, loops)),
                 Epilogue::Add => {
                     let residual = self.view(&call.reads[1], loops);

@@ -4,6 +4,7 @@
 //! that it comes from, and every number is a literal.
 
 mod calls;
+pub mod cuda;
 mod functions;
 mod text;
 
@@ -23,6 +24,7 @@ use crate::ops::{elements, thousands};
 use crate::plan::{self, Plan};
 use crate::schedule::schedule;
 use crate::source::Sources;
+use crate::target::Target;
 use calls::{Around, Calls, Geometries, Loops, float, offset};
 use functions::{Pass, functions};
 use text::{Lines, grouped, list};
@@ -99,10 +101,14 @@ fn folded_len(infer: &Planned) -> u64 {
 
 /// Lowers, fuses, differentiates, lays out, schedules and plans a model: the passes behind the check, for one kind of plan.
 pub fn planned(checked: &Checked, kind: PlanKind) -> Planned {
+    planned_for(checked, kind, checked.target)
+}
+
+/// As [`planned`], for a target.
+pub fn planned_for(checked: &Checked, kind: PlanKind, target: Target) -> Planned {
     let verify = |program: &Program| debug_assert_eq!(ir::verify(program), Ok(()));
     let program = lower(checked);
     verify(&program);
-    let target = checked.target;
     let (mut program, folded) = fuse(program, kind, target);
     verify(&program);
     if kind == PlanKind::Training {

@@ -302,7 +302,8 @@ impl Machine<'_> {
     /// Elements of an operand.
     fn elements(&self, operand: &Operand) -> usize {
         match self.plan.schedule.layout(operand) {
-            Layout::Plain => self.plan.address(operand).len as usize,
+            Layout::Plain | Layout::Last { .. } => self.plan.address(operand).len as usize,
+            Layout::Bytes => self.plan.schedule.slots[operand.slot.0 as usize].len as usize * 4,
             Layout::Blocked(map) | Layout::Places(map) => map.places().len(),
         }
     }
@@ -407,6 +408,13 @@ const NO_PLACE: f64 = 255.0;
 fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
     match layout {
         Layout::Plain => value.to_vec(),
+        Layout::Last { channels, .. } => {
+            let mut floats = vec![0.0; value.len()];
+            let places = places_last(*channels as usize, value.len());
+            places.zip(value).for_each(|(at, value)| floats[at] = *value);
+            floats
+        }
+        Layout::Bytes => bytes_of(value.len().div_ceil(4), value.iter().enumerate()),
         Layout::Blocked(map) => {
             let mut floats = vec![0.0; map.len() as usize];
             let mut first = 0;
@@ -422,29 +430,39 @@ fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
             map.places().into_iter().zip(value).for_each(|(at, value)| floats[at] = *value);
             floats
         }
-        Layout::Places(map) => {
-            let mut bytes = vec![NO_PLACE; 4 * layout.len(0) as usize];
-            let place = |value: &f64| if value.is_nan() { NO_PLACE } else { *value };
-            map.places().into_iter().zip(value).for_each(|(at, value)| bytes[at] = place(value));
-            bytes.chunks_exact(4).map(|four| four.iter().rev().fold(0.0, |all, byte| 256.0 * all + byte)).collect()
-        }
+        Layout::Places(map) => bytes_of(layout.len(0) as usize, map.places().into_iter().zip(value)),
     }
+}
+
+/// Four places to a float, each at its byte.
+fn bytes_of<'a>(floats: usize, places: impl Iterator<Item = (usize, &'a f64)>) -> Vec<f64> {
+    let mut bytes = vec![NO_PLACE; 4 * floats];
+    places.for_each(|(at, place)| bytes[at] = if place.is_nan() { NO_PLACE } else { *place });
+    bytes.chunks_exact(4).map(|four| four.iter().rev().fold(0.0, |all, byte| 256.0 * all + byte)).collect()
+}
+
+/// The place of each element with channels last, in PyTorch's order.
+fn places_last(channels: usize, len: usize) -> impl Iterator<Item = usize> {
+    let positions = len / channels;
+    (0..len).map(move |at| at % positions * channels + at / positions)
 }
 
 /// The elements of a value in a layout; None when its halo is not zero.
 fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
+    let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
+    let place = |byte: f64| if byte == NO_PLACE { f64::NAN } else { byte };
     match layout {
         Layout::Plain => Some(floats.to_vec()),
+        Layout::Last { channels, .. } => {
+            Some(places_last(*channels as usize, floats.len()).map(|at| floats[at]).collect())
+        }
+        Layout::Bytes => Some((0..4 * floats.len()).map(|at| place(byte(at))).collect()),
         Layout::Blocked(map) => {
             let elements: Vec<f64> = map.places().into_iter().map(|at| floats[at]).collect();
             let is_same = |(a, b): (&f64, &f64)| a == b || a.is_nan() || b.is_nan();
             floats_of(layout, &elements).iter().zip(floats).all(is_same).then_some(elements)
         }
-        Layout::Places(map) => {
-            let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
-            let place = |byte: f64| if byte == NO_PLACE { f64::NAN } else { byte };
-            Some(map.places().into_iter().map(|at| place(byte(at))).collect())
-        }
+        Layout::Places(map) => Some(map.places().into_iter().map(|at| place(byte(at))).collect()),
     }
 }
 

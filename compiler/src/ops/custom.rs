@@ -59,6 +59,10 @@ impl Layer for Custom {
         true
     }
 
+    fn cpu_only(&self) -> Option<&'static str> {
+        Some("its formula is Rust, which no graphics card runs")
+    }
+
     fn lower(&self, to: &mut Lowering<'_>, of: &Use<'_>) -> ValueId {
         let path = match of.args.get("layer") {
             Some(Value::Type(path)) => path.clone(),

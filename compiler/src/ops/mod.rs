@@ -160,6 +160,11 @@ pub trait Layer: Sync {
         false
     }
 
+    /// Why it runs on the processor alone, if it does.
+    fn cpu_only(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether it is a nonlinearity, of which two in a row are likely a slip.
     fn is_activation(&self) -> bool {
         false

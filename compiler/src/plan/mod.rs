@@ -614,7 +614,7 @@ fn without_idle_steps(plan: &Plan, steps: Vec<Step>) -> Vec<Step> {
     steps
         .into_iter()
         .filter_map(|step| match step {
-            Step::Whole(call) => Some(Step::Whole(call)),
+            Step::Whole(call) => (!is_idle(plan, &call)).then_some(Step::Whole(call)),
             Step::Stage(nodes) => {
                 let nodes = without_idle_nodes(plan, nodes);
                 (!nodes.is_empty()).then_some(Step::Stage(nodes))

@@ -41,6 +41,19 @@ pub enum Augment {
     },
 }
 
+/// A change of an image with the numbers that were drawn for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drawn {
+    /// It stays as it is.
+    None,
+    /// A pixel is that so far down and right; black where that is outside.
+    Move { down: isize, right: isize },
+    /// Left and right change places.
+    Flip,
+    /// Zeros from a row and a column to others, without those.
+    Blank { rows: [usize; 2], columns: [usize; 2] },
+}
+
 /// The other record of a mean of two, and the first one's part in it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mix {
@@ -185,50 +198,63 @@ impl<'a> Augmented<'a> {
     fn image(&self, record: usize, to: &mut [f32], before: &mut Vec<f32>) {
         self.split.feed(record, to);
         let [_, height, width] = self.shape;
-        for (at, change) in self.changes.iter().enumerate() {
-            let key = self.key(record, at);
-            match *change {
-                Augment::Crop { padding } => {
-                    let [down, right] = [0, 1].map(|axis| below(scatter(key ^ axis), 2 * padding + 1));
+        for drawn in self.drawn(record) {
+            match drawn {
+                Drawn::None => {}
+                Drawn::Move { down, right } => {
                     before.clear();
                     before.extend_from_slice(to);
-                    self.crop(before, to, [down, right], padding);
+                    self.shift(before, to, down, right);
                 }
-                Augment::Flip { probability } => {
-                    if f64::from(unit(key)) < probability {
-                        to.chunks_exact_mut(width).for_each(<[f32]>::reverse);
-                    }
-                }
-                Augment::Cutout { size } => {
-                    let [row, column] = [(0, height), (1, width)].map(|(axis, len)| {
-                        let center = below(scatter(key ^ axis), len);
-                        let first = center.saturating_sub(size / 2);
-                        first..(center + size - size / 2).min(len)
-                    });
+                Drawn::Flip => to.chunks_exact_mut(width).for_each(<[f32]>::reverse),
+                Drawn::Blank { rows: [top, bottom], columns: [left, right] } => {
                     for plane in to.chunks_exact_mut(height * width) {
-                        for y in row.clone() {
-                            plane[y * width..][column.clone()].fill(0.0);
+                        for y in top..bottom {
+                            plane[y * width..][left..right].fill(0.0);
                         }
                     }
                 }
-                Augment::Mixup { .. } => {}
             }
         }
     }
 
-    /// The part of an image in a black frame that begins so far down and right.
-    fn crop(&self, from: &[f32], to: &mut [f32], [down, right]: [usize; 2], padding: usize) {
+    /// What is drawn for a record's image, in order: for each image as many.
+    pub(crate) fn drawn(&self, record: usize) -> impl Iterator<Item = Drawn> {
+        let [_, height, width] = self.shape;
+        self.changes.iter().enumerate().map(move |(at, change)| {
+            let key = self.key(record, at);
+            match *change {
+                Augment::Crop { padding } => {
+                    let [down, right] = [0, 1].map(|axis| below(scatter(key ^ axis), 2 * padding + 1));
+                    let from_padding = |place: usize| place as isize - padding as isize;
+                    Drawn::Move { down: from_padding(down), right: from_padding(right) }
+                }
+                Augment::Flip { probability } if f64::from(unit(key)) < probability => Drawn::Flip,
+                Augment::Cutout { size } => {
+                    let [rows, columns] = [(0, height), (1, width)].map(|(axis, len)| {
+                        let center = below(scatter(key ^ axis), len);
+                        [center.saturating_sub(size / 2), (center + size - size / 2).min(len)]
+                    });
+                    Drawn::Blank { rows, columns }
+                }
+                Augment::Flip { .. } | Augment::Mixup { .. } => Drawn::None,
+            }
+        })
+    }
+
+    /// An image whose pixels are those so far down and right of another one's, in a black frame.
+    fn shift(&self, from: &[f32], to: &mut [f32], down: isize, right: isize) {
         let [_, height, width] = self.shape;
         let planes = to.chunks_exact_mut(height * width).zip(from.chunks_exact(height * width));
         for (channel, (to, from)) in planes.enumerate() {
             let black = self.split.black(channel);
             for (y, row) in to.chunks_exact_mut(width).enumerate() {
-                let Some(line) = (y + down).checked_sub(padding).filter(|line| *line < height) else {
+                let Some(line) = y.checked_add_signed(down).filter(|line| *line < height) else {
                     row.fill(black);
                     continue;
                 };
                 for (x, pixel) in row.iter_mut().enumerate() {
-                    let place = (x + right).checked_sub(padding).filter(|place| *place < width);
+                    let place = x.checked_add_signed(right).filter(|place| *place < width);
                     *pixel = place.map_or(black, |place| from[line * width + place]);
                 }
             }

@@ -33,6 +33,8 @@ mod order;
 mod source;
 mod tensors;
 
+#[cfg(feature = "cuda")]
+pub(crate) use augment::Drawn;
 pub use augment::{Augment, Augmented, Mix};
 pub use cifar::{CIFAR10, CIFAR100, cifar10, cifar100};
 pub use digits::digits;
@@ -160,11 +162,20 @@ impl Split {
     }
 
     /// What the file's 0 is in a channel, to a model.
-    fn black(&self, channel: usize) -> f32 {
+    pub(crate) fn black(&self, channel: usize) -> f32 {
         let Normalization { mean, std, .. } = &self.normalization;
         // For each channel, or one for all.
         let of = |numbers: &[f32]| numbers[if numbers.len() == 1 { 0 } else { channel }];
         (0.0 - of(mean)) / of(std)
+    }
+
+    /// The bytes of all inputs and, for each channel or for all, the number that each byte stands for; None of other inputs.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn bytes(&self) -> Option<(&[u8], &[[f32; 256]])> {
+        match &self.inputs {
+            Inputs::Bytes { bytes, tables } => Some((bytes, tables)),
+            Inputs::Floats(_) => None,
+        }
     }
 
     /// How many records there are.

@@ -2,6 +2,8 @@
 
 use super::Loss;
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardLoss, Targets, program::LossKind};
 use crate::isa::Isa;
 use crate::kernels::log_softmax::{exponential, exponentials, log_softmax_lines};
 
@@ -251,17 +253,31 @@ trait OfLabels {
 
     /// The loss of one sample.
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32;
+
+    /// What it is to a graphics card, and its number there.
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32);
 }
 
 impl OfLabels for CrossEntropy {
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32 {
         cross_entropy(output, labels, 0.0, &[], derivative)
     }
+
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32) {
+        (LossKind::CrossEntropy, 0.0)
+    }
 }
 
 impl OfLabels for CrossEntropyWith<()> {
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32 {
         cross_entropy(output, labels, self.smoothing, &[], derivative)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32) {
+        (LossKind::CrossEntropy, self.smoothing)
     }
 }
 
@@ -273,11 +289,21 @@ impl<const N: usize> OfLabels for CrossEntropyWith<[f32; N]> {
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32 {
         cross_entropy(output, labels, self.smoothing, &self.weights, derivative)
     }
+
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32) {
+        (LossKind::CrossEntropy, self.smoothing)
+    }
 }
 
 impl OfLabels for Nll {
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32 {
         nll(output, labels, &[], derivative)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32) {
+        (LossKind::Nll, 0.0)
     }
 }
 
@@ -288,6 +314,11 @@ impl<const N: usize> OfLabels for NllWith<N> {
 
     fn value(&self, output: &[f32], labels: &[usize], derivative: &mut [f32]) -> f32 {
         nll(output, labels, &self.weights, derivative)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn kind(&self) -> (LossKind, f32) {
+        (LossKind::Nll, 0.0)
     }
 }
 
@@ -310,6 +341,15 @@ macro_rules! losses_of_labels {
 
             fn check(&self, sample: usize, target: &Self::Target) -> Result<(), Error> {
                 check_labels::<[T; N]>(sample, target)
+            }
+
+            #[cfg(feature = "cuda")]
+            fn on_card(&self, targets: &mut dyn Iterator<Item = &Self::Target>) -> Option<CardLoss> {
+                let (kind, number) = self.kind();
+                // Checked to be classes, of which there are fewer.
+                let labels = targets.flat_map(<[T; N]>::labels).map(|label| *label as u32).collect();
+                let weights = self.weights().to_vec();
+                Some(CardLoss { number, weights, ..CardLoss::new(kind, Targets::Labels(labels)) })
             }
         }
     )*};

@@ -5,6 +5,8 @@ mod several;
 mod values;
 
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::CardLoss;
 
 pub use classes::{CrossEntropy, CrossEntropyWith, Nll, NllWith, Scores, check_label};
 #[cfg(feature = "trainer")]
@@ -63,6 +65,13 @@ pub trait Loss<Output>: Sync {
     fn check(&self, sample: usize, target: &Self::Target) -> Result<(), Error> {
         let _ = (sample, target);
         Ok(())
+    }
+
+    /// What it is to the kernels of a graphics card, with the targets of a batch; None of a loss that has none.
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, targets: &mut dyn Iterator<Item = &Self::Target>) -> Option<CardLoss> {
+        let _ = targets;
+        None
     }
 }
 

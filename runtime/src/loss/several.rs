@@ -2,6 +2,8 @@
 
 use super::Loss;
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardLoss, Targets, program::LossKind};
 
 /// What training makes small: the loss of a model's output, or of all its outputs.
 ///
@@ -67,6 +69,13 @@ pub trait Losses<Output>: Sync {
     ///
     /// Any.
     fn check_all(&self, sample: usize, target: &Self::Target) -> Result<(), Error>;
+
+    /// What they are to the kernels of a graphics card, for each output, as [`Loss::on_card`].
+    #[cfg(feature = "cuda")]
+    fn all_on_card(&self, targets: &[Self::Target]) -> Option<Vec<CardLoss>> {
+        let _ = targets;
+        None
+    }
 }
 
 impl<Output, L: Loss<Output>> Losses<Output> for L {
@@ -82,6 +91,11 @@ impl<Output, L: Loss<Output>> Losses<Output> for L {
 
     fn check_all(&self, sample: usize, target: &L::Target) -> Result<(), Error> {
         self.check(sample, target)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn all_on_card(&self, targets: &[L::Target]) -> Option<Vec<CardLoss>> {
+        Some(vec![self.on_card(&mut targets.iter())?])
     }
 }
 
@@ -117,6 +131,12 @@ impl<Output, L: Loss<Output>> Loss<Output> for Scaled<L> {
     fn check(&self, sample: usize, target: &L::Target) -> Result<(), Error> {
         self.1.check(sample, target)
     }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, targets: &mut dyn Iterator<Item = &L::Target>) -> Option<CardLoss> {
+        let loss = self.1.on_card(targets)?;
+        Some(CardLoss { scale: self.0 * loss.scale, ..loss })
+    }
 }
 
 /// The loss of an output that is not trained: 0. What only that output reads stays as it is, but for an optimizer's weight decay.
@@ -129,6 +149,11 @@ impl<Output> Loss<Output> for NoLoss {
     fn loss(&self, _: &[f32], (): &(), derivative: &mut [f32]) -> f32 {
         derivative.fill(0.0);
         0.0
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, _: &mut dyn Iterator<Item = &()>) -> Option<CardLoss> {
+        Some(CardLoss::new(LossKind::None, Targets::None))
     }
 }
 
@@ -161,6 +186,14 @@ macro_rules! losses_of_tuples {
                 $(self.$index.check(sample, &target.$index)?;)*
                 Ok(())
             }
+
+            #[cfg(feature = "cuda")]
+            fn all_on_card(&self, targets: &[Self::Target]) -> Option<Vec<CardLoss>> {
+                Some(vec![
+                    self.0.on_card(&mut targets.iter().map(|target| &target.0))?,
+                    $(self.$index.on_card(&mut targets.iter().map(|target| &target.$index))?),*
+                ])
+            }
         }
 
         impl<$first_output, $($output,)* $first: Loss<$first_output>, $($loss: Loss<$output, Target = $first::Target>),*>
@@ -188,6 +221,14 @@ macro_rules! losses_of_tuples {
                 self.0.0.check(sample, target)?;
                 $(self.0.$index.check(sample, target)?;)*
                 Ok(())
+            }
+
+            #[cfg(feature = "cuda")]
+            fn all_on_card(&self, targets: &[Self::Target]) -> Option<Vec<CardLoss>> {
+                Some(vec![
+                    self.0.0.on_card(&mut targets.iter())?,
+                    $(self.0.$index.on_card(&mut targets.iter())?),*
+                ])
             }
         }
     };

@@ -1,6 +1,8 @@
 //! Losses of values, and values that are wanted.
 
 use super::Loss;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardLoss, Targets, program::LossKind};
 use crate::{Error, Sample};
 
 /// The mean of `(y - target)^2` over the values of an output, and over the batch.
@@ -176,18 +178,39 @@ fn check_parts(sample: usize, target: &[f32]) -> Result<(), Error> {
     }
 }
 
+/// A loss as a graphics card knows it, and the values that are wanted of a batch.
+#[cfg(feature = "cuda")]
+fn card_loss<'a, Output: Sample + 'a>(
+    (kind, number): (LossKind, f32),
+    targets: &mut dyn Iterator<Item = &'a Output>,
+) -> CardLoss {
+    let values = targets.flat_map(|target| Output::flat(std::slice::from_ref(target))).copied().collect();
+    CardLoss { number, ..CardLoss::new(kind, Targets::Values(values)) }
+}
+
 macro_rules! losses_of_values {
-    ($($loss:ty),*) => {$(
+    ($($loss:ty, |$of:ident| $number:expr, $kind:ident;)*) => {$(
         impl<Output: Sample + Sync> Loss<Output> for $loss {
             type Target = Output;
 
             fn loss(&self, output: &[f32], target: &Output, derivative: &mut [f32]) -> f32 {
                 self.of(output, Output::flat(std::slice::from_ref(target)), derivative)
             }
+
+            #[cfg(feature = "cuda")]
+            fn on_card(&self, targets: &mut dyn Iterator<Item = &Output>) -> Option<CardLoss> {
+                let $of = self;
+                Some(card_loss((LossKind::$kind, $number), targets))
+            }
         }
     )*};
 }
-losses_of_values!(Mse, L1, SmoothL1, Huber);
+losses_of_values! {
+    Mse, |_loss| 0.0, Mse;
+    L1, |_loss| 0.0, L1;
+    SmoothL1, |loss| loss.beta, SmoothL1;
+    Huber, |loss| loss.delta, Huber;
+}
 
 impl<Output: Sample + Sync> Loss<Output> for BceWithLogits {
     type Target = Output;
@@ -198,6 +221,11 @@ impl<Output: Sample + Sync> Loss<Output> for BceWithLogits {
 
     fn check(&self, sample: usize, target: &Output) -> Result<(), Error> {
         check_parts(sample, Output::flat(std::slice::from_ref(target)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, targets: &mut dyn Iterator<Item = &Output>) -> Option<CardLoss> {
+        Some(card_loss((LossKind::BceWithLogits, self.weights), targets))
     }
 }
 
@@ -210,5 +238,11 @@ impl<const N: usize> Loss<[f32; N]> for BceWithLogits<[f32; N]> {
 
     fn check(&self, sample: usize, target: &[f32; N]) -> Result<(), Error> {
         check_parts(sample, target)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&self, targets: &mut dyn Iterator<Item = &[f32; N]>) -> Option<CardLoss> {
+        let weights = self.weights.to_vec();
+        Some(CardLoss { weights, ..card_loss((LossKind::BceWithLogits, 1.0), targets) })
     }
 }

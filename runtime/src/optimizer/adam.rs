@@ -2,6 +2,9 @@
 
 use super::{BLOCK, Optimizer, OptimizerState, Stateful, begin};
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardOptimizer, Update, program::flat};
+use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Moments};
 use crate::run;
@@ -66,9 +69,9 @@ struct Means {
     /// Steps done.
     steps: u64,
     /// m of each parameter; empty before the first step.
-    means: Vec<f32>,
+    means: Floats,
     /// v of each parameter.
-    squares: Vec<f32>,
+    squares: Floats,
 }
 
 /// What of a step is not the same for both: the part of a parameter that stays, and what of it is added to the gradient.
@@ -78,16 +81,8 @@ struct Decay {
 }
 
 impl Means {
-    fn step(
-        &mut self,
-        threads: usize,
-        params: &mut [f32],
-        gradients: &[f32],
-        [lr, beta1, beta2, eps]: [f64; 4],
-        Decay { kept, added }: Decay,
-    ) {
-        begin(&mut self.means, gradients.len());
-        begin(&mut self.squares, gradients.len());
+    /// Counts a step; gives what it does.
+    fn next(&mut self, [lr, beta1, beta2, eps]: [f64; 4], Decay { kept, added }: Decay) -> Moments {
         self.steps += 1;
         // In f64 until here: 1 - 0.999 in f32 is off by 1e-5 of itself.
         let left = |beta: f64| 1.0 - beta.powf(self.steps as f64);
@@ -95,21 +90,37 @@ impl Means {
         let scale = left(beta2).sqrt() as f32;
         let [kept, weight_decay, new1, new2] = [kept, added, 1.0 - beta1, 1.0 - beta2].map(|number| number as f32);
         let [beta2, eps] = [beta2, eps].map(|number| number as f32);
-        let moments = Moments { step, scale, eps, weight_decay, kept, beta2, new: [new1, new2] };
+        Moments { step, scale, eps, weight_decay, kept, beta2, new: [new1, new2] }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn step_on_card(&mut self, update: &mut Update<'_>, numbers: [f64; 4], decay: Decay) -> Result<(), Error> {
+        let Moments { step, scale, eps, weight_decay, kept, beta2, new: [new1, new2] } = self.next(numbers, decay);
+        let (means, squares) = (update.state(&mut self.means)?, update.state(&mut self.squares)?);
+        let numbers = [step, scale, eps, weight_decay, kept, beta2, new1, new2];
+        update.update(flat::ADAPT, &[Some(&*means), Some(&*squares)], &numbers)
+    }
+
+    fn step(&mut self, threads: usize, params: &mut [f32], gradients: &[f32], numbers: [f64; 4], decay: Decay) {
+        let moments = self.next(numbers, decay);
+        let (means, squares) = (begin(&mut self.means, gradients.len()), begin(&mut self.squares, gradients.len()));
         let isa = Isa::best();
-        let memories = [params, &mut self.means, &mut self.squares];
+        let memories = [params, means, squares];
         run::blocks(threads, memories, BLOCK, &|first, [params, means, squares]| {
             update::adapt(isa, params, &gradients[first..][..params.len()], means, squares, &moments);
         });
     }
 
     fn state(&self) -> OptimizerState {
-        OptimizerState { steps: self.steps, values: vec![self.means.clone(), self.squares.clone()] }
+        OptimizerState {
+            steps: self.steps,
+            values: [&self.means, &self.squares].map(|list| list.get().to_vec()).into(),
+        }
     }
 
     fn of(state: OptimizerState, optimizer: &'static str) -> Result<Means, Error> {
         let (steps, [means, squares]) = state.take(optimizer)?;
-        Ok(Means { steps, means, squares })
+        Ok(Means { steps, means: Floats::new(means), squares: Floats::new(squares) })
     }
 }
 
@@ -133,6 +144,10 @@ impl Adam {
     pub fn weight_decay(self, weight_decay: f64) -> Adam {
         Adam { weight_decay, ..self }
     }
+
+    fn numbers(&self) -> ([f64; 4], Decay) {
+        ([self.lr, self.beta1, self.beta2, self.eps], Decay { kept: 1.0, added: self.weight_decay })
+    }
 }
 
 impl AdamW {
@@ -155,6 +170,11 @@ impl AdamW {
     pub fn weight_decay(self, weight_decay: f64) -> AdamW {
         AdamW { weight_decay, ..self }
     }
+
+    fn numbers(&self) -> ([f64; 4], Decay) {
+        let decay = Decay { kept: 1.0 - self.lr * self.weight_decay, added: 0.0 };
+        ([self.lr, self.beta1, self.beta2, self.eps], decay)
+    }
 }
 
 impl Optimizer for Adam {
@@ -163,8 +183,21 @@ impl Optimizer for Adam {
     }
 
     fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
-        let Adam { lr, beta1, beta2, eps, weight_decay: added, .. } = *self;
-        self.means.step(threads, params, gradients, [lr, beta1, beta2, eps], Decay { kept: 1.0, added });
+        let (numbers, decay) = self.numbers();
+        self.means.step(threads, params, gradients, numbers, decay);
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        Some(self)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CardOptimizer for Adam {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        let (numbers, decay) = self.numbers();
+        self.means.step_on_card(update, numbers, decay)
     }
 }
 
@@ -174,9 +207,21 @@ impl Optimizer for AdamW {
     }
 
     fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
-        let AdamW { lr, beta1, beta2, eps, weight_decay, .. } = *self;
-        let decay = Decay { kept: 1.0 - lr * weight_decay, added: 0.0 };
-        self.means.step(threads, params, gradients, [lr, beta1, beta2, eps], decay);
+        let (numbers, decay) = self.numbers();
+        self.means.step(threads, params, gradients, numbers, decay);
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        Some(self)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CardOptimizer for AdamW {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        let (numbers, decay) = self.numbers();
+        self.means.step_on_card(update, numbers, decay)
     }
 }
 

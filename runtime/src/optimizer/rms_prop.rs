@@ -2,6 +2,9 @@
 
 use super::{BLOCK, Optimizer, OptimizerState, Stateful, begin};
 use crate::Error;
+#[cfg(feature = "cuda")]
+use crate::cuda::{CardOptimizer, Update, program::flat};
+use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Root};
 use crate::run;
@@ -39,17 +42,17 @@ pub struct RmsProp {
     /// What is added to the gradient for each unit of a parameter, biases too.
     pub weight_decay: f64,
     /// v of each parameter; empty before the first step.
-    squares: Vec<f32>,
+    squares: Floats,
     /// m, if centered.
-    means: Vec<f32>,
+    means: Floats,
     /// b, with a momentum.
-    velocity: Vec<f32>,
+    velocity: Floats,
 }
 
 impl RmsProp {
     /// With PyTorch's defaults for the rest: alpha 0.99, eps 1e-8, no momentum, not centred, no weight decay. Its default of `lr` is 1e-2.
     pub fn new(lr: f64) -> RmsProp {
-        let (squares, means, velocity) = (Vec::new(), Vec::new(), Vec::new());
+        let [squares, means, velocity] = Default::default();
         RmsProp {
             lr,
             alpha: 0.99,
@@ -87,6 +90,12 @@ impl RmsProp {
     pub fn weight_decay(self, weight_decay: f64) -> RmsProp {
         RmsProp { weight_decay, ..self }
     }
+
+    /// What a kernel is given: lr, weight decay, eps, alpha, 1 - alpha, momentum.
+    fn numbers(&self) -> [f32; 6] {
+        let numbers = [self.lr, self.weight_decay, self.eps, self.alpha, 1.0 - self.alpha, self.momentum];
+        numbers.map(|number| number as f32)
+    }
 }
 
 impl Optimizer for RmsProp {
@@ -95,21 +104,31 @@ impl Optimizer for RmsProp {
     }
 
     fn update_on(&mut self, threads: usize, params: &mut [f32], gradients: &[f32]) {
-        begin(&mut self.squares, gradients.len());
-        if self.centered {
-            begin(&mut self.means, gradients.len());
-        }
-        if self.momentum > 0.0 {
-            begin(&mut self.velocity, gradients.len());
-        }
-        let numbers = [self.lr, self.weight_decay, self.eps, self.alpha, 1.0 - self.alpha, self.momentum];
-        let [lr, weight_decay, eps, alpha, new, momentum] = numbers.map(|number| number as f32);
+        let [lr, weight_decay, eps, alpha, new, momentum] = self.numbers();
         let root = Root { lr, weight_decay, eps, alpha, new, momentum };
-        let RmsProp { squares, means, velocity, .. } = self;
+        let squares = begin(&mut self.squares, gradients.len());
+        let means = if self.centered { begin(&mut self.means, gradients.len()) } else { self.means.get_mut() };
+        let velocity =
+            if self.momentum > 0.0 { begin(&mut self.velocity, gradients.len()) } else { self.velocity.get_mut() };
         let (isa, memories) = (Isa::best(), [params, squares, means, velocity]);
         run::blocks(threads, memories, BLOCK, &|first, [params, squares, means, velocity]| {
             update::scale_by_root(isa, params, &gradients[first..][..params.len()], squares, means, velocity, &root);
         });
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_card(&mut self) -> Option<&mut dyn CardOptimizer> {
+        Some(self)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CardOptimizer for RmsProp {
+    fn add_step(&mut self, update: &mut Update<'_>) -> Result<(), Error> {
+        let squares = update.state(&mut self.squares)?;
+        let means = self.centered.then(|| update.state(&mut self.means)).transpose()?;
+        let velocity = (self.momentum > 0.0).then(|| update.state(&mut self.velocity)).transpose()?;
+        update.update(flat::SCALE_BY_ROOT, &[Some(&*squares), means.as_deref(), velocity.as_deref()], &self.numbers())
     }
 }
 
@@ -119,12 +138,13 @@ impl Stateful for RmsProp {
     }
 
     fn state(&self) -> OptimizerState {
-        OptimizerState { steps: 0, values: vec![self.squares.clone(), self.means.clone(), self.velocity.clone()] }
+        let lists = [&self.squares, &self.means, &self.velocity];
+        OptimizerState { steps: 0, values: lists.map(|list| list.get().to_vec()).into() }
     }
 
     fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
         let (_, [squares, means, velocity]) = state.take("rmsprop")?;
-        (self.squares, self.means, self.velocity) = (squares, means, velocity);
+        [self.squares, self.means, self.velocity] = [squares, means, velocity].map(Floats::new);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 use super::failure::Failure;
 use super::{Data, Defaults};
 use crate::data::Source;
-use crate::{Isa, Numerics};
+use crate::{Device, Isa, Numerics, Precision};
 
 /// Options without a value have that of the spec.
 #[derive(Parser)]
@@ -60,6 +60,12 @@ pub(super) struct Shared {
     /// portable, avx2 or avx512: the instructions to use [default: the machine's best]
     #[arg(long, value_name = "NAME", env = "NETSPEC_ISA")]
     pub(super) isa: Option<Isa>,
+    /// auto, cpu, cuda or cuda:N: where to run; auto is the first graphics card, if there is one
+    #[arg(long, value_name = "DEVICE", default_value_t = if cfg!(feature = "cuda") { Device::Auto } else { Device::Cpu })]
+    pub(super) device: Device,
+    /// f32, tf32 or bf16: what a graphics card multiplies in
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::F32)]
+    pub(super) precision: Precision,
     /// A safetensors file with the weights to begin with: those of an earlier training, say, to go on with it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) weights: Option<PathBuf>,

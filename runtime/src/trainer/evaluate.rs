@@ -32,25 +32,28 @@ impl fmt::Display for Scores {
 impl<N: Network> Task<N> {
     /// Evaluates every record, those to train with too.
     pub(super) fn scores(&mut self) -> Result<Scores, Failure> {
-        let Task { model, workspace, dataset, train, .. } = self;
-        let of = |part: Part<'_>, record, index, output: &[f32], scratch: &mut [f32]| {
-            part.score(record, index, output, scratch)
-        };
-        let mut score = |split| mean(model, workspace, Part::of(split, train.losses), train.batch, train.eval_mode, of);
-        Ok(Scores {
-            name: if train.losses[0].loss.takes_label() { "accuracy" } else { "loss" },
-            train: score(&dataset.train)?,
-            test: score(&dataset.test)?,
-        })
+        let [train, test] = [0, 1].map(|number| {
+            self.mean(number, |part, record, index, output, scratch| part.score(record, index, output, scratch))
+        });
+        let name = if self.train.losses[0].loss.takes_label() { "accuracy" } else { "loss" };
+        Ok(Scores { name, train: train?, test: test? })
     }
 
     /// The mean loss of the records to test with.
     pub(super) fn test_loss(&mut self) -> Result<f64, Failure> {
-        let Task { model, workspace, dataset, train, .. } = self;
-        let of = |part: Part<'_>, record, index, output: &[f32], scratch: &mut [f32]| {
-            part.loss(record, index, output, scratch).into()
-        };
-        mean(model, workspace, Part::of(&dataset.test, train.losses), train.batch, train.eval_mode, of)
+        self.mean(1, |part, record, index, output, scratch| part.loss(record, index, output, scratch).into())
+    }
+
+    /// The mean of a figure of the records to train with (0) or to test with (1).
+    fn mean(
+        &mut self,
+        number: usize,
+        figure: impl Fn(Part<'_>, usize, usize, &[f32], &mut [f32]) -> f64,
+    ) -> Result<f64, Failure> {
+        let part = Part::of([&self.dataset.train, &self.dataset.test][number], self.train.losses);
+        #[cfg(feature = "cuda")]
+        let part = part.with(self.on_card[number].as_ref());
+        mean(&self.model, &mut self.workspace, part, self.train.batch, self.train.eval_mode, figure)
     }
 }
 
@@ -73,8 +76,13 @@ fn mean<N: Network>(
             scratch.resize(output.len(), 0.0);
             sum += figure(part, first + sample, index, output, &mut scratch);
         };
+        #[cfg(feature = "cuda")]
+        if let Some(done) = part.forward_on_card(model, workspace, mode, first..first + samples, &mut each) {
+            done?;
+            continue;
+        }
         match mode {
-            EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each),
+            EvalMode::RunningStatistics => network::infer_from(model, workspace, samples, &feed, &mut each)?,
             EvalMode::BatchStatistics => network::forward_from(model, workspace, samples, &feed, &mut each)?,
         }
     }

@@ -60,6 +60,7 @@ impl From<Error> for Failure {
             Error::File { problem: FileProblem::Read(..) | FileProblem::Write(..), .. } => {
                 Failure::Usage(error.to_string())
             }
+            Error::Device(problem) if problem.is_absence() => Failure::Usage(problem.to_string()),
             _ => Failure::Failed(error.to_string()),
         }
     }

@@ -14,8 +14,12 @@ use super::failure::Failure;
 use super::progress::Progress;
 use super::task::{Part, Task, outputs};
 use crate::Stateful;
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
 use crate::network::{self, BatchLoss, Network, SaveOptions};
+#[cfg(feature = "cuda")]
+use crate::{DeviceProblem, Error};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
@@ -98,8 +102,18 @@ fn pass<N: Network>(
     course: &mut Course,
     progress: &mut Progress,
 ) -> Result<f64, String> {
-    let Task { model, workspace, dataset, train, .. } = task;
+    let Task {
+        model,
+        workspace,
+        dataset,
+        train,
+        #[cfg(feature = "cuda")]
+        on_card,
+        ..
+    } = task;
     let part = Part::of(&dataset.train, train.losses);
+    #[cfg(feature = "cuda")]
+    let part = part.with(on_card[0].as_ref());
     let augmented = Augmented::new(&dataset.train, &dataset.shape, train.tricks.augment, train.seed, epoch);
     let augmented = augmented.map_err(|error| error.to_string())?;
     let steps = order.len().div_ceil(train.batch);
@@ -114,8 +128,24 @@ fn pass<N: Network>(
             })
         };
         totals_of(part, &augmented, batch, &mut totals);
-        let loss = BatchLoss { of: &of, totals: &totals };
-        let loss = network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe);
+        let on_host = BatchLoss { of: &of, totals: &totals };
+        #[cfg(not(feature = "cuda"))]
+        let loss = network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe);
+        #[cfg(feature = "cuda")]
+        let on_card = workspace.on_card(|engine, workspace| {
+            if batch.iter().any(|&record| augmented.mix(record).is_some()) {
+                let problem = "kernels know no mean of two losses, which `mixup` takes".to_owned();
+                return Err(Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem }));
+            }
+            let losses = &part.on_card(batch, outputs::<N>());
+            let (numbers, changes) = (part.numbers(batch), cuda::changes(&augmented, batch));
+            let inputs = part.inputs(&feed, &numbers, &changes);
+            let batch = CardBatch { samples: batch.len(), inputs, losses, totals: &totals };
+            cuda::step(engine, model, workspace, &batch, &mut course.recipe)
+        });
+        #[cfg(feature = "cuda")]
+        let loss = on_card
+            .unwrap_or_else(|| network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe));
         if step == steps && !course.recipe.is_flushed() {
             course.recipe.flush(model.weights_mut().params_mut());
         }

@@ -38,6 +38,12 @@
 //!
 //! A run whose loss or weights are no longer finite numbers ends with an error and leaves the weights of the epoch before.
 //!
+//! # Graphics cards
+//!
+//! A program of `main_on_card` takes `--device auto|cpu|cuda[:N]`, and `--precision f32|tf32|bf16` for the products of a card. With
+//! `auto` it runs on the first card; where there is none, or no driver, it says so and runs on the processor. A checkpoint or weights of
+//! one device are read on any other. What is drawn, dropout's masks, orders of data and changes of images, is the same on all.
+//!
 //! # Exit codes
 //!
 //! 0: all went well. 1: the training failed, or a file does not hold what it should. 2: the command line is wrong, or a file cannot be
@@ -68,10 +74,36 @@ use task::Task;
 pub use tricks::{Keep, Monitor, Penalty, Tricks};
 
 use crate::network::Network;
+use crate::{Device, DeviceProblem, Error, Precision, Workspace};
 
-/// Runs the command line of a program that trains the model `N`.
+/// Runs the command line of a program that trains the model `N`, on the processor.
 pub fn main<N: Network>(defaults: &Defaults) -> ExitCode {
-    match run::<N>(defaults, std::env::args_os(), &mut io::stdout()) {
+    start::<N>(defaults, on_processor)
+}
+
+/// As [`main`](fn@main), also on a graphics card.
+#[cfg(feature = "cuda")]
+pub fn main_on_card<N: crate::cuda::program::OnDevice>(defaults: &Defaults) -> ExitCode {
+    start::<N>(defaults, Workspace::moved_to::<N>)
+}
+
+/// Puts a workspace on a device; when that is the processor for want of a card, says why.
+type Place = fn(Workspace, Device, Precision) -> Result<(Workspace, Option<DeviceProblem>), Error>;
+
+/// The only place of a program without CUDA.
+fn on_processor(
+    workspace: Workspace,
+    device: Device,
+    _: Precision,
+) -> Result<(Workspace, Option<DeviceProblem>), Error> {
+    match device {
+        Device::Auto | Device::Cpu => Ok((workspace, None)),
+        Device::Cuda(_) => Err(Error::Device(DeviceProblem::NotBuilt)),
+    }
+}
+
+fn start<N: Network>(defaults: &Defaults, place: Place) -> ExitCode {
+    match run::<N>(defaults, place, std::env::args_os(), &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -80,6 +112,7 @@ pub fn main<N: Network>(defaults: &Defaults) -> ExitCode {
 /// Runs a command line; `out` is the standard output.
 fn run<N: Network>(
     defaults: &Defaults,
+    place: Place,
     line: impl IntoIterator<Item = OsString>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -88,14 +121,14 @@ fn run<N: Network>(
             fit::check_out(&args.out)?;
             args.checkpoint.as_deref().map_or(Ok(()), fit::check_out)?;
             let part = args.shared.weights.take_if(|_| args.partial);
-            let mut task = Task::<N>::new(defaults, &args.shared)?;
+            let mut task = Task::<N>::new(defaults, place, &args.shared)?;
             if let Some(path) = part {
                 course::transfer(&mut task, &path, &args.fresh)?;
             }
             fit::fit(&mut task, &args, out)
         }
         Command::Eval(args) => {
-            let mut task = Task::<N>::new(defaults, &args.shared)?;
+            let mut task = Task::<N>::new(defaults, place, &args.shared)?;
             let scores = task.scores()?;
             Ok(writeln!(out, "{scores}")?)
         }

@@ -41,7 +41,7 @@ pub(super) fn run<N: Network>(defaults: &Defaults, args: &RunArgs, out: &mut dyn
     let feed = |_: usize, _: usize, to: &mut [f32]| to.copy_from_slice(&input);
     network::infer_from(&model, &mut Workspace::with_threads(1), 1, &feed, &mut |_, _, output| {
         values.extend_from_slice(output);
-    });
+    })?;
     match *output {
         [channels, height, width] => {
             let (shown, least, greatest) = Picture::of_map(&values, [channels, height, width]);

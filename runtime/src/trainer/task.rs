@@ -2,11 +2,17 @@
 
 use super::args::Shared;
 use super::failure::Failure;
-use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Train};
+use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Place, Train};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardLoss, Change, Inputs, Records, Targets, program::LossKind};
 use crate::data::{Dataset, Source, Split};
 use crate::loss::{bce_with_logits, cross_entropy, nll, weight_of_labels};
 use crate::network::{self, Network};
-use crate::{Huber, L1, Mse, Parts, SmoothL1, Workspace, argmax};
+#[cfg(feature = "cuda")]
+use crate::network::{Each, Feed};
+use crate::{Device, Huber, L1, Mse, Parts, Precision, SmoothL1, Workspace, argmax};
+#[cfg(feature = "cuda")]
+use crate::{Error, run::PassKind};
 
 /// A model, its data, and how it is trained.
 pub(super) struct Task<N> {
@@ -15,6 +21,9 @@ pub(super) struct Task<N> {
     pub(super) dataset: Dataset,
     pub(super) source: Source,
     pub(super) train: Train,
+    /// The records to train with and to test with on the card, if it has them.
+    #[cfg(feature = "cuda")]
+    pub(super) on_card: [Option<Records>; 2],
 }
 
 /// Records, and how far outputs are from their targets.
@@ -26,11 +35,14 @@ pub(super) struct Part<'a> {
     labels: (&'a [usize], usize),
     /// Likewise the values.
     values: (&'a [f32], usize),
+    /// The records on the card, if it has them.
+    #[cfg(feature = "cuda")]
+    on_card: Option<&'a Records>,
 }
 
 impl<N: Network> Task<N> {
     /// Reads the data, makes the model or reads its weights, and checks that they fit each other.
-    pub(super) fn new(defaults: &Defaults, args: &Shared) -> Result<Task<N>, Failure> {
+    pub(super) fn new(defaults: &Defaults, place: Place, args: &Shared) -> Result<Task<N>, Failure> {
         let Some(mut train) = defaults.train else {
             let text = format!("{} has no `train` section, so neither loss nor optimizer are known", defaults.origin);
             return Err(Failure::Usage(text));
@@ -80,7 +92,22 @@ impl<N: Network> Task<N> {
         }
         workspace = workspace.with_numerics(args.numerics.unwrap_or(train.numerics));
         workspace.seed(train.seed);
-        let task = Task { model, workspace, dataset, source, train };
+        #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
+        let mut workspace = on_device(workspace, place, args)?;
+        #[cfg(feature = "cuda")]
+        let mut bring =
+            |split: &Split| workspace.on_card(|engine, _| engine.records(split, &dataset.shape)).unwrap_or(Ok(None));
+        #[cfg(feature = "cuda")]
+        let on_card = [bring(&dataset.train)?, bring(&dataset.test)?];
+        let task = Task {
+            model,
+            workspace,
+            dataset,
+            source,
+            train,
+            #[cfg(feature = "cuda")]
+            on_card,
+        };
         if train.eval_mode == EvalMode::BatchStatistics {
             task.check_batches(&task.dataset.test, "to test with")?;
             task.check_batches(&task.dataset.train, "to train with")?;
@@ -100,6 +127,24 @@ impl<N: Network> Task<N> {
         }
         Ok(())
     }
+}
+
+/// Puts a workspace where it is to be, and says where that is if it is not where every program runs.
+fn on_device(workspace: Workspace, place: Place, args: &Shared) -> Result<Workspace, Failure> {
+    let Shared { device, precision, .. } = *args;
+    if device == Device::Cpu && precision != Precision::F32 {
+        let text = format!("`--precision {precision}` is for graphics cards, and the device is cpu, which has f32");
+        return Err(Failure::Usage(text));
+    }
+    let (workspace, problem) = place(workspace, device, precision)?;
+    if let Some(problem) = problem {
+        eprintln!("on the processor: {problem}");
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(name) = workspace.card() {
+        eprintln!("on the graphics card {name}, products in {precision}");
+    }
+    Ok(workspace)
 }
 
 /// Outputs of a model.
@@ -136,7 +181,14 @@ impl<'a> Part<'a> {
     /// Records of a task, whose targets were checked.
     pub(super) fn of(split: &'a Split, losses: &'a [OutputLoss]) -> Part<'a> {
         let (labels, values) = (split.label_maps(), split.values());
-        Part { split, losses, labels: labels.unwrap_or_default(), values: values.unwrap_or_default() }
+        Part {
+            split,
+            losses,
+            labels: labels.unwrap_or_default(),
+            values: values.unwrap_or_default(),
+            #[cfg(feature = "cuda")]
+            on_card: None,
+        }
     }
 
     /// What an output's loss is; None: it has none.
@@ -170,6 +222,72 @@ impl<'a> Part<'a> {
                 }
             };
         }
+    }
+
+    /// The same, of which the card has the records.
+    #[cfg(feature = "cuda")]
+    pub(super) fn with(self, on_card: Option<&'a Records>) -> Part<'a> {
+        Part { on_card, ..self }
+    }
+
+    /// The numbers of some records as a card has them.
+    #[cfg(feature = "cuda")]
+    pub(super) fn numbers(&self, records: &[usize]) -> Vec<u32> {
+        records.iter().map(|&record| record as u32).collect()
+    }
+
+    /// The inputs of some records: those that the card has, with changes; else what the host writes.
+    #[cfg(feature = "cuda")]
+    pub(super) fn inputs<'b>(&'b self, feed: &'b Feed<'b>, numbers: &'b [u32], changes: &'b [Change]) -> Inputs<'b> {
+        self.on_card.map_or(Inputs::Feed(feed), |of| Inputs::Records { of, numbers, changes })
+    }
+
+    /// The outputs of some records, in their order, of those that the card has; None if it has none.
+    #[cfg(feature = "cuda")]
+    pub(super) fn forward_on_card<N: Network>(
+        &self,
+        model: &N,
+        workspace: &mut Workspace,
+        mode: EvalMode,
+        records: std::ops::Range<usize>,
+        each: &mut Each<'_>,
+    ) -> Option<Result<(), Error>> {
+        let of = self.on_card?;
+        let (kind, draw) = match mode {
+            EvalMode::RunningStatistics => (PassKind::Infer, workspace.draw()),
+            EvalMode::BatchStatistics => (PassKind::Forward, workspace.forward_draw()),
+        };
+        let numbers = self.numbers(&records.collect::<Vec<_>>());
+        let inputs = &Inputs::Records { of, numbers: &numbers, changes: &[] };
+        workspace.on_card(|engine, _| cuda::forward(engine, model, kind, (numbers.len(), inputs, draw), each))
+    }
+
+    /// The losses of some records as a graphics card knows them, for each of so many outputs.
+    #[cfg(feature = "cuda")]
+    pub(super) fn on_card(&self, records: &[usize], outputs: usize) -> Vec<CardLoss> {
+        let labels = || records.iter().flat_map(|&record| self.labels(record)).map(|&label| label as u32).collect();
+        let values = || records.iter().flat_map(|&record| self.values(record)).copied().collect();
+        let of_output = |index: usize| {
+            let Some(OutputLoss { weight, loss, .. }) = self.loss_of(index) else {
+                return CardLoss::new(LossKind::None, Targets::None);
+            };
+            let (kind, number, weights): (_, f32, &[f32]) = match *loss {
+                Loss::CrossEntropy { label_smoothing, class_weights } => {
+                    (LossKind::CrossEntropy, label_smoothing, class_weights)
+                }
+                Loss::Nll { class_weights } => (LossKind::Nll, 0.0, class_weights),
+                Loss::Mse => (LossKind::Mse, 0.0, &[]),
+                Loss::L1 => (LossKind::L1, 0.0, &[]),
+                Loss::SmoothL1 { beta } => (LossKind::SmoothL1, beta, &[]),
+                Loss::Huber { delta } => (LossKind::Huber, delta, &[]),
+                Loss::BceWithLogits { pos_weight: [] } => (LossKind::BceWithLogits, 1.0, &[]),
+                Loss::BceWithLogits { pos_weight: [all] } => (LossKind::BceWithLogits, *all, &[]),
+                Loss::BceWithLogits { pos_weight } => (LossKind::BceWithLogits, 1.0, pos_weight),
+            };
+            let targets = if loss.takes_label() { Targets::Labels(labels()) } else { Targets::Values(values()) };
+            CardLoss { kind, number, scale: *weight, weights: weights.to_vec(), targets }
+        };
+        (0..outputs).map(of_output).collect()
     }
 
     /// The loss of a record's output, by its number; writes its derivative.

@@ -1,5 +1,7 @@
 //! The whole program, with a model written by hand: one linear layer from 8 x 8 pixels to 10 classes, which is good enough for digits.
 
+#[cfg(feature = "cuda")]
+mod card;
 mod course;
 
 use std::ffi::OsString;
@@ -150,7 +152,7 @@ const DIGITS: Defaults = Defaults {
 fn run_with<const NORM: bool>(defaults: &Defaults, line: &[&str]) -> Result<String, Failure> {
     let mut out = Vec::new();
     let line = ["digits"].iter().chain(line).map(OsString::from);
-    run::<Linear<NORM>>(defaults, line, &mut out)?;
+    run::<Linear<NORM>>(defaults, on_processor, line, &mut out)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
@@ -427,7 +429,7 @@ fn losses_of_several_outputs_are_added() {
         let defaults =
             Defaults { outputs: &[&[CLASSES], &[CLASSES]], train: Some(Train { losses, ..TRAIN }), ..DIGITS };
         let mut out = Vec::new();
-        run::<Twice>(&defaults, line(lr), &mut out).unwrap();
+        run::<Twice>(&defaults, on_processor, line(lr), &mut out).unwrap();
         let weights = network::load::<Twice>(&file).unwrap().weights().params().to_vec();
         (String::from_utf8(out).unwrap(), weights)
     };

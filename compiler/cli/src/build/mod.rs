@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Build) -> io::Result<Verdict> {
     if let Err(problem) = check_output(&args.output) {
         return problem.say();
     }
-    let built = match program(&args.file, args.params.values(), &args.making, false)? {
+    let needs = Needs { training: false, cuda: args.cuda };
+    let built = match program(&args.file, args.params.values(), &args.making, needs)? {
         Ok(built) => built,
         Err(verdict) => return Ok(verdict),
     };
@@ -60,12 +61,21 @@ pub(crate) struct Built {
     _cache: Cache,
 }
 
-/// Builds the program of a spec; when there is none, what was printed about it comes to a verdict. If `to_train`, the spec must say how.
+/// What a program is built for.
+#[derive(Clone, Copy)]
+pub(crate) struct Needs {
+    /// To train: the spec must say how.
+    pub(crate) training: bool,
+    /// Also for graphics cards.
+    pub(crate) cuda: bool,
+}
+
+/// Builds the program of a spec; when there is none, what was printed about it comes to a verdict.
 pub(crate) fn program(
     file: &Path,
     params: &[(String, i64)],
     making: &Making,
-    to_train: bool,
+    needs: Needs,
 ) -> io::Result<Result<Built, Verdict>> {
     let outcome = compile(file, params);
     report(&outcome)?;
@@ -73,7 +83,7 @@ pub(crate) fn program(
         return Ok(Err(verdict(&outcome, false)));
     };
     let origin = crate::expand::origin(&file.to_string_lossy(), params);
-    if to_train && checked.net.train.is_none() {
+    if needs.training && checked.net.train.is_none() {
         let text = format!("{origin} has no `train` section, so neither loss nor optimizer are known");
         return Problem::new(text).say().map(Err);
     }
@@ -88,7 +98,7 @@ pub(crate) fn program(
     writeln!(io::stderr(), "building {origin}")?;
     let make = || {
         let netspec = Netspec::find(making.netspec.as_deref())?;
-        let package = Package::new(checked, &outcome.sources, &origin, &netspec)?;
+        let package = Package::new(checked, &outcome.sources, &origin, &netspec, needs.cuda)?;
         let cache = Cache::lock()?;
         let folder = cache.write(&package)?;
         let path = cargo::build(&folder, &cache.target(), making.verbose)?;

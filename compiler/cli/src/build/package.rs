@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::check::Checked;
+use netspec_compiler::emit::cuda::on_device;
 use netspec_compiler::net::{Loss, Train};
 use netspec_compiler::ops::{Choice, Value, losses};
 use netspec_compiler::source::Sources;
@@ -30,13 +31,15 @@ impl Package {
         sources: &Sources,
         origin: &str,
         netspec: &Netspec,
+        cuda: bool,
     ) -> Result<Package, Problem> {
-        let main = main(checked, sources, origin);
+        let main = main(checked, sources, origin, cuda);
         let dependency = netspec.dependency()?;
         let lock = netspec.lock();
         let mut hasher = DefaultHasher::new();
         (&main, &dependency, &lock).hash(&mut hasher);
         let name = format!("{}-{:016x}", checked.net.name.to_lowercase(), hasher.finish());
+        let features = if cuda { "\"threads\", \"trainer\", \"cuda\"" } else { "\"threads\", \"trainer\"" };
         let manifest = format!(
             "\
 [package]
@@ -46,7 +49,7 @@ edition = \"2024\"
 publish = false
 
 [dependencies]
-netspec = {{ {dependency}, default-features = false, features = [\"threads\", \"trainer\"] }}
+netspec = {{ {dependency}, default-features = false, features = [{features}] }}
 
 [profile.release]
 opt-level = 3
@@ -120,9 +123,14 @@ fn crate_in(folder: &Path) -> Option<PathBuf> {
 }
 
 /// The text of `main.rs`: the model, what the spec says of its training, a `main`.
-fn main(checked: &Checked, sources: &Sources, origin: &str) -> String {
-    let model = model(checked, sources, origin);
+fn main(checked: &Checked, sources: &Sources, origin: &str, cuda: bool) -> String {
+    let mut model = model(checked, sources, origin);
     let (name, version, defaults) = (&checked.net.name, env!("CARGO_PKG_VERSION"), defaults(checked, origin));
+    if cuda {
+        model.push('\n');
+        model.push_str(&on_device(checked, sources, name, origin));
+    }
+    let main = if cuda { "main_on_card" } else { "main" };
     format!(
         "\
 //! Made by netc {version}.
@@ -132,7 +140,7 @@ fn main(checked: &Checked, sources: &Sources, origin: &str) -> String {
 const DEFAULTS: ::netspec::trainer::Defaults = {defaults};
 
 fn main() -> ::std::process::ExitCode {{
-    ::netspec::trainer::main::<{name}>(&DEFAULTS)
+    ::netspec::trainer::{main}::<{name}>(&DEFAULTS)
 }}
 "
     )
@@ -373,6 +381,21 @@ train Net {
             "{text}"
         );
         assert!(defaults_of("model M { input x [2]; linear(1); }").contains("train: None,"));
+    }
+
+    #[test]
+    fn a_program_for_cards_is_built_with_the_feature() {
+        let text = "model Net { input x [2]; linear(1); } train Net { loss mse; optimizer adam; }";
+        let main = Main::Text { path: "x".to_owned(), text: text.to_owned(), spelling: Spelling::Netspec };
+        let outcome = compile(main, &Options::default(), &mut |_| Err(String::new()));
+        let checked = outcome.checked.as_ref().expect("a right spec");
+        let package = |cuda| Package::new(checked, &outcome.sources, "x", &Netspec::Registry, cuda).unwrap();
+        let (with, without) = (package(true), package(false));
+        assert!(with.manifest.contains(r#"features = ["threads", "trainer", "cuda"]"#), "{}", with.manifest);
+        assert!(with.main.contains("OnDevice for Net"), "{}", with.main);
+        assert!(with.main.contains("::netspec::trainer::main_on_card::<Net>(&DEFAULTS)"));
+        assert!(without.manifest.contains(r#"features = ["threads", "trainer"]"#) && !without.main.contains("cuda"));
+        assert_ne!(with.name, without.name);
     }
 
     #[test]

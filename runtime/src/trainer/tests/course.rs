@@ -65,7 +65,7 @@ impl Write for Lines {
 /// Runs a training until so many epochs are done.
 fn interrupted(defaults: &Defaults, epochs: usize, line: &[&str]) {
     let line = ["digits", "train"].iter().chain(line).map(OsString::from);
-    let result = run::<Linear<false>>(defaults, line, &mut Lines(epochs - 1));
+    let result = run::<Linear<false>>(defaults, on_processor, line, &mut Lines(epochs - 1));
     assert!(matches!(result, Err(Failure::Output(_))), "{result:?}");
 }
 

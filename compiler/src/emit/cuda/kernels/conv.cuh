@@ -1,0 +1,259 @@
+// Convolutions and linear layers as products of matrices that are never written out (implicit GEMM).
+//
+// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[output][channel of its group][tap]`.
+
+// A linear layer: a convolution of one tap, over rows.
+template <u32 ROWS, u32 INPUTS, u32 OUTPUTS> struct Linear {
+    static constexpr u32 channels = INPUTS, out_channels = OUTPUTS, groups = 1;
+    using size = Size<1, 1, ROWS>;
+    using out = Size<1, 1, ROWS>;
+    using kernel = Size<1, 1, 1>;
+    using stride = Size<1, 1, 1>;
+    using padding = Size<0, 0, 0>;
+    using dilation = Size<1, 1, 1>;
+};
+
+template <class G> struct Per {
+    static constexpr u32 channels = G::channels / G::groups, outputs = G::out_channels / G::groups;
+    static constexpr u32 taps = G::kernel::len;
+    // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
+    static constexpr u32 terms = taps * channels;
+};
+
+// Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
+template <class G, bool POOL> struct Output {
+    static constexpr u32 height = G::out::h / 2, width = G::out::w / 2;
+    static constexpr u32 rows = POOL ? 4 * height * width : G::out::len;
+    u32 n;
+    int d, h, w;
+    __device__ explicit Output(u32 row) : n(row / rows) {
+        if constexpr (POOL) {
+            const u32 window = row % rows / 4, tap = row % 4;
+            d = 0;
+            h = window / width * 2 + tap / 2;
+            w = window % width * 2 + tap % 2;
+        } else {
+            const Position<typename G::out> at(row % rows);
+            d = at.d;
+            h = at.h;
+            w = at.w;
+        }
+    }
+};
+
+// The input as a matrix: rows are outputs, columns taps and channels.
+template <class G, class X, bool POOL> struct Unfolded {
+    const float *x;
+    u32 rows, group;
+    struct Row {
+        u32 n;
+        int d, h, w;
+        bool is_there;
+    };
+    __device__ Row row(u32 m) const {
+        const Output<G, POOL> of(m);
+        return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                of.w * G::stride::w - G::padding::w, m < rows};
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        u32 position;
+        const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
+        const u32 c = group * Per<G>::channels + k % Per<G>::channels;
+        return row.is_there && inside ? x[X::at(row.n, c, position)] : 0.0f;
+    }
+};
+
+// The weights as a matrix: rows are taps and channels, columns output channels.
+template <class G> struct Weights {
+    const float *weight;
+    u32 group;
+    __device__ float load(u32 k, u32 o) const {
+        const u32 tap = k / Per<G>::channels, c = k % Per<G>::channels;
+        const u32 row = group * Per<G>::outputs + o;
+        return o < Per<G>::outputs ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    }
+};
+
+// `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
+// with another value added before it or behind it. Blocks: rows, output channels, groups.
+template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
+__device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
+                             u32 batch) {
+    const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    Product<COLUMNS> product;
+    product.run(Unfolded<G, X, POOL>{x, rows, group}, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const u32 row = first_row + product.row();
+#pragma unroll
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
+        if (o >= Per<G>::outputs) continue;
+        const float shift = bias ? bias[c] : 0.0f;
+        if constexpr (POOL) {
+            // There are whole windows only.
+            if (row >= rows) continue;
+            float most = product.sums[0][j];
+            u8 place = 0;
+#pragma unroll
+            for (u8 tap = 1; tap < 4; ++tap) {
+                const float sum = product.sums[tap][j];
+                if (sum > most || sum != sum) most = sum, place = tap;
+            }
+            const u32 window = row / 4;
+            const u64 at = Y::at(window / Y::positions, c, window % Y::positions);
+            y[at] = Act::of(most + shift);
+            if (places) places[at] = place;
+        } else {
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                if (row + i >= rows) continue;
+                const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
+                const float other = added ? added[R::at(n, c, p)] : 0.0f;
+                const float sum = product.sums[i][j] + shift;
+                y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+            }
+        }
+    }
+}
+
+// The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
+template <class G, class DY> struct Spread {
+    const float *dy;
+    u32 rows, group;
+    struct Row {
+        u32 n;
+        int d, h, w;
+        bool is_there;
+    };
+    __device__ Row row(u32 m) const {
+        const Position<typename G::size> at(m % G::size::len);
+        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        const Position<typename G::kernel> tap(k / Per<G>::outputs);
+        const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
+        const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
+        const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
+        const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
+        const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
+        return inside ? dy[DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w)] : 0.0f;
+    }
+};
+
+// The weights the other way around: rows are taps and output channels, columns channels.
+template <class G> struct WeightsBack {
+    const float *weight;
+    u32 group;
+    __device__ float load(u32 k, u32 c) const {
+        const u32 tap = k / Per<G>::outputs, row = group * Per<G>::outputs + k % Per<G>::outputs;
+        return c < Per<G>::channels ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    }
+};
+
+// `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
+// convolution. Blocks: rows, channels, groups.
+template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS>
+__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
+    const u32 rows = batch * G::size::len, group = blockIdx.z;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    Product<COLUMNS> product;
+    product.run(Spread<G, DY>{dy, rows, group}, WeightsBack<G>{weight, group}, first_row, first_column, 0,
+                Per<G>::taps * Per<G>::outputs);
+    const u32 row = first_row + product.row();
+#pragma unroll
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 of_group = first_column + product.column(j), c = group * Per<G>::channels + of_group;
+        if (of_group >= Per<G>::channels) continue;
+        const float shift = bias ? bias[c] : 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            if (row + i >= rows) continue;
+            const u32 n = (row + i) / G::size::len, p = (row + i) % G::size::len;
+            const float sum = Act::of(product.sums[i][j] + shift);
+            put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
+        }
+    }
+}
+
+// The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
+template <class G, class X> struct Terms {
+    const float *x;
+    u32 group;
+    struct Row {
+        u32 tap, c;
+        bool is_there, is_one;
+    };
+    __device__ Row row(u32 m) const {
+        return {m / Per<G>::channels, group * Per<G>::channels + m % Per<G>::channels, m < Per<G>::terms, m == Per<G>::terms};
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        const Output<G, false> of(k);
+        u32 position;
+        const bool inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                                        of.w * G::stride::w - G::padding::w, row.tap, position);
+        return row.is_one ? 1.0f : row.is_there && inside ? x[X::at(of.n, row.c, position)] : 0.0f;
+    }
+};
+
+// The gradient of outputs as a matrix: rows are the outputs of the batch, columns output channels.
+template <class G, class DY> struct Gradients {
+    const float *dy;
+    u32 group;
+    __device__ float load(u32 k, u32 o) const {
+        const u32 c = group * Per<G>::outputs + o;
+        return o < Per<G>::outputs ? dy[DY::at(k / G::out::len, c, k % G::out::len)] : 0.0f;
+    }
+};
+
+// Where a row and a column of a gradient belong: in the weight's, or in the bias's.
+template <class G> __device__ float *gradient_at(float *of_weight, float *of_bias, u32 group, u32 m, u32 o) {
+    const u32 row = group * Per<G>::outputs + o, tap = m / Per<G>::channels, c = m % Per<G>::channels;
+    if (m == Per<G>::terms) return of_bias + row;
+    return of_weight + ((u64)row * Per<G>::channels + c) * Per<G>::taps + tap;
+}
+
+// Adds `dW = dy x`, `db = sum of dy`; or, of the outputs of the batch in PARTS parts, writes sums of each. Blocks: rows of the gradient,
+// output channels, groups of parts.
+template <class G, class X, class DY, bool BIAS, u32 PARTS, u32 COLUMNS>
+__device__ void conv_grad_weight(const float *x, const float *dy, float *of_weight, float *of_bias, float *parts, u32 batch) {
+    constexpr u32 rows = Per<G>::terms + BIAS;
+    const u32 outputs = batch * G::out::len, group = blockIdx.z % G::groups, part = blockIdx.z / G::groups;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
+    const u32 from = min(part * share, outputs);
+    Product<COLUMNS> product;
+    product.run(Terms<G, X>{x, group}, Gradients<G, DY>{dy, group}, first_row, first_column, from, min(from + share, outputs));
+    const u32 row = first_row + product.row();
+#pragma unroll
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 o = first_column + product.column(j);
+        if (o >= Per<G>::outputs) continue;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            if (row + i >= rows) continue;
+            if constexpr (PARTS > 1) parts[((u64)blockIdx.z * rows + row + i) * Per<G>::outputs + o] = product.sums[i][j];
+            else *gradient_at<G>(of_weight, of_bias, group, row + i, o) += product.sums[i][j];
+        }
+    }
+}
+
+// Adds the parts of a gradient to it, in their order. A thread for each weight.
+template <class G, bool BIAS, u32 PARTS>
+__device__ void add_parts(const float *parts, float *of_weight, float *of_bias) {
+    constexpr u32 rows = Per<G>::terms + BIAS, len = G::groups * rows * Per<G>::outputs;
+    const u32 i = thread_number();
+    if (i >= len) return;
+    float sum = 0.0f;
+    for (u32 part = 0; part < PARTS; ++part) sum += parts[(u64)part * len + i];
+    const u32 o = i % Per<G>::outputs, m = i / Per<G>::outputs % rows, group = i / Per<G>::outputs / rows;
+    *gradient_at<G>(of_weight, of_bias, group, m, o) += sum;
+}
+
+// Adds each channel's sum over the batch to the gradient of a bias. A block for each channel.
+template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u32 batch) {
+    const u32 c = blockIdx.x;
+    float sum = 0.0f;
+    for (u32 i = threadIdx.x; i < batch * DY::positions; i += 256) sum += dy[DY::at(i / DY::positions, c, i % DY::positions)];
+    sum = block_sum<256>(sum);
+    if (threadIdx.x == 0) of_bias[c] += sum;
+}

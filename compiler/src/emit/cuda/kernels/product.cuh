@@ -1,0 +1,140 @@
+// Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
+//
+// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of its row, `a.load(row, k)` an element;
+// `b.load(k, n)` one of the other side; beside the matrices both give 0. A thread then holds four rows that follow each other, for
+// COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+
+template <u32 COLUMNS> struct Product {
+    static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
+
+    float sums[4][HELD];
+
+    // The first of this thread's four rows in the block.
+    static __device__ u32 row() {
+#if PRECISION == 0
+        return threadIdx.x % 32 * 4;
+#else
+        return threadIdx.x / 32 * 32 + threadIdx.x % 32 / 4 * 4;
+#endif
+    }
+
+    // The column of this thread's sums `j`.
+    static __device__ u32 column(u32 j) {
+#if PRECISION == 0
+        return threadIdx.x / 32 * HELD + j;
+#else
+        return j / 2 * 8 + threadIdx.x % 4 * 2 + j % 2;
+#endif
+    }
+
+    // The sums over k from `from` to before `to`.
+    template <class A, class B>
+    __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
+        // Strides that keep the reads of a warp in different banks.
+        __shared__ __align__(16) float left[DEPTH][PRECISION == 0 ? ROWS : ROWS + 1];
+        __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
+        const u32 thread = threadIdx.x;
+        const typename A::Row row = a.row(first_row + thread);
+        const u32 of_right = thread % COLUMNS;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+#pragma unroll
+            for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
+        }
+        for (u32 k = from; k < to; k += DEPTH) {
+#pragma unroll
+            for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(row, k + i) : 0.0f;
+#pragma unroll
+            for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
+                right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
+            }
+            __syncthreads();
+            step(left, right);
+            __syncthreads();
+        }
+    }
+
+#if PRECISION == 0
+    __device__ void step(const float (&left)[DEPTH][ROWS], const float (&right)[DEPTH][COLUMNS + 8]) {
+#pragma unroll
+        for (u32 k = 0; k < DEPTH; ++k) {
+            const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
+#pragma unroll
+            for (u32 j = 0; j < HELD; ++j) {
+                const float b = right[k][column(j)];
+                sums[0][j] += a.x * b;
+                sums[1][j] += a.y * b;
+                sums[2][j] += a.z * b;
+                sums[3][j] += a.w * b;
+            }
+        }
+    }
+#elif PRECISION == 1
+    static __device__ u32 rounded(float x) {
+        u32 bits;
+        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+        return bits;
+    }
+
+    // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
+    // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
+    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+#pragma unroll
+        for (u32 k = 0; k < DEPTH; k += 8) {
+            u32 a[2][4];
+#pragma unroll
+            for (u32 half = 0; half < 2; ++half) {
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) a[half][i] = rounded(left[k + member + i / 2 * 4][row() + 2 * half + i % 2]);
+            }
+#pragma unroll
+            for (u32 j = 0; j < HELD; j += 2) {
+                const u32 b[2] = {rounded(right[k + member][j * 4 + group]), rounded(right[k + member + 4][j * 4 + group])};
+#pragma unroll
+                for (u32 half = 0; half < 2; ++half) {
+                    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                        "{%0, %1, %2, %3};"
+                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                          "+f"(sums[2 * half + 1][j + 1])
+                        : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+                }
+            }
+        }
+    }
+#else
+    // Two neighbours along k, the first in the lower half.
+    static __device__ u32 pair(float first, float second) {
+        u32 bits;
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
+        return bits;
+    }
+
+    // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+        u32 a[2][4];
+#pragma unroll
+        for (u32 half = 0; half < 2; ++half) {
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                const u32 k = 2 * member + i / 2 * 8, m = row() + 2 * half + i % 2;
+                a[half][i] = pair(left[k][m], left[k + 1][m]);
+            }
+        }
+#pragma unroll
+        for (u32 j = 0; j < HELD; j += 2) {
+            const u32 n = j * 4 + group, k = 2 * member;
+            const u32 b[2] = {pair(right[k][n], right[k + 1][n]), pair(right[k + 8][n], right[k + 9][n])};
+#pragma unroll
+            for (u32 half = 0; half < 2; ++half) {
+                asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                    "{%0, %1, %2, %3};"
+                    : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                      "+f"(sums[2 * half + 1][j + 1])
+                    : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+            }
+        }
+    }
+#endif
+};

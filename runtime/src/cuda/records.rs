@@ -1,0 +1,142 @@
+//! Data sets that a card has: as bytes where they are bytes, so that a batch needs no more than the numbers of its records.
+#![cfg_attr(not(feature = "trainer"), allow(dead_code))] // The trainer is who has data sets.
+
+use std::sync::Arc;
+
+use super::calls::Word;
+use super::card::{Buffer, Card, grow};
+use super::engine::Script;
+use crate::Error;
+use crate::data::{Augmented, Drawn, Split};
+use crate::network::Feed;
+
+/// The kernels, which stand behind each model's text.
+pub(super) const TEXT: &str = include_str!("records.cuh");
+
+/// Threads of their blocks.
+const THREADS: u32 = 256;
+
+/// Parts of a card's free memory, of which a data set takes one at most: the rest is for the model.
+const PARTS: usize = 2;
+
+/// The inputs of a batch.
+pub(crate) enum Inputs<'a> {
+    /// Written by the host.
+    Feed(&'a Feed<'a>),
+    /// Records of a data set, with as many changes of each.
+    Records { of: &'a Records, numbers: &'a [u32], changes: &'a [Change] },
+}
+
+/// A change of a record, as kernels read it.
+pub(crate) type Change = [i32; 5];
+
+/// The records of a split, on a card.
+pub(crate) struct Records {
+    of: Elements,
+    black: Buffer<f32>,
+    /// Channels, height and width of an image; else channels, 1 and the rest.
+    shape: [usize; 3],
+}
+
+enum Elements {
+    /// Bytes, and the number that each stands for in each channel.
+    Bytes(Buffer<u8>, Buffer<f32>),
+    /// As a model reads them.
+    Floats(Buffer<f32>),
+}
+
+impl Records {
+    /// Brings a split to a card, whose inputs have this shape; None if it takes too much of what is free.
+    pub(super) fn bring(card: &Arc<Card>, split: &Split, shape: &[usize]) -> Result<Option<Records>, Error> {
+        let len: usize = shape.iter().product();
+        let channels = shape.first().copied().unwrap_or(1);
+        let shape = <[usize; 3]>::try_from(shape).unwrap_or([channels, 1, len / channels]);
+        let elements = split.records() * len;
+        let bytes = split.bytes();
+        let takes = if bytes.is_some() { elements } else { 4 * elements };
+        if takes > card.free() / PARTS {
+            return Ok(None);
+        }
+        let what = || "a data set".to_owned();
+        let of = match bytes {
+            Some((bytes, tables)) => {
+                let mut of = Buffer::new(card, elements, what)?;
+                of.write(bytes)?;
+                // There may be one for all channels.
+                let all: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
+                let mut tables = Buffer::new(card, all.len(), what)?;
+                tables.write(&all)?;
+                Elements::Bytes(of, tables)
+            }
+            None => {
+                let mut all = vec![0.0; elements];
+                all.chunks_exact_mut(len).enumerate().for_each(|(record, to)| split.feed(record, to));
+                let mut of = Buffer::new(card, elements, what)?;
+                of.write(&all)?;
+                Elements::Floats(of)
+            }
+        };
+        let all: Vec<f32> = (0..channels).map(|channel| split.black(channel)).collect();
+        let mut black = Buffer::new(card, channels, what)?;
+        black.write(&all)?;
+        Ok(Some(Records { of, black, shape }))
+    }
+
+    /// Adds to a list what writes a batch of them to an address.
+    pub(super) fn pick(
+        &self,
+        script: &mut Script,
+        memory: &mut PickMemory,
+        (numbers, changes): (&[u32], &[Change]),
+        to: u64,
+    ) -> Result<(), Error> {
+        let PickMemory { numbers: numbers_at, changes: changes_at } = memory;
+        let what = || format!("the records of a batch of {}", numbers.len());
+        let at = [
+            grow(numbers_at, &script.card, numbers.len(), what)?,
+            grow(changes_at, &script.card, 5 * changes.len(), what)?,
+        ];
+        numbers_at.as_mut().map_or(Ok(()), |buffer| buffer.write(numbers))?;
+        changes_at.as_mut().map_or(Ok(()), |buffer| buffer.write(changes.as_flattened()))?;
+        let address = |at: u64| Word::Address(at);
+        let mut args = Vec::new();
+        let kernel = match &self.of {
+            Elements::Bytes(bytes, tables) => {
+                args.extend([bytes.address(), tables.address()].map(address));
+                "records_of_bytes"
+            }
+            Elements::Floats(floats) => {
+                args.push(address(floats.address()));
+                "records_of_floats"
+            }
+        };
+        let changed = changes.len() / numbers.len().max(1);
+        let elements = numbers.len() * self.shape.iter().product::<usize>();
+        args.extend([self.black.address(), at[0], at[1]].map(address));
+        args.extend([Word::U32(changed as u32), address(to), Word::U32(numbers.len() as u32)]);
+        args.extend(self.shape.map(|size| Word::U32(size as u32)));
+        let blocks = elements.div_ceil(THREADS as usize) as u32;
+        script.launch(kernel, [blocks, 1, 1], THREADS, 0, &args)
+    }
+}
+
+/// Memory for which records a batch has.
+#[derive(Default)]
+pub(super) struct PickMemory {
+    numbers: Option<Buffer<u32>>,
+    changes: Option<Buffer<i32>>,
+}
+
+/// The changes of some records, as many of each.
+pub(crate) fn changes(of: &Augmented<'_>, records: &[usize]) -> Vec<Change> {
+    let number = |number: usize| number as i32;
+    let change = |drawn| match drawn {
+        Drawn::None => [0; 5],
+        Drawn::Move { down, right } => [1, down as i32, right as i32, 0, 0],
+        Drawn::Flip => [2, 0, 0, 0, 0],
+        Drawn::Blank { rows: [top, bottom], columns: [left, right] } => {
+            [3, number(top), number(bottom), number(left), number(right)]
+        }
+    };
+    records.iter().flat_map(|&record| of.drawn(record).map(change)).collect()
+}

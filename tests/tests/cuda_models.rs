@@ -1,0 +1,236 @@
+//! Whole models on a card, the stand-in's unless the machine's own is asked for, against the processor: gradients, twenty steps, and the
+//! same bits whether a step is captured or not.
+
+use netspec::cuda::program::OnDevice;
+use netspec::network;
+use netspec::{CrossEntropy, Device, Losses, Parts, Numerics, Precision, Sample, Sgd, Workspace};
+use netspec_tests::card;
+use netspec_tests::reference::{Numbers, relative_l2};
+
+/// The models of the chapter, some narrower, and a U-Net.
+mod models {
+    // The book keeps the bias before its batch norms.
+    #![allow(deprecated)]
+
+    macro_rules! models {
+        ($($module:ident: $name:ident = $path:literal $(, $param:ident = $value:literal)*;)*) => {$(
+            mod $module {
+                netspec::netspec!(pub $name = $path $(, $param = $value)*);
+            }
+            pub(super) use $module::$name;
+        )*};
+    }
+    models! {
+        net: Net = "../specs/net.yaml";
+        batch_norm: BatchNorm = "../specs/batch_norm.yaml", n_chans1 = 8;
+        dropout: Dropout = "../specs/dropout.yaml", n_chans1 = 8;
+        res_deep: ResDeep = "../specs/res_deep.yaml", n_chans1 = 8, n_blocks = 3;
+        lenet: LenetMnist = "../specs/lenet_mnist.yaml";
+        unet: Unet = "specs/unet.netspec";
+    }
+}
+
+use models::{BatchNorm, Dropout, LenetMnist, Net, ResDeep, Unet};
+
+const SAMPLES: usize = 5;
+
+/// A model of one input that gives scores for classes.
+trait Classifier: OnDevice<Input: Sample + Parts + Sync> {}
+
+impl<N: OnDevice<Input: Sample + Parts + Sync>> Classifier for N {}
+
+/// A batch for a model, and its labels.
+fn batch<N: Classifier>(seed: u64) -> (Vec<N::Input>, Vec<usize>) {
+    let program = N::PROGRAM.expect("kernels for all its layers");
+    let floats: Vec<f32> =
+        Numbers(seed).numbers(SAMPLES * program.inputs[0]).into_iter().map(|number| number as f32).collect();
+    let inputs = netspec::samples::<N>(&floats).expect("whole samples").to_vec();
+    let labels = (0..SAMPLES).map(|at| (7 * at + seed as usize) % program.outputs[0].classes).collect();
+    (inputs, labels)
+}
+
+fn on_card<N: OnDevice>() -> Workspace {
+    Workspace::on::<N>(Device::Cuda(0), Precision::F32).expect("a card")
+}
+
+fn close(model: &str, what: &str, found: &[f32], wanted: &[f32], most: f64) {
+    let [found, wanted] = [found, wanted].map(|floats| floats.iter().copied().map(f64::from).collect::<Vec<_>>());
+    let apart = relative_l2(&found, &wanted, 1e-6);
+    assert!(apart <= most, "{model}: {what} is off by {apart:.1e}");
+}
+
+/// What the stand-in found is what a card would not have said.
+fn nothing_found() {
+    let findings = cuda_sim::open().expect("the stand-in").findings();
+    assert!(findings.is_empty(), "{findings:?}");
+}
+
+/// Sums of f32 in other orders, in a backward pass of some layers.
+const GRADIENTS: f64 = 1e-4;
+
+fn gradients_agree<N: Classifier>()
+where
+    CrossEntropy: Losses<N::Output, Target = usize>,
+{
+    let model: N = network::new(3);
+    let (inputs, labels) = batch::<N>(5);
+    let of = |workspace: &mut Workspace| {
+        workspace.seed(9);
+        let mut gradients = vec![0.0; N::PARAMETERS];
+        let loss = network::gradients(&model, workspace, &inputs, &labels, &CrossEntropy, &mut gradients);
+        (loss.expect("a batch"), gradients)
+    };
+    let (loss, wanted) = of(&mut Workspace::new().with_numerics(Numerics::Exact));
+    let mut card = on_card::<N>();
+    let (found, gradients) = of(&mut card);
+    close(N::NAME, "the loss", &[found], &[loss], 1e-5);
+    close(N::NAME, "the gradient", &gradients, &wanted, GRADIENTS);
+    nothing_found();
+    let infer = |workspace: &mut Workspace| {
+        let feed = |sample: usize, input: usize, to: &mut [f32]| to.copy_from_slice(inputs[sample].part(input));
+        let mut outputs = Vec::new();
+        let mut each = |_: usize, _: usize, values: &[f32]| outputs.extend_from_slice(values);
+        network::infer_from(&model, workspace, SAMPLES, &feed, &mut each).expect("a workspace of the model");
+        outputs
+    };
+    let wanted = infer(&mut Workspace::new().with_numerics(Numerics::Exact));
+    close(N::NAME, "inference", &infer(&mut card), &wanted, 1e-5);
+    nothing_found();
+}
+
+#[test]
+fn gradients_are_the_processors() {
+    if !card::is_ready() {
+        return;
+    }
+    gradients_agree::<Net>();
+    gradients_agree::<BatchNorm>();
+    // The masks are the same, or nothing would agree.
+    gradients_agree::<Dropout>();
+    gradients_agree::<ResDeep>();
+    gradients_agree::<LenetMnist>();
+    gradients_agree::<Unet>();
+}
+
+/// A map of scores, and three numbers.
+mod two {
+    netspec::netspec! {
+        model Two {
+            input x [3, 4, 5];
+            conv(4, kernel = 3, padding = 1) as scores;
+            flatten;
+            linear(3) as numbers;
+            output scores, numbers;
+        }
+    }
+}
+
+#[test]
+fn losses_are_the_processors() {
+    use netspec::{BceWithLogits, Huber, L1, Mse, Nll, NoLoss, Scaled, SmoothL1};
+    use two::Two;
+
+    type Map = [[[f32; 5]; 4]; 4];
+
+    fn agree<L: Losses<(Map, [f32; 3])>>(card: &mut Workspace, what: &str, target: impl Fn(usize) -> L::Target, loss: &L) {
+        let floats: Vec<f32> = Numbers(4).numbers(SAMPLES * 60).into_iter().map(|number| number as f32).collect();
+        let inputs = netspec::samples::<Two>(&floats).expect("whole samples");
+        let targets: Vec<L::Target> = (0..SAMPLES).map(target).collect();
+        let model = Two::new(3);
+        let of = |workspace: &mut Workspace| {
+            let mut gradients = vec![0.0; <Two as netspec::Model>::PARAMETERS];
+            let mean = model.gradients(workspace, inputs, &targets, loss, &mut gradients);
+            (mean.expect("a batch"), gradients)
+        };
+        let (wanted, of_processor) = of(&mut Workspace::new());
+        let (found, gradients) = of(card);
+        close(what, "the loss", &[found], &[wanted], 1e-5);
+        close(what, "the gradient", &gradients, &of_processor, 1e-5);
+    }
+
+    if !card::is_ready() {
+        return;
+    }
+    let card = &mut on_card::<Two>();
+    let labels = |sample: usize| [0, 1, 2, 3].map(|line| [0, 1, 2, 3, 4].map(|at| (sample + 3 * line + at) % 4));
+    let map = |sample: usize| labels(sample).map(|line| [line.map(|label| label as f32 / 4.0); 4]);
+    // The map's channels come first.
+    let map = |sample: usize| [0, 1, 2, 3].map(|channel| [0, 1, 2, 3].map(|line| map(sample)[line][channel]));
+    let parts = |sample: usize| [0.0, 1.0, sample as f32 / 8.0];
+    let weights = [0.5, 2.0, 0.0, 1.25];
+    agree(card, "cross entropy", |n| (labels(n), n % 3), &(CrossEntropy, CrossEntropy));
+    let weighted = CrossEntropy.class_weights(weights).label_smoothing(0.2);
+    agree(card, "weighted cross entropy", |n| (labels(n), ()), &(weighted, NoLoss));
+    let smoothed = CrossEntropy.label_smoothing(0.1);
+    agree(card, "smoothed cross entropy", |n| (labels(n), n % 3), &(Scaled(0.3, smoothed), smoothed));
+    agree(card, "nll", |n| (labels(n), n % 3), &(Nll.class_weights(weights), Nll));
+    agree(card, "mse and l1", |n| (map(n), parts(n)), &(Mse, L1));
+    agree(card, "l1 and mse", |n| (map(n), parts(n)), &(L1, Scaled(2.0, Mse)));
+    agree(card, "smooth l1 and huber", |n| (map(n), parts(n)), &(SmoothL1::new(0.5), Huber::new(0.25)));
+    let each = BceWithLogits::new().pos_weight([20.0, 1.0, 3.5]);
+    agree(card, "bce", |n| (map(n), parts(n)), &(BceWithLogits::new().pos_weight(3.0), each));
+    nothing_found();
+}
+
+/// Steps of a model on a workspace: the loss of each, and the parameters and statistics behind them.
+fn trained<N: Classifier>(workspace: &mut Workspace, steps: u64) -> (Vec<f32>, Vec<f32>, Vec<f32>)
+where
+    CrossEntropy: Losses<N::Output, Target = usize>,
+{
+    workspace.seed(9);
+    let mut model: N = network::new(3);
+    let mut optimizer = Sgd::new(1e-2).momentum(0.9);
+    let step = |at: u64| {
+        let (inputs, labels) = batch::<N>(at % 4);
+        network::step(&mut model, workspace, &inputs, &labels, &CrossEntropy, &mut optimizer).expect("a batch")
+    };
+    let losses = (0..steps).map(step).collect();
+    let weights = model.weights();
+    (losses, weights.params().to_vec(), weights.statistics().to_vec())
+}
+
+#[test]
+fn twenty_steps_track_the_processors() {
+    fn track<N: Classifier>()
+    where
+        CrossEntropy: Losses<N::Output, Target = usize>,
+    {
+        let (losses, params, statistics) = trained::<N>(&mut Workspace::new().with_numerics(Numerics::Exact), 20);
+        let (found, found_params, found_statistics) = trained::<N>(&mut on_card::<N>(), 20);
+        assert!(losses[19] < losses[3], "{}: {losses:?}", N::NAME);
+        close(N::NAME, "a loss", &found, &losses, 1e-3);
+        close(N::NAME, "a parameter", &found_params, &params, 1e-3);
+        close(N::NAME, "a statistic", &found_statistics, &statistics, 1e-3);
+        nothing_found();
+    }
+    if !card::is_ready() {
+        return;
+    }
+    track::<Net>();
+    track::<ResDeep>();
+}
+
+#[test]
+fn a_captured_step_has_the_bits_of_one_that_is_not() {
+    if !card::is_ready() {
+        return;
+    }
+    let captured = trained::<BatchNorm>(&mut on_card::<BatchNorm>(), 3);
+    assert_eq!(trained::<BatchNorm>(&mut on_card::<BatchNorm>().call_by_call(), 3), captured);
+    assert_eq!(trained::<BatchNorm>(&mut on_card::<BatchNorm>(), 3), captured);
+    nothing_found();
+}
+
+#[test]
+fn a_step_of_net_is_one_graph_of_eighteen_kernels() {
+    if !card::is_ready() {
+        return;
+    }
+    let mut workspace = on_card::<Net>();
+    trained::<Net>(&mut workspace, 2);
+    let once = workspace.played();
+    trained::<Net>(&mut workspace, 1);
+    let played = workspace.played();
+    assert_eq!((played.graphs - once.graphs, played.kernels - once.kernels), (1, 18));
+    nothing_found();
+}

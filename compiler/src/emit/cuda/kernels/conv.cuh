@@ -20,6 +20,11 @@ template <class G> struct Per {
     static constexpr u32 terms = taps * channels;
 };
 
+// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
+__device__ float4 four_at(const float *found) {
+    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+}
+
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {
     static constexpr u32 height = G::out::h / 2, width = G::out::w / 2;
@@ -43,6 +48,7 @@ template <class G, bool POOL> struct Output {
 
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
+    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
     const float *x;
     u32 rows, group;
     struct Row {
@@ -55,12 +61,18 @@ template <class G, class X, bool POOL> struct Unfolded {
         return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
                 of.w * G::stride::w - G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing beside the map.
+    __device__ const float *find(const Row &row, u32 k) const {
         u32 position;
         const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
         const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return row.is_there && inside ? x[X::at(row.n, c, position)] : 0.0f;
+        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights as a matrix: rows are taps and channels, columns output channels.
@@ -118,6 +130,7 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
 
 // The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
 template <class G, class DY> struct Spread {
+    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
     const float *dy;
     u32 rows, group;
     struct Row {
@@ -129,15 +142,21 @@ template <class G, class DY> struct Spread {
         const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing where no window has the input at this tap.
+    __device__ const float *find(const Row &row, u32 k) const {
         const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
         const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
         const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
-        return inside ? dy[DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w)] : 0.0f;
+        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights the other way around: rows are taps and output channels, columns channels.
@@ -177,6 +196,7 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
 template <class G, class X> struct Terms {
+    static constexpr bool by_four = false;
     const float *x;
     u32 group;
     struct Row {

@@ -18,6 +18,8 @@ template <class G> struct Per {
     static constexpr u32 taps = G::kernel::len;
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
+    // Steps of a product over them that are written out: those of a first layer, whose channels are few.
+    static constexpr u32 unrolled = terms <= 64 ? 4 : 1;
 };
 
 // Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
@@ -94,7 +96,8 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Unfolded<G, X, POOL>{x, rows, group}, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const Unfolded<G, X, POOL> unfolded{x, rows, group};
+    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -176,8 +179,9 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
     const u32 rows = batch * G::size::len, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Spread<G, DY>{dy, rows, group}, WeightsBack<G>{weight, group}, first_row, first_column, 0,
-                Per<G>::taps * Per<G>::outputs);
+    const Spread<G, DY> spread{dy, rows, group};
+    constexpr u32 terms = Per<G>::taps * Per<G>::outputs;
+    product.template run<1>(spread, WeightsBack<G>{weight, group}, first_row, first_column, 0, terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -242,7 +246,8 @@ __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weig
     const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
     const u32 from = min(part * share, outputs);
     Product<COLUMNS> product;
-    product.run(Terms<G, X>{x, group}, Gradients<G, DY>{dy, group}, first_row, first_column, from, min(from + share, outputs));
+    const Gradients<G, DY> gradients{dy, group};
+    product.template run<1>(Terms<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -276,4 +281,28 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
     for (u32 i = threadIdx.x; i < batch * DY::positions; i += 256) sum += dy[DY::at(i / DY::positions, c, i % DY::positions)];
     sum = block_sum<256>(sum);
     if (threadIdx.x == 0) of_bias[c] += sum;
+}
+
+// A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
+// one output, in f32.
+template <class G, class X, class Y, class Act>
+__device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
+    const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
+    const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
+    if (first >= rows) return;
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (u32 k = lane; k < G::channels; k += 32) {
+        const float factor = weight[(u64)o * G::channels + k];
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            const u32 row = min(first + i, rows - 1);
+            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        for (u32 distance = 16; distance > 0; distance /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], distance);
+        const u32 row = first + i;
+        if (lane == i && row < rows) y[Y::at(row / G::out::len, o, row % G::out::len)] = Act::of(sums[i] + (bias ? bias[o] : 0.0f));
+    }
 }

@@ -30,8 +30,8 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
-    // The sums over k from `from` to before `to`.
-    template <class A, class B>
+    // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
+    template <u32 UNROLLED, class A, class B>
     __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
         __shared__ __align__(16) float left[DEPTH][STRIDE];
         __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
@@ -47,6 +47,7 @@ template <u32 COLUMNS> struct Product {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
+#pragma unroll UNROLLED
         for (u32 k = from; k < to; k += DEPTH) {
             if constexpr (A::by_four) {
                 const u32 quarter = thread % 4 * 4;

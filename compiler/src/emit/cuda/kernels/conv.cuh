@@ -18,8 +18,8 @@ template <class G> struct Per {
     static constexpr u32 taps = G::kernel::len;
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
-    // Steps of a product over them that are written out: those of a first layer, whose channels are few.
-    static constexpr u32 unrolled = terms <= 64 ? 4 : 1;
+    // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
 };
 
 // Four floats, which begin at a multiple of 16 bytes; zeros of nothing.

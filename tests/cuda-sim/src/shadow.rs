@@ -382,6 +382,19 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_changed_in_place_by_their_own_threads() {
+        let mut shadow = Shadow::new(4);
+        shadow.host_write(0, 4);
+        for kind in [Kind::Read, Kind::Write] {
+            for thread in [0, 1] {
+                shadow.touch(2 * thread as usize, 2, &START, thread, kind, false).unwrap();
+            }
+        }
+        let race = Err(Conflict::Thread { other: Some(1), wrote: true });
+        assert_eq!(shadow.touch(0, 4, &START, 0, Kind::Read, false), race);
+    }
+
+    #[test]
     fn atomics_race_only_with_what_is_not_atomic() {
         let mut shadow = Shadow::new(4);
         shadow.host_write(0, 4);

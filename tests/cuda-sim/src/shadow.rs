@@ -26,6 +26,8 @@ pub(crate) const FIRST_LAUNCH: u64 = 2;
 pub(crate) enum Kind {
     Read,
     Write,
+    /// Through the cache for what is not written during the launch.
+    ReadOnly,
     /// Volatile, relaxed and the like, which do not race with each other or with atomics.
     StrongRead,
     StrongWrite,
@@ -37,11 +39,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn reads(self) -> bool {
-        matches!(self, Kind::Read | Kind::StrongRead | Kind::Atomic)
+        matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead | Kind::Atomic)
     }
 
     fn writes(self) -> bool {
-        !matches!(self, Kind::Read | Kind::StrongRead)
+        !matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead)
     }
 
     fn strong(self) -> bool {
@@ -56,6 +58,8 @@ pub(crate) enum Conflict {
     Uninitialised,
     /// A copy into the bytes has not been waited for.
     InFlight,
+    /// Something in this launch wrote what is read as if nothing did.
+    NotReadOnly,
     /// With a thread of this block; none if it was one of several.
     Thread { other: Option<u32>, wrote: bool },
     /// With a block of this launch, which ran at that time.
@@ -250,6 +254,9 @@ impl Word {
         if writer.time() >= clock.launch && writer.bytes() & mask != 0 {
             if writer.0 & Writer::IN_FLIGHT != 0 {
                 return Err(Conflict::InFlight);
+            }
+            if kind == Kind::ReadOnly {
+                return Err(Conflict::NotReadOnly);
             }
             if !(kind.strong() && writer.0 & Writer::STRONG != 0) {
                 unordered(clock, thread, writer.time(), writer.thread(), true)?;

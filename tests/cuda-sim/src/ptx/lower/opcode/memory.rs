@@ -136,6 +136,9 @@ pub(crate) fn copy(form: &mut Form) -> Result<Op, PtxError> {
         return Err(form.error("unknown instruction"));
     }
     let source_bytes = if form.operands() == 4 { Some(form.source(3)?) } else { None };
+    if matches!(source_bytes, Some(Source::Pred(_) | Source::NotPred(_))) {
+        return Err(form.error("a predicate that lets the source be ignored is not supported"));
+    }
     Ok(Op::CopyAsync { shared: form.address(0)?, global: form.address(1)?, bytes, source_bytes })
 }
 

@@ -226,7 +226,8 @@ fn kernels_compile_within_their_budgets() {
     }
 }
 
-const SAMPLES: usize = 3;
+/// A batch norm of fewer numbers than this is badly conditioned.
+const SAMPLES: usize = 5;
 
 /// A model on the stand-in.
 struct Bench<'a> {
@@ -395,7 +396,7 @@ impl<'a> Bench<'a> {
         ran.unwrap_or_else(|finding| panic!("{}: {finding:?}", self.model.name));
     }
 
-    fn argument(&self, arg: &Arg, iterations: &[u64]) -> Argument {
+    fn argument(&self, arg: &Arg, iterations: &[u64]) -> Argument<'static> {
         let at = |Strided { first, strides }: &Strided| {
             first + strides.iter().zip(iterations).map(|(stride, iteration)| stride * iteration).sum::<u64>()
         };

@@ -363,6 +363,22 @@ impl<'a> Emitter<'a> {
                 let g = self.linear(layer, linear);
                 let (x, y) = (self.rows(&reads[0], linear.inputs), self.rows(&writes[0].0, linear.outputs));
                 let sizes = Sizes::of_linear(linear);
+                if runs_by_warps(linear) {
+                    let act = self.act(layer, *act);
+                    let params = vec![
+                        param(READ, "x", self.value(&reads[0])),
+                        param(READ, "weight", self.weight(*weight)),
+                        param(READ, "bias", self.maybe_weight(*bias)),
+                        param(WRITE, "y", self.value(&writes[0].0)),
+                        batch(),
+                    ];
+                    // A warp for four rows and an output: eight threads a row, and those of rows that are no four.
+                    let (rows, outputs) = (linear.rows, linear.outputs);
+                    let grid = Grid { fixed: 24 * outputs, ..each(8 * rows * outputs) };
+                    let function = format!("linear_by_warps<{g}, {x}, {y}, {act}>");
+                    self.source.uses(Family::Conv);
+                    return self.kernel(layer, "", &function, grid, THREADS, params, written);
+                }
                 self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, [*weight], *bias, (false, false), written);
             }
             Kind::LinearGradInput(linear, weight) => {
@@ -884,7 +900,7 @@ impl<'a> Emitter<'a> {
         let (reads, writes) = (&call.reads, &call.writes);
         let store = if writes.first().is_some_and(|(_, store)| *store == Store::Add) { "ADD" } else { "WRITE" };
         let by_sample = |norm: &Norm| Grid { y: norm.channels.div_ceil(32), ..Grid::of_samples(1, 1) };
-        let by_channel = |norm: &Norm| Grid::fixed(norm.channels, 64);
+        let by_channel = |norm: &Norm| Grid::fixed(32 * norm.channels, u64::from(THREADS));
         let map = |this: &Self, norm: &Norm, operand: &Operand| this.map(operand, norm.channels, norm.positions);
         self.source.uses(Family::BatchNorm);
         match &call.kernel {
@@ -906,7 +922,7 @@ impl<'a> Emitter<'a> {
                     param("u32 ", "updates", Arg::Updates),
                     batch(),
                 ];
-                self.kernel(layer, "merge", &function, by_channel(norm), 64, params, written);
+                self.kernel(layer, "merge", &function, by_channel(norm), THREADS, params, written);
             }
             Kernel::NormForward(norm, tensors, act, order) => {
                 let act = self.act(layer, *act);
@@ -951,7 +967,7 @@ impl<'a> Emitter<'a> {
                     param(WRITE, "of_bias", tensors.bias.map(|id| self.gradient(id))),
                     batch(),
                 ];
-                self.kernel(layer, "merge_back", &function, by_channel(norm), 64, params, written);
+                self.kernel(layer, "merge_back", &function, by_channel(norm), THREADS, params, written);
             }
             Kernel::NormBackward(norm, tensors, act) => {
                 let (x, dy) = (map(self, norm, &reads[0]), map(self, norm, &reads[1]));
@@ -1192,6 +1208,12 @@ impl Sizes {
 /// Columns of a block of a product with so many.
 fn columns(outputs: u64) -> u64 {
     outputs.next_power_of_two().clamp(8, 64)
+}
+
+/// Whether a linear layer's product would have few blocks, each of which would be long at it.
+fn runs_by_warps(linear: &Linear) -> bool {
+    let blocks = (NOMINAL_BATCH * linear.rows).div_ceil(ROWS) * linear.outputs.div_ceil(columns(linear.outputs));
+    blocks <= 16 && linear.inputs >= 128
 }
 
 /// Inputs that kernels can read where they come: as they are to lie, and only loaded into their slot.

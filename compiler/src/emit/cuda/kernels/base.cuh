@@ -12,7 +12,8 @@ typedef unsigned long long u64;
 // A value of the batch in PyTorch's order: `[sample][channel][position]`.
 template <u32 C, u32 P> struct First {
     static constexpr u32 channels = C, positions = P, len = C * P;
-    static constexpr bool is_last = false;
+    // Whether channels are last; whether elements lie in PyTorch's order; whether the channels of a position are next to each other.
+    static constexpr bool is_last = false, is_plain = true, is_packed = P == 1;
     // The place of an element by channel and position, and by its number in PyTorch's order.
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + c * P + p; }
     static __device__ u64 element(u32 n, u32 e) { return (u64)n * len + e; }
@@ -25,7 +26,7 @@ template <u32 C, u32 P> struct First {
 // A value of the batch with channels last: `[sample][position][channel]`.
 template <u32 C, u32 P> struct Last {
     static constexpr u32 channels = C, positions = P, len = C * P;
-    static constexpr bool is_last = true;
+    static constexpr bool is_last = true, is_plain = false, is_packed = true;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + p * C + c; }
     static __device__ u64 element(u32 n, u32 e) { return at(n, e / P, e % P); }
     static __device__ u32 channel(u32 i) { return i % C; }
@@ -38,6 +39,7 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
     static constexpr u32 len = LEN;
     // Whole channels of a value with channels last are gone through as they lie.
     static constexpr bool is_last = Whole::is_last && FROM % Whole::positions == 0 && LEN % Whole::positions == 0;
+    static constexpr bool is_plain = false;
     static __device__ u64 element(u32 n, u32 e) { return Whole::element(n, FROM + e); }
     static __device__ u32 number(u32 i) {
         constexpr u32 channels = is_last ? LEN / Whole::positions : 1;
@@ -48,6 +50,7 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
 // A value that an op sees as a map of other channels than it lies in.
 template <class Whole, u32 C, u32 P> struct As {
     static constexpr u32 channels = C, positions = P, len = C * P;
+    static constexpr bool is_packed = false;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, c * P + p); }
     static __device__ u32 channel(u32 i) { return i / P; }
     static __device__ u32 position(u32 i) { return i % P; }
@@ -56,6 +59,7 @@ template <class Whole, u32 C, u32 P> struct As {
 // A value `[rows][features]`, as a map of so many channels with a position for each row.
 template <class Whole, u32 FEATURES> struct Rows {
     static constexpr u32 len = Whole::len;
+    static constexpr bool is_packed = Whole::is_plain;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
 };
 

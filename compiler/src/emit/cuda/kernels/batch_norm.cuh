@@ -36,25 +36,43 @@ template <class X> __device__ void norm_statistics(const float *x, float *sums) 
     sums[((u64)n * 2 + 1) * X::channels + c] = fmaxf(squares - rest * rest / X::positions, 0.0f);
 }
 
-// Mean and deviation of the batch from those of its samples, in their order (Chan's formula); and the running ones, if they are to
-// change. A thread for each channel.
+// Numbers of which there are so many: their mean, and the sum of their squared distances from it.
+struct Moments {
+    double count, mean, squares;
+
+    // Those of both (Chan's formula).
+    __device__ void merge(double other_count, double other_mean, double other_squares) {
+        if (other_count == 0.0) return;
+        const double total = count + other_count, delta = other_mean - mean;
+        mean += delta * other_count / total;
+        squares += other_squares + delta * delta * count * other_count / total;
+        count = total;
+    }
+};
+
+// Mean and deviation of the batch from those of its samples; and the running ones, if they are to change. A warp for each channel, whose
+// lanes take samples in turn and are then merged, always in the same order.
 template <class Numbers, u32 CHANNELS, u32 POSITIONS>
 __device__ void norm_merge(const float *sums, float *state, float *running_mean, float *running_var, u32 updates, u32 batch) {
-    const u32 c = thread_number();
+    const u32 c = thread_number() / 32, lane = threadIdx.x % 32;
     if (c >= CHANNELS) return;
-    const double count = POSITIONS, total = (double)batch * POSITIONS;
-    double mean = 0.0, squares = 0.0;
-    for (u32 n = 0; n < batch; ++n) {
-        const double before = n * count, delta = sums[(u64)n * 2 * CHANNELS + c] - mean;
-        mean += delta * count / (before + count);
-        squares += sums[((u64)n * 2 + 1) * CHANNELS + c] + delta * delta * before * count / (before + count);
+    Moments of{0.0, 0.0, 0.0};
+    for (u32 n = lane; n < batch; n += 32) {
+        of.merge(POSITIONS, sums[(u64)n * 2 * CHANNELS + c], sums[((u64)n * 2 + 1) * CHANNELS + c]);
     }
-    state[c] = mean;
-    state[CHANNELS + c] = 1.0 / sqrt(squares / total + Numbers::eps);
+    for (u32 distance = 16; distance > 0; distance /= 2) {
+        const double count = __shfl_down_sync(0xffffffffu, of.count, distance);
+        const double mean = __shfl_down_sync(0xffffffffu, of.mean, distance);
+        const double squares = __shfl_down_sync(0xffffffffu, of.squares, distance);
+        of.merge(count, mean, squares);
+    }
+    if (lane > 0) return;
+    state[c] = of.mean;
+    state[CHANNELS + c] = 1.0 / sqrt(of.squares / of.count + Numbers::eps);
     if (!updates) return;
     const double momentum = Numbers::momentum;
-    running_mean[c] = (1.0 - momentum) * running_mean[c] + momentum * mean;
-    running_var[c] = (1.0 - momentum) * running_var[c] + momentum * squares / (total - 1.0);
+    running_mean[c] = (1.0 - momentum) * running_mean[c] + momentum * of.mean;
+    running_var[c] = (1.0 - momentum) * running_var[c] + momentum * of.squares / (of.count - 1.0);
 }
 
 // `act(weight (x - mean) / sqrt(var + eps) + bias)`, with another value added before the nonlinearity or behind it. A thread for each
@@ -99,17 +117,22 @@ __device__ void norm_sums(const float *x, const float *dy, const float *state, c
     sums[((u64)n * 2 + 1) * X::channels + c] = of_both;
 }
 
-// The coefficients of `dx` from the sums of the samples, in their order; adds to the gradients of weight and bias, if there are any. A
-// thread for each channel.
+// The coefficients of `dx` from the sums of the samples; adds to the gradients of weight and bias, if there are any. A warp for each
+// channel, as forward.
 template <u32 CHANNELS, u32 POSITIONS>
 __device__ void norm_merge_back(const float *sums, float *state, const float *weight, float *of_weight, float *of_bias, u32 batch) {
-    const u32 c = thread_number();
+    const u32 c = thread_number() / 32, lane = threadIdx.x % 32;
     if (c >= CHANNELS) return;
     double of_dy = 0.0, of_both = 0.0;
-    for (u32 n = 0; n < batch; ++n) {
+    for (u32 n = lane; n < batch; n += 32) {
         of_dy += sums[(u64)n * 2 * CHANNELS + c];
         of_both += sums[((u64)n * 2 + 1) * CHANNELS + c];
     }
+    for (u32 distance = 16; distance > 0; distance /= 2) {
+        of_dy += __shfl_down_sync(0xffffffffu, of_dy, distance);
+        of_both += __shfl_down_sync(0xffffffffu, of_both, distance);
+    }
+    if (lane > 0) return;
     const double total = (double)batch * POSITIONS, mean = state[c], inverse = state[CHANNELS + c];
     const double factor = (weight ? weight[c] : 1.0f) * inverse;
     const double of_x = -factor * inverse * of_both / total;

@@ -18,7 +18,14 @@ template <class G> struct Per {
     static constexpr u32 taps = G::kernel::len;
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
+    // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
 };
+
+// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
+__device__ float4 four_at(const float *found) {
+    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+}
 
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {
@@ -43,6 +50,7 @@ template <class G, bool POOL> struct Output {
 
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
+    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
     const float *x;
     u32 rows, group;
     struct Row {
@@ -55,12 +63,18 @@ template <class G, class X, bool POOL> struct Unfolded {
         return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
                 of.w * G::stride::w - G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing beside the map.
+    __device__ const float *find(const Row &row, u32 k) const {
         u32 position;
         const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
         const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return row.is_there && inside ? x[X::at(row.n, c, position)] : 0.0f;
+        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights as a matrix: rows are taps and channels, columns output channels.
@@ -82,7 +96,8 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Unfolded<G, X, POOL>{x, rows, group}, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const Unfolded<G, X, POOL> unfolded{x, rows, group};
+    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -118,6 +133,7 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
 
 // The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
 template <class G, class DY> struct Spread {
+    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
     const float *dy;
     u32 rows, group;
     struct Row {
@@ -129,15 +145,21 @@ template <class G, class DY> struct Spread {
         const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing where no window has the input at this tap.
+    __device__ const float *find(const Row &row, u32 k) const {
         const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
         const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
         const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
-        return inside ? dy[DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w)] : 0.0f;
+        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights the other way around: rows are taps and output channels, columns channels.
@@ -157,8 +179,9 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
     const u32 rows = batch * G::size::len, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Spread<G, DY>{dy, rows, group}, WeightsBack<G>{weight, group}, first_row, first_column, 0,
-                Per<G>::taps * Per<G>::outputs);
+    const Spread<G, DY> spread{dy, rows, group};
+    constexpr u32 terms = Per<G>::taps * Per<G>::outputs;
+    product.template run<1>(spread, WeightsBack<G>{weight, group}, first_row, first_column, 0, terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -177,6 +200,7 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
 template <class G, class X> struct Terms {
+    static constexpr bool by_four = false;
     const float *x;
     u32 group;
     struct Row {
@@ -222,7 +246,8 @@ __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weig
     const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
     const u32 from = min(part * share, outputs);
     Product<COLUMNS> product;
-    product.run(Terms<G, X>{x, group}, Gradients<G, DY>{dy, group}, first_row, first_column, from, min(from + share, outputs));
+    const Gradients<G, DY> gradients{dy, group};
+    product.template run<1>(Terms<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -256,4 +281,28 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
     for (u32 i = threadIdx.x; i < batch * DY::positions; i += 256) sum += dy[DY::at(i / DY::positions, c, i % DY::positions)];
     sum = block_sum<256>(sum);
     if (threadIdx.x == 0) of_bias[c] += sum;
+}
+
+// A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
+// one output, in f32.
+template <class G, class X, class Y, class Act>
+__device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
+    const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
+    const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
+    if (first >= rows) return;
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (u32 k = lane; k < G::channels; k += 32) {
+        const float factor = weight[(u64)o * G::channels + k];
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            const u32 row = min(first + i, rows - 1);
+            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        for (u32 distance = 16; distance > 0; distance /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], distance);
+        const u32 row = first + i;
+        if (lane == i && row < rows) y[Y::at(row / G::out::len, o, row % G::out::len)] = Act::of(sums[i] + (bias ? bias[o] : 0.0f));
+    }
 }

@@ -1,11 +1,14 @@
 // Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
 //
-// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of its row, `a.load(row, k)` an element;
-// `b.load(k, n)` one of the other side; beside the matrices both give 0. A thread then holds four rows that follow each other, for
-// COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
+// those lie next to each other (`by_four`) `a.load_four(row, k)` four; `b.load(k, n)` an element of the other side; beside the matrices all
+// give 0. A thread then holds four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by
+// 2, say.
 
 template <u32 COLUMNS> struct Product {
     static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
+    // Floats from one k to the next: of a warp's reads none, and of its writes two at most meet in one bank.
+    static constexpr u32 STRIDE = PRECISION == 0 ? ROWS + 4 : ROWS + 1;
 
     float sums[4][HELD];
 
@@ -27,23 +30,40 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
-    // The sums over k from `from` to before `to`.
-    template <class A, class B>
+    // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
+    template <u32 UNROLLED, class A, class B>
     __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
-        // Strides that keep the reads of a warp in different banks.
-        __shared__ __align__(16) float left[DEPTH][PRECISION == 0 ? ROWS : ROWS + 1];
+        __shared__ __align__(16) float left[DEPTH][STRIDE];
         __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
         const u32 thread = threadIdx.x;
-        const typename A::Row row = a.row(first_row + thread);
+        // A thread loads all elements of one row, or a quarter of those of four.
+        constexpr u32 loaded = A::by_four ? 4 : 1;
+        typename A::Row rows[loaded];
+#pragma unroll
+        for (u32 i = 0; i < loaded; ++i) rows[i] = a.row(first_row + (A::by_four ? thread / 4 + 32 * i : thread));
         const u32 of_right = thread % COLUMNS;
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
+#pragma unroll UNROLLED
         for (u32 k = from; k < to; k += DEPTH) {
+            if constexpr (A::by_four) {
+                const u32 quarter = thread % 4 * 4;
 #pragma unroll
-            for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(row, k + i) : 0.0f;
+                for (u32 i = 0; i < loaded; ++i) {
+                    const u32 m = thread / 4 + 32 * i;
+                    const float4 four = k + quarter < to ? a.load_four(rows[i], k + quarter) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    left[quarter][m] = four.x;
+                    left[quarter + 1][m] = four.y;
+                    left[quarter + 2][m] = four.z;
+                    left[quarter + 3][m] = four.w;
+                }
+            } else {
+#pragma unroll
+                for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(rows[0], k + i) : 0.0f;
+            }
 #pragma unroll
             for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
                 right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
@@ -55,7 +75,7 @@ template <u32 COLUMNS> struct Product {
     }
 
 #if PRECISION == 0
-    __device__ void step(const float (&left)[DEPTH][ROWS], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
 #pragma unroll
         for (u32 k = 0; k < DEPTH; ++k) {
             const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
@@ -78,7 +98,7 @@ template <u32 COLUMNS> struct Product {
 
     // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
     // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
-    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
         const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
 #pragma unroll
         for (u32 k = 0; k < DEPTH; k += 8) {
@@ -111,7 +131,7 @@ template <u32 COLUMNS> struct Product {
     }
 
     // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
-    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
         const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
         u32 a[2][4];
 #pragma unroll

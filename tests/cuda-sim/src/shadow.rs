@@ -26,6 +26,8 @@ pub(crate) const FIRST_LAUNCH: u64 = 2;
 pub(crate) enum Kind {
     Read,
     Write,
+    /// Through the cache for what is not written during the launch.
+    ReadOnly,
     /// Volatile, relaxed and the like, which do not race with each other or with atomics.
     StrongRead,
     StrongWrite,
@@ -37,11 +39,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn reads(self) -> bool {
-        matches!(self, Kind::Read | Kind::StrongRead | Kind::Atomic)
+        matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead | Kind::Atomic)
     }
 
     fn writes(self) -> bool {
-        !matches!(self, Kind::Read | Kind::StrongRead)
+        !matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead)
     }
 
     fn strong(self) -> bool {
@@ -56,6 +58,8 @@ pub(crate) enum Conflict {
     Uninitialised,
     /// A copy into the bytes has not been waited for.
     InFlight,
+    /// Something in this launch wrote what is read as if nothing did.
+    NotReadOnly,
     /// With a thread of this block; none if it was one of several.
     Thread { other: Option<u32>, wrote: bool },
     /// With a block of this launch, which ran at that time.
@@ -251,6 +255,9 @@ impl Word {
             if writer.0 & Writer::IN_FLIGHT != 0 {
                 return Err(Conflict::InFlight);
             }
+            if kind == Kind::ReadOnly {
+                return Err(Conflict::NotReadOnly);
+            }
             if !(kind.strong() && writer.0 & Writer::STRONG != 0) {
                 unordered(clock, thread, writer.time(), writer.thread(), true)?;
             }
@@ -379,6 +386,19 @@ mod tests {
         shadow.host_write(3, 2);
         shadow.for_unwritten(0, 8, |at| unwritten.push(at));
         assert_eq!(unwritten, [0, 1, 2, 5, 6, 7]);
+    }
+
+    #[test]
+    fn halves_are_changed_in_place_by_their_own_threads() {
+        let mut shadow = Shadow::new(4);
+        shadow.host_write(0, 4);
+        for kind in [Kind::Read, Kind::Write] {
+            for thread in [0, 1] {
+                shadow.touch(2 * thread as usize, 2, &START, thread, kind, false).unwrap();
+            }
+        }
+        let race = Err(Conflict::Thread { other: Some(1), wrote: true });
+        assert_eq!(shadow.touch(0, 4, &START, 0, Kind::Read, false), race);
     }
 
     #[test]

@@ -4,15 +4,18 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use cuda_sim::{Argument, Device, Geometry, Module, Number};
 
 const N: usize = 200;
 
 /// Calls `test` with the module of `broad.cu`, once for each device that it is compiled for.
 fn for_each_module(test: impl Fn(&mut Device, &Module)) {
-    for (from, ptx) in common::ptx::texts("broad", &[], None) {
+    static TEXTS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| common::ptx::texts("broad", &[], None));
+    for (from, ptx) in TEXTS.iter() {
         let mut device = Device::new();
-        let module = device.load(&ptx).unwrap_or_else(|finding| panic!("{from}: {finding}"));
+        let module = device.load(ptx).unwrap_or_else(|finding| panic!("{from}: {finding}"));
         test(&mut device, &module);
     }
 }

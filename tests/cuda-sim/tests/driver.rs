@@ -6,7 +6,7 @@ mod common;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
-use cuda_sim::{Check, Driver};
+use cuda_sim::{Check, Driver, Order};
 use cudarc::driver::sys::{CUfunction_attribute, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
@@ -194,6 +194,28 @@ fn a_device_says_what_it_is() {
     let (steps, mut values) = (module.get_global("steps", &stream).unwrap(), [0u8; 8]);
     stream.memcpy_dtoh(&steps, &mut values).unwrap();
     assert_eq!(values, [7, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn the_order_of_blocks_can_be_reversed() {
+    let (driver, context) = context();
+    let stream = context.default_stream();
+    let module = context.load_module(Ptx::from_src(include_str!("kernels/bugs_broken.ptx"))).unwrap();
+    let kernel = module.load_function("write_across_blocks").unwrap();
+    let (x, mut y) = (stream.clone_htod(&[0f32; 128]).unwrap(), stream.alloc_zeros::<f32>(128).unwrap());
+    let blocks = LaunchConfig { grid_dim: (2, 1, 1), block_dim: (64, 1, 1), shared_mem_bytes: 0 };
+    for (order, block) in [(Order::Forward, "block [1, 0, 0], thread [0, 0, 0]"), (Order::Reversed, "block [0, 0, 0]")]
+    {
+        driver.set_order(order);
+        #[expect(unsafe_code, reason = "what a kernel is given is not checked")]
+        // SAFETY: two addresses of 128 floats, and that number.
+        let launched = unsafe { stream.launch_builder(&kernel).arg(&x).arg(&mut y).arg(&128i32).launch(blocks) };
+        assert_eq!(launched.err().unwrap().0, CUresult::CUDA_ERROR_LAUNCH_FAILED);
+        let findings = driver.findings();
+        assert_eq!(findings[0].check, Check::RaceBetweenBlocks);
+        assert!(findings[0].message.contains(block), "{}", findings[0]);
+        driver.reset();
+    }
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(crate) struct Access {
     pub(crate) address: Address,
     /// Volatile, relaxed, acquire and release accesses do not race with each other or with atomics.
     pub(crate) strong: bool,
+    /// `.nc`: through the cache for what no kernel writes meanwhile.
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -57,7 +57,11 @@ pub struct UnknownDevice(String);
 
 impl fmt::Display for UnknownDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no device `{}`: there are auto, cpu, cuda, and cuda:1 and so on for the second card", self.0)
+        write!(
+            f,
+            "there is no device `{}`: there are auto, cpu, cuda, and cuda:1 and so on for the second card",
+            self.0
+        )
     }
 }
 
@@ -126,7 +130,9 @@ mod tests {
         for device in [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(12)] {
             assert_eq!(device.to_string().parse(), Ok(device));
         }
-        for text in ["", "CPU", "cuda:", "cuda:+1", "cuda:-1", "cuda:1 ", "cuda1", "cuda:99999999999999999999", "auto:0"] {
+        for text in
+            ["", "CPU", "cuda:", "cuda:+1", "cuda:-1", "cuda:1 ", "cuda1", "cuda:99999999999999999999", "auto:0"]
+        {
             assert_eq!(text.parse::<Device>(), Err(UnknownDevice(text.to_owned())));
         }
         assert_eq!(

@@ -35,7 +35,10 @@ struct OnCard {
 
 impl Floats {
     pub(crate) fn new(floats: Vec<f32>) -> Floats {
-        Floats { host: OnceLock::from(floats), ..Floats::default() }
+        let empty = Floats::default();
+        // A new cell is unset.
+        let _ = empty.host.set(floats);
+        empty
     }
 
     /// They, from a card if it has the newer ones.
@@ -61,9 +64,23 @@ impl Floats {
         self.host.get_mut().expect("`get` has brought them")
     }
 
-    #[cfg(not(feature = "cuda"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.host.get().map_or_else(|| self.len_on_card(), Vec::len)
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+impl Floats {
     fn bring(&self) -> Vec<f32> {
         Vec::new()
+    }
+
+    fn len_on_card(&self) -> usize {
+        0
     }
 }
 
@@ -135,15 +152,8 @@ impl Floats {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn len(&self) -> usize {
-        match self.host.get() {
-            Some(floats) => floats.len(),
-            None => self.card().as_ref().map_or(0, |on_card| on_card.len),
-        }
+    fn len_on_card(&self) -> usize {
+        self.card().as_ref().map_or(0, |on_card| on_card.len)
     }
 }
 

@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::arena::{Job, Pack, View};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, CardBatch, Inputs};
 use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
-#[cfg(feature = "cuda")]
-use crate::cuda::{self, CardBatch, Inputs};
 use crate::{Error, Losses, Model, Optimizer, Workspace};
 
 pub use crate::weights::NamedTensor;
@@ -528,7 +528,7 @@ pub fn step_by<N: Network>(
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
     assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
-    of_the_processor::<N>(workspace)?;
+    workspace.refuse_own_loss(N::NAME)?;
     let version = model.weights().version();
     let (params, statistics) = model.weights_mut().both_mut();
     let job = Job { feed, loss, samples };
@@ -584,7 +584,7 @@ pub fn gradients_by<N: Network>(
 ) -> Result<f32, Error> {
     check_batch::<N>(samples)?;
     assert_eq!(loss.totals.len(), N::Output::COUNT, "a total for each output of `{}`", N::NAME);
-    of_the_processor::<N>(workspace)?;
+    workspace.refuse_own_loss(N::NAME)?;
     let job = Job { feed, loss, samples };
     let params = Params::Trained(model.weights().params(), model.weights().version());
     let copies = training_copies::<N>();
@@ -614,7 +614,7 @@ pub fn input_gradients_from<N: Network>(
     each: &mut Each<'_>,
 ) -> Result<f32, Error> {
     assert_asked::<N>();
-    of_the_processor::<N>(workspace)?;
+    workspace.refuse_own_loss(N::NAME)?;
     let totals = [1.0; OUTPUTS];
     let loss = BatchLoss { of: loss, totals: &totals[..N::Output::COUNT] };
     let job = Job { feed, loss, samples };
@@ -639,27 +639,17 @@ fn assert_asked<N: Network>() {
     assert!(!N::INPUT_GRADIENTS_AT.is_empty(), "the spec of `{}` says `with gradient` of no input", N::NAME);
 }
 
-/// That a workspace is on the processor: a loss that is a function of the host runs nowhere else.
-#[cfg(feature = "cuda")]
-fn of_the_processor<N: Network>(workspace: &mut Workspace) -> Result<(), Error> {
-    workspace.on_card(|_, _| Err(own_loss::<N>())).unwrap_or(Ok(()))
-}
-
-#[cfg(not(feature = "cuda"))]
-fn of_the_processor<N: Network>(_: &mut Workspace) -> Result<(), Error> {
-    Ok(())
-}
-
 /// What a loss is to a card.
 #[cfg(feature = "cuda")]
 fn on_card<N: Network, L: Losses<N::Output>>(loss: &L, targets: &[L::Target]) -> Result<Vec<cuda::CardLoss>, Error> {
-    loss.all_on_card(targets).ok_or_else(own_loss::<N>)
+    loss.all_on_card(targets).ok_or_else(|| own_loss(N::NAME))
 }
 
+/// Of a model whose loss is a function of the host, which runs nowhere else.
 #[cfg(feature = "cuda")]
-fn own_loss<N: Network>() -> Error {
+pub(crate) fn own_loss(model: &'static str) -> Error {
     let problem = "its loss is a function of the program's own, and kernels are there for those of netspec".to_owned();
-    Error::Device(crate::error::DeviceProblem::NoKernel { model: N::NAME, problem })
+    Error::Device(crate::error::DeviceProblem::NoKernel { model, problem })
 }
 
 fn training_copies<N: Network>() -> Copies {

@@ -8,6 +8,7 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::Error;
 use crate::arena::{Job, Pack, Tile};
 use crate::floats::Floats;
 use crate::isa::{Isa, Numerics};
@@ -18,9 +19,10 @@ use crate::random::{Draw, scatter};
 use crate::weights::Weights;
 #[cfg(feature = "cuda")]
 use crate::{
-    Device, Error, Precision,
+    Device, Precision,
     cuda::{Card, Engine, Played, program::OnDevice},
     error::DeviceProblem,
+    network,
 };
 
 /// Samples of a tile.
@@ -215,6 +217,16 @@ impl Workspace {
         let given = run(&mut engine, self);
         self.engine = Some(engine);
         Some(given)
+    }
+
+    /// Refuses a loss that is a function of the host, unless it is on the processor.
+    pub(crate) fn refuse_own_loss(&self, model: &'static str) -> Result<(), Error> {
+        #[cfg(feature = "cuda")]
+        if self.engine.is_some() {
+            return Err(network::own_loss(model));
+        }
+        let _ = model;
+        Ok(())
     }
 
     /// What the next step draws from.

@@ -8,8 +8,8 @@ use line::{Line, data};
 use netspec::cuda::program::{Arg, Grid, Launch, LossKind, OnDevice, Output, Pass, Program, Step, Strided};
 use netspec::network;
 use netspec::{
-    Adam, AdamW, Clip, CrossEntropy, Device, DeviceProblem, Error, L1, Loss, Mse, Optimizer, Penalty, Precision, Recipe,
-    RmsProp, Scaled, Sgd, Stateful, Workspace, checkpoint,
+    Adam, AdamW, Clip, CrossEntropy, Device, DeviceProblem, Error, L1, Loss, Mse, Optimizer, Penalty, Precision,
+    Recipe, RmsProp, Scaled, Sgd, Stateful, Workspace, checkpoint,
 };
 use netspec_tests::card;
 
@@ -96,21 +96,11 @@ const fn launch(kernel: &'static str, of_sample: u64, args: &'static [Arg]) -> L
     Launch { kernel, grid, threads: 64, shared: 0, args }
 }
 
-const MSE: Launch =
-    launch("mse", 1, &[Y, Arg::Targets(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch]);
+const MSE: Launch = launch("mse", 1, &[Y, Arg::Targets(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch]);
 const CROSS_ENTROPY: Launch = launch(
     "cross_entropy",
     1,
-    &[
-        Y,
-        Arg::Labels(0),
-        Arg::LossWeights(0),
-        Arg::LossNumber(0),
-        Arg::LossFactor(0),
-        DY,
-        Arg::Losses(0),
-        Arg::Batch,
-    ],
+    &[Y, Arg::Labels(0), Arg::LossWeights(0), Arg::LossNumber(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch],
 );
 const BACKWARD: Launch = Launch {
     threads: 4,
@@ -206,7 +196,11 @@ fn a_step_is_the_processors_with_each_optimizer_and_recipe() {
         || Box::new(RmsProp::new(0.05)),
         || Box::new(RmsProp::new(0.05).momentum(0.9).centered(true).weight_decay(0.01)),
         || Box::new(Recipe::new(Adam::new(0.05)).freeze(vec![1..2, 4..6]).clip(Clip::Norm(0.1))),
-        || Box::new(Recipe::new(Sgd::new(0.1).momentum(0.5)).clip(Clip::Value(0.05)).penalty(Penalty::elastic(0.01, 0.02))),
+        || {
+            Box::new(
+                Recipe::new(Sgd::new(0.1).momentum(0.5)).clip(Clip::Value(0.05)).penalty(Penalty::elastic(0.01, 0.02)),
+            )
+        },
         || Box::new(Recipe::new(Sgd::new(0.1)).penalty_on(Penalty::l2(0.1), vec![0..3, 6..7]).freeze(vec![0..8])),
         || Box::new(Recipe::new(AdamW::new(0.05)).accumulate(3).penalty(Penalty::l1(0.01))),
     ];
@@ -303,8 +297,7 @@ fn a_training_goes_on_on_another_device() {
         network::step(net, workspace, &inputs, &targets, &Mse, optimizer).expect("a batch")
     };
     let new = || RmsProp::new(0.01).momentum(0.9).centered(true);
-    let (mut wanted, mut workspace, mut optimizer): (Line, _, _) =
-        (network::new(2), Workspace::with_threads(1), new());
+    let (mut wanted, mut workspace, mut optimizer): (Line, _, _) = (network::new(2), Workspace::with_threads(1), new());
     for _ in 0..6 {
         step(&mut wanted, &mut workspace, &mut optimizer);
     }
@@ -391,7 +384,10 @@ fn what_a_user_adds_runs_on_the_processor_or_is_told() {
     assert_eq!(refused.map_err(|error| error.to_string()), Err(text.to_owned()));
     let refused = network::step(&mut net, &mut on_card, &inputs, &targets, &L1, &mut Own);
     let text = refused.expect_err("the program has no kernel for it").to_string();
-    assert_eq!(text, "`Line` cannot run on a graphics card: its output has no kernel for this loss; the device `cpu` can");
+    assert_eq!(
+        text,
+        "`Line` cannot run on a graphics card: its output has no kernel for this loss; the device `cpu` can"
+    );
 }
 
 impl OnDevice for Line<9> {

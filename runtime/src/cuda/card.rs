@@ -159,7 +159,11 @@ impl<T: Number> Buffer<T> {
     /// Writes the first elements.
     pub(crate) fn write(&mut self, from: &[T]) -> Result<(), Error> {
         let to = &mut self.slice.slice_mut(..from.len());
-        if from.is_empty() { Ok(()) } else { self.card.stream.memcpy_htod(from, to).map_err(|error| failed("be written to", error)) }
+        if from.is_empty() {
+            Ok(())
+        } else {
+            self.card.stream.memcpy_htod(from, to).map_err(|error| failed("be written to", error))
+        }
     }
 
     /// Reads some elements, when the card has done all that it was given.

@@ -10,8 +10,8 @@ use super::kernels::Kernels;
 use super::program::{Arg, Launch, LossKind, OnDevice, Pass, Program, Step, flat};
 use super::records::{self, Inputs, PickMemory, Records};
 use super::update::Update;
-use crate::error::DeviceProblem;
 use crate::data::Split;
+use crate::error::DeviceProblem;
 use crate::network::{Each, Network};
 use crate::random::Draw;
 use crate::run::PassKind;
@@ -143,14 +143,18 @@ struct LossPlaces {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("model", &self.model).field("card", &self.script.card.name()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("model", &self.model)
+            .field("card", &self.script.card.name())
+            .finish_non_exhaustive()
     }
 }
 
 impl Engine {
     /// A model on a card that is open.
     pub(crate) fn new<N: OnDevice>(card: Arc<Card>, precision: Precision) -> Result<Engine, Error> {
-        let none = |problem: &str| Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem: problem.to_owned() });
+        let none =
+            |problem: &str| Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem: problem.to_owned() });
         let program = N::PROGRAM.map_err(none)?;
         let source = [program.source, records::TEXT].concat();
         let kernels = Kernels::load(&card, &N::NAME.to_lowercase(), &source, precision)?;
@@ -182,7 +186,7 @@ impl Engine {
     }
 
     /// Brings the records of a split to the card, whose inputs have this shape; None if they take too much of its memory.
-    #[cfg(feature = "trainer")]
+    #[cfg_attr(not(feature = "trainer"), allow(dead_code))] // The trainer is who has data sets.
     pub(crate) fn records(&self, split: &Split, shape: &[usize]) -> Result<Option<Records>, Error> {
         Records::bring(&self.script.card, split, shape)
     }
@@ -458,7 +462,10 @@ impl Script {
             Ok(first) => self.launch(kernel, [first as u32, grid.y, grid.z], threads, shared, &words),
             Err(_) => {
                 let what = format!("{} blocks of the kernel `{kernel}`", blocks[0]);
-                Err(Error::Device(DeviceProblem::Kernel { kernel: kernel.to_owned(), problem: format!("would need {what}") }))
+                Err(Error::Device(DeviceProblem::Kernel {
+                    kernel: kernel.to_owned(),
+                    problem: format!("would need {what}"),
+                }))
             }
         };
         self.args = words;
@@ -528,7 +535,8 @@ pub(crate) fn step<N: Network>(
     engine.pass(PassKind::Train, &mut places, weights.version())?;
     let added = match optimizer.on_card() {
         Some(optimizer) => {
-            let mut update = Update::new(&mut engine.script, [places.params, places.gradients], N::PARAMETERS, batch.samples);
+            let mut update =
+                Update::new(&mut engine.script, [places.params, places.gradients], N::PARAMETERS, batch.samples);
             optimizer.add_step(&mut update)?;
             let penalties = update.penalties();
             engine.play()?;

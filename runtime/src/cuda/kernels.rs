@@ -60,7 +60,8 @@ impl Kernels {
     ///
     /// [`DeviceProblem::NoCompiler`], [`DeviceProblem::OldCompiler`], [`DeviceProblem::Compile`], [`DeviceProblem::Driver`].
     pub(super) fn load(card: &Arc<Card>, name: &str, source: &str, precision: Precision) -> Result<Kernels, Error> {
-        let (nvrtc, options) = (Nvrtc::get()?, options(card.arch(), precision));
+        let nvrtc = Nvrtc::get()?;
+        let options = options(nvrtc.arch_for(card.arch()), precision);
         let key = Key { source, options: &options, version: nvrtc.version() };
         let cache = Cache::of_user();
         let kept = cache.as_ref().and_then(|cache| cache.get(&key));
@@ -143,7 +144,8 @@ fn params(ptx: &str, name: &str) -> Option<Vec<usize>> {
 /// Of `.param .u64 .ptr .align 1 name_param_0`, `.param .f32 name_param_1` or `.param .align 8 .b8 name_param_2[16]`.
 fn bytes_of_param(param: &str) -> Option<usize> {
     let mut words = param.split_whitespace().filter(|word| !matches!(*word, ".param" | ".const" | ".global" | ".ptr"));
-    let bits = words.find_map(|word| word.strip_prefix(['.'])?.strip_prefix(['u', 's', 'b', 'f'])?.parse::<usize>().ok())?;
+    let bits =
+        words.find_map(|word| word.strip_prefix(['.'])?.strip_prefix(['u', 's', 'b', 'f'])?.parse::<usize>().ok())?;
     let count = match param.split_once('[') {
         Some((_, count)) => count.strip_suffix(']')?.parse().ok()?,
         None => 1,

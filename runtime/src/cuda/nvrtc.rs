@@ -41,6 +41,8 @@ type Part = (unsafe extern "C" fn(Program, *mut usize) -> Status, unsafe extern 
 /// The compiler.
 pub struct Nvrtc {
     version: (u32, u32),
+    /// The architectures that it compiles for, `80` for sm_80.
+    archs: Vec<u32>,
     error_string: unsafe extern "C" fn(Status) -> *const c_char,
     create: unsafe extern "C" fn(
         *mut Program,
@@ -110,17 +112,26 @@ impl Nvrtc {
         // SAFETY: NVRTC's library may be loaded and unloaded, and its functions have the types that `nvrtc.h` gives them. They are copied
         // out of the library, which is kept beside them.
         unsafe {
-            let library = Library::new(name).map_err(|error| error.to_string())?;
+            let library = Library::new(name).map_err(said)?;
             macro_rules! function {
                 ($name:literal) => {
-                    *library.get($name.to_bytes_with_nul()).map_err(|error| error.to_string())?
+                    *library.get($name.to_bytes_with_nul()).map_err(said)?
                 };
             }
             let version: unsafe extern "C" fn(*mut c_int, *mut c_int) -> Status = function!(c"nvrtcVersion");
             let (mut major, mut minor) = (0, 0);
             version(&mut major, &mut minor);
+            let count_archs: unsafe extern "C" fn(*mut c_int) -> Status = function!(c"nvrtcGetNumSupportedArchs");
+            let list_archs: unsafe extern "C" fn(*mut c_int) -> Status = function!(c"nvrtcGetSupportedArchs");
+            let mut count = 0;
+            count_archs(&mut count);
+            let mut archs = vec![0; usize::try_from(count).unwrap_or(0)];
+            if !archs.is_empty() {
+                list_archs(archs.as_mut_ptr());
+            }
             Ok(Nvrtc {
                 version: (major.unsigned_abs(), minor.unsigned_abs()),
+                archs: archs.into_iter().map(c_int::unsigned_abs).collect(),
                 error_string: function!(c"nvrtcGetErrorString"),
                 create: function!(c"nvrtcCreateProgram"),
                 compile: function!(c"nvrtcCompileProgram"),
@@ -138,6 +149,11 @@ impl Nvrtc {
         self.version
     }
 
+    /// The newest architecture that it compiles for up to a card's: its own, unless the card is newer. A newer card takes the PTX.
+    pub(super) fn arch_for(&self, card: u32) -> u32 {
+        self.archs.iter().copied().filter(|arch| *arch <= card).max().unwrap_or(card)
+    }
+
     /// Compiles a source; `name` is what its messages call it.
     ///
     /// # Errors
@@ -153,9 +169,8 @@ impl Nvrtc {
         let pointers: Vec<*const c_char> = texts.iter().map(|option| option.as_ptr()).collect();
         let mut program = Unit { of: self, program: ptr::null_mut() };
         // SAFETY: all texts end with a zero and outlive the calls; there are no headers.
-        let status = unsafe {
-            (self.create)(&mut program.program, source.as_ptr(), name.as_ptr(), 0, ptr::null(), ptr::null())
-        };
+        let status =
+            unsafe { (self.create)(&mut program.program, source.as_ptr(), name.as_ptr(), 0, ptr::null(), ptr::null()) };
         self.check(status).map_err(failed)?;
         // SAFETY: as above; there are as many pointers as options.
         let status = unsafe { (self.compile)(program.program, pointers.len() as c_int, pointers.as_ptr()) };
@@ -210,13 +225,25 @@ impl Drop for Unit<'_> {
     }
 }
 
+/// What the system's loader says.
+fn said(error: libloading::Error) -> String {
+    match std::error::Error::source(&error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
 /// NVRTC's library in a folder, the newest of several: `libnvrtc.so.13`, and not `libnvrtc-builtins.so.13.2`.
 fn library_in(folder: &Path) -> Result<PathBuf, String> {
     let of = |problem: String| format!("{FOLDER} is {}, {problem}", folder.display());
     let entries = fs::read_dir(folder).map_err(|error| of(format!("which cannot be read: {error}")))?;
     let is_library = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        if cfg!(windows) { name.starts_with("nvrtc64_") && name.ends_with(".dll") } else { name.starts_with("libnvrtc.so") }
+        if cfg!(windows) {
+            name.starts_with("nvrtc64_") && name.ends_with(".dll")
+        } else {
+            name.starts_with("libnvrtc.so")
+        }
     };
     let library = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_library).max();
     let library = library.ok_or_else(|| of(format!("in which there is no {}", NAMES[0])))?;

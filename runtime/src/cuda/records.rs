@@ -1,4 +1,5 @@
 //! Data sets that a card has: as bytes where they are bytes, so that a batch needs no more than the numbers of its records.
+#![cfg_attr(not(feature = "trainer"), allow(dead_code))] // The trainer is who has data sets.
 
 use std::sync::Arc;
 
@@ -62,8 +63,7 @@ impl Records {
                 let mut of = Buffer::new(card, elements, what)?;
                 of.write(bytes)?;
                 // There may be one for all channels.
-                let all: Vec<f32> =
-                    tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
+                let all: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
                 let mut tables = Buffer::new(card, all.len(), what)?;
                 tables.write(&all)?;
                 Elements::Bytes(of, tables)

@@ -131,8 +131,7 @@ impl<'a> Update<'a> {
         match clip {
             Clip::Value(most) => {
                 for range in &trained {
-                    let args =
-                        [at(self.gradients, range), Word::U32(range.len() as u32), Word::F32(most as f32)];
+                    let args = [at(self.gradients, range), Word::U32(range.len() as u32), Word::F32(most as f32)];
                     self.flat(flat::LIMIT, range.len(), &args)?;
                 }
             }

@@ -101,14 +101,7 @@ impl Means {
         update.update(flat::ADAPT, &[Some(&*means), Some(&*squares)], &numbers)
     }
 
-    fn step(
-        &mut self,
-        threads: usize,
-        params: &mut [f32],
-        gradients: &[f32],
-        numbers: [f64; 4],
-        decay: Decay,
-    ) {
+    fn step(&mut self, threads: usize, params: &mut [f32], gradients: &[f32], numbers: [f64; 4], decay: Decay) {
         let moments = self.next(numbers, decay);
         let (means, squares) = (begin(&mut self.means, gradients.len()), begin(&mut self.squares, gradients.len()));
         let isa = Isa::best();
@@ -119,7 +112,10 @@ impl Means {
     }
 
     fn state(&self) -> OptimizerState {
-        OptimizerState { steps: self.steps, values: [&self.means, &self.squares].map(|list| list.get().to_vec()).into() }
+        OptimizerState {
+            steps: self.steps,
+            values: [&self.means, &self.squares].map(|list| list.get().to_vec()).into(),
+        }
     }
 
     fn of(state: OptimizerState, optimizer: &'static str) -> Result<Means, Error> {

@@ -13,13 +13,13 @@ use super::course::Course;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::task::{Part, Task, outputs};
+use crate::Stateful;
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
+use crate::network::{self, BatchLoss, Network, SaveOptions};
 #[cfg(feature = "cuda")]
 use crate::{DeviceProblem, Error};
-use crate::Stateful;
-use crate::network::{self, BatchLoss, Network, SaveOptions};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
@@ -128,6 +128,9 @@ fn pass<N: Network>(
             })
         };
         totals_of(part, &augmented, batch, &mut totals);
+        let on_host = BatchLoss { of: &of, totals: &totals };
+        #[cfg(not(feature = "cuda"))]
+        let loss = network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe);
         #[cfg(feature = "cuda")]
         let on_card = workspace.on_card(|engine, workspace| {
             if batch.iter().any(|&record| augmented.mix(record).is_some()) {
@@ -140,12 +143,9 @@ fn pass<N: Network>(
             let batch = CardBatch { samples: batch.len(), inputs, losses, totals: &totals };
             cuda::step(engine, model, workspace, &batch, &mut course.recipe)
         });
-        #[cfg(not(feature = "cuda"))]
-        let on_card = None;
-        let loss = on_card.unwrap_or_else(|| {
-            let loss = BatchLoss { of: &of, totals: &totals };
-            network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe)
-        });
+        #[cfg(feature = "cuda")]
+        let loss = on_card
+            .unwrap_or_else(|| network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe));
         if step == steps && !course.recipe.is_flushed() {
             course.recipe.flush(model.weights_mut().params_mut());
         }

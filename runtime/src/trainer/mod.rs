@@ -40,7 +40,7 @@
 //!
 //! # Graphics cards
 //!
-//! A program of [`main_on_card`] takes `--device auto|cpu|cuda[:N]`, and `--precision f32|tf32|bf16` for the products of a card. With
+//! A program of `main_on_card` takes `--device auto|cpu|cuda[:N]`, and `--precision f32|tf32|bf16` for the products of a card. With
 //! `auto` it runs on the first card; where there is none, or no driver, it says so and runs on the processor. A checkpoint or weights of
 //! one device are read on any other. What is drawn, dropout's masks, orders of data and changes of images, is the same on all.
 //!

@@ -7,12 +7,12 @@ use super::{Data, Defaults, EvalMode, Loss, OutputLoss, Place, Train};
 use crate::cuda::{self, CardLoss, Change, Inputs, Records, Targets, program::LossKind};
 use crate::data::{Dataset, Source, Split};
 use crate::loss::{bce_with_logits, cross_entropy, nll, weight_of_labels};
-#[cfg(feature = "cuda")]
-use crate::network::{Each, Feed};
 use crate::network::{self, Network};
 #[cfg(feature = "cuda")]
-use crate::{Error, run::PassKind};
+use crate::network::{Each, Feed};
 use crate::{Device, Huber, L1, Mse, Parts, Precision, SmoothL1, Workspace, argmax};
+#[cfg(feature = "cuda")]
+use crate::{Error, run::PassKind};
 
 /// A model, its data, and how it is trained.
 pub(super) struct Task<N> {
@@ -95,9 +95,8 @@ impl<N: Network> Task<N> {
         #[cfg_attr(not(feature = "cuda"), allow(unused_mut))]
         let mut workspace = on_device(workspace, place, args)?;
         #[cfg(feature = "cuda")]
-        let mut bring = |split: &Split| {
-            workspace.on_card(|engine, _| engine.records(split, &dataset.shape)).unwrap_or(Ok(None))
-        };
+        let mut bring =
+            |split: &Split| workspace.on_card(|engine, _| engine.records(split, &dataset.shape)).unwrap_or(Ok(None));
         #[cfg(feature = "cuda")]
         let on_card = [bring(&dataset.train)?, bring(&dataset.test)?];
         let task = Task {

@@ -34,11 +34,13 @@ pub enum Check {
     Trap = 13,
     /// A kernel that does not end.
     Endless = 14,
+    /// A read through the cache for what no kernel writes meanwhile (`__ldg`, `const` with `__restrict__`), of what this launch has written.
+    ReadOnly = 15,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Check; 14] = [
+    pub const ALL: [Check; 15] = [
         Check::Bounds,
         Check::Alignment,
         Check::UninitialisedGlobal,
@@ -53,6 +55,7 @@ impl Check {
         Check::Module,
         Check::Trap,
         Check::Endless,
+        Check::ReadOnly,
     ];
 
     /// What it is called in messages.
@@ -72,6 +75,7 @@ impl Check {
             Check::Module => "module not loaded",
             Check::Trap => "trap",
             Check::Endless => "endless kernel",
+            Check::ReadOnly => "read-only memory was written",
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) const FIRST_LAUNCH: u64 = 2;
 pub(crate) enum Kind {
     Read,
     Write,
+    /// Through the cache for what is not written during the launch.
+    ReadOnly,
     /// Volatile, relaxed and the like, which do not race with each other or with atomics.
     StrongRead,
     StrongWrite,
@@ -37,11 +39,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn reads(self) -> bool {
-        matches!(self, Kind::Read | Kind::StrongRead | Kind::Atomic)
+        matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead | Kind::Atomic)
     }
 
     fn writes(self) -> bool {
-        !matches!(self, Kind::Read | Kind::StrongRead)
+        !matches!(self, Kind::Read | Kind::ReadOnly | Kind::StrongRead)
     }
 
     fn strong(self) -> bool {
@@ -56,6 +58,8 @@ pub(crate) enum Conflict {
     Uninitialised,
     /// A copy into the bytes has not been waited for.
     InFlight,
+    /// Something in this launch wrote what is read as if nothing did.
+    NotReadOnly,
     /// With a thread of this block; none if it was one of several.
     Thread { other: Option<u32>, wrote: bool },
     /// With a block of this launch, which ran at that time.
@@ -63,15 +67,28 @@ pub(crate) enum Conflict {
 }
 
 /// The shadow of four bytes.
-#[derive(Clone, Copy, Default)]
 struct Word {
     writer: Writer,
     reader: Reader,
 }
 
+impl From<[u64; 2]> for Word {
+    #[inline(always)]
+    fn from([writer, reader]: [u64; 2]) -> Word {
+        Word { writer: Writer(writer), reader: Reader(reader) }
+    }
+}
+
+impl From<Word> for [u64; 2] {
+    #[inline(always)]
+    fn from(word: Word) -> [u64; 2] {
+        [word.writer.0, word.reader.0]
+    }
+}
+
 /// Bits 0 to 3: which bytes were ever written. 4 to 7: which the last writer wrote. 8: whether it was a strong write. 9: whether it is a copy
 /// that is not done. 10 to 19: the thread. From 20: when.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Writer(u64);
 
 impl Writer {
@@ -146,13 +163,14 @@ impl Reader {
 /// The shadow of an allocation, or of a block's shared memory.
 #[derive(Default)]
 pub(crate) struct Shadow {
-    words: Vec<Word>,
+    /// Each a [`Word`]. In this form fresh ones are memory that the system has not yet given: most of a large allocation may never be touched.
+    words: Vec<[u64; 2]>,
 }
 
 impl Shadow {
     /// Of memory that nobody has written.
     pub(crate) fn new(bytes: usize) -> Shadow {
-        Shadow { words: vec![Word::default(); bytes.div_ceil(4)] }
+        Shadow { words: vec![[0; 2]; bytes.div_ceil(4)] }
     }
 
     /// Takes note of an access to the bytes from `offset`, all of them in one word or a number of whole ones.
@@ -162,7 +180,7 @@ impl Shadow {
     /// # Errors
     ///
     /// When it is not allowed; then nothing is noted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn touch(
         &mut self,
         offset: usize,
@@ -173,17 +191,19 @@ impl Shadow {
         fresh: bool,
     ) -> Result<(), Conflict> {
         let mask = if bytes < 4 { ((1 << bytes) - 1) << (offset & 3) } else { 0xf };
-        for word in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+        for words in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+            let mut word = Word::from(*words);
             word.touch(clock, thread, mask, kind, fresh)?;
+            *words = word.into();
         }
         Ok(())
     }
 
     /// A copy into these bytes was waited for by `thread`.
     pub(crate) fn land(&mut self, offset: usize, bytes: usize, now: u64, thread: u32) {
-        for word in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
-            let writer = word.writer;
-            word.writer = Writer::new(now, thread, writer.bytes(), writer.initialised(), 0);
+        for words in &mut self.words[offset / 4..(offset + bytes).div_ceil(4)] {
+            let writer = Writer(words[0]);
+            words[0] = Writer::new(now, thread, writer.bytes(), writer.initialised(), 0).0;
         }
     }
 
@@ -193,7 +213,7 @@ impl Shadow {
             return;
         }
         let (first, last) = (offset / 4, (offset + bytes - 1) / 4);
-        for (at, word) in self.words[first..=last].iter_mut().enumerate() {
+        for (at, words) in self.words[first..=last].iter_mut().enumerate() {
             let mut mask = 0xf;
             if at == 0 {
                 mask &= 0xf << (offset & 3);
@@ -201,23 +221,21 @@ impl Shadow {
             if first + at == last {
                 mask &= 0xf >> (3 - ((offset + bytes - 1) & 3));
             }
-            *word = Word {
-                writer: Writer::new(HOST, 0, mask, mask | word.writer.initialised(), 0),
-                reader: Reader::default(),
-            };
+            let writer = Writer::new(HOST, 0, mask, mask | Writer(words[0]).initialised(), 0);
+            *words = Word { writer, reader: Reader::default() }.into();
         }
     }
 
     /// The byte has no value any more.
     pub(crate) fn forget(&mut self, offset: usize) {
-        self.words[offset / 4].writer.0 &= !(1 << (offset & 3));
+        self.words[offset / 4][0] &= !(1 << (offset & 3));
     }
 
     /// Calls `found` with the place, from `offset` on, of each byte that nothing has written.
     pub(crate) fn for_unwritten(&self, offset: usize, bytes: usize, mut found: impl FnMut(usize)) {
         for at in 0..bytes {
-            let word = self.words[(offset + at) / 4].writer.initialised();
-            if word >> ((offset + at) & 3) & 1 == 0 {
+            let writer = Writer(self.words[(offset + at) / 4][0]);
+            if writer.initialised() >> ((offset + at) & 3) & 1 == 0 {
                 found(at);
             }
         }
@@ -225,7 +243,7 @@ impl Shadow {
 }
 
 impl Word {
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, clock: &Clock, thread: u32, mask: u64, kind: Kind, fresh: bool) -> Result<(), Conflict> {
         let writer = self.writer;
         let gone = fresh && writer.time() < clock.launch;
@@ -236,6 +254,9 @@ impl Word {
         if writer.time() >= clock.launch && writer.bytes() & mask != 0 {
             if writer.0 & Writer::IN_FLIGHT != 0 {
                 return Err(Conflict::InFlight);
+            }
+            if kind == Kind::ReadOnly {
+                return Err(Conflict::NotReadOnly);
             }
             if !(kind.strong() && writer.0 & Writer::STRONG != 0) {
                 unordered(clock, thread, writer.time(), writer.thread(), true)?;
@@ -365,6 +386,19 @@ mod tests {
         shadow.host_write(3, 2);
         shadow.for_unwritten(0, 8, |at| unwritten.push(at));
         assert_eq!(unwritten, [0, 1, 2, 5, 6, 7]);
+    }
+
+    #[test]
+    fn halves_are_changed_in_place_by_their_own_threads() {
+        let mut shadow = Shadow::new(4);
+        shadow.host_write(0, 4);
+        for kind in [Kind::Read, Kind::Write] {
+            for thread in [0, 1] {
+                shadow.touch(2 * thread as usize, 2, &START, thread, kind, false).unwrap();
+            }
+        }
+        let race = Err(Conflict::Thread { other: Some(1), wrote: true });
+        assert_eq!(shadow.touch(0, 4, &START, 0, Kind::Read, false), race);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What kernels do, one thing after another, against the same in Rust. NVRTC decides which instructions these become, so it is compiled anew
 //! for each device: without NVRTC there is nothing to do, and a line says so.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
+
+use std::sync::LazyLock;
 
 use cuda_sim::{Argument, Device, Geometry, Module, Number};
 
@@ -9,9 +12,10 @@ const N: usize = 200;
 
 /// Calls `test` with the module of `broad.cu`, once for each device that it is compiled for.
 fn for_each_module(test: impl Fn(&mut Device, &Module)) {
-    for (from, ptx) in common::ptx::texts("broad", &[], None) {
+    static TEXTS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| common::ptx::texts("broad", &[], None));
+    for (from, ptx) in TEXTS.iter() {
         let mut device = Device::new();
-        let module = device.load(&ptx).unwrap_or_else(|finding| panic!("{from}: {finding}"));
+        let module = device.load(ptx).unwrap_or_else(|finding| panic!("{from}: {finding}"));
         test(&mut device, &module);
     }
 }
@@ -26,6 +30,9 @@ fn rows<T: Number>(device: &mut Device, module: &Module, kernel: &str, inputs: &
     device.read::<T>(y, rows * N).unwrap().chunks_exact(N).map(<[T]>::to_vec).collect()
 }
 
+/// Of one float.
+type Function = dyn Fn(f32) -> f32;
+
 #[test]
 fn floats() {
     // In f64, where it is not a matter of one rounding.
@@ -33,7 +40,7 @@ fn floats() {
     let exact = 0.0;
     // CUDA's functions are within a few units of the last place; its fast ones, and what nearly cancels, within these.
     let (near, fast) = (1e-6, 4e-6);
-    let wanted: Vec<(f32, Box<dyn Fn(f32) -> f32>)> = vec![
+    let wanted: Vec<(f32, Box<Function>)> = vec![
         (near, Box::new(wide(f64::sin))),
         (near, Box::new(wide(f64::cos))),
         (near, Box::new(wide(f64::tan))),
@@ -118,8 +125,8 @@ fn integers() {
         Box::new(signed(i32::min)),
         Box::new(u32::max),
         Box::new(signed(|v, _| v.abs())),
-        Box::new(|u, w| (i64::from(u as i32) * i64::from(w as i32) >> 32) as u32),
-        Box::new(|u, w| (u64::from(u) * u64::from(w) >> 32) as u32),
+        Box::new(|u, w| ((i64::from(u as i32) * i64::from(w as i32)) >> 32) as u32),
+        Box::new(|u, w| ((u64::from(u) * u64::from(w)) >> 32) as u32),
         Box::new(|u, w| u << (w & 31)),
         Box::new(signed(|v, z| v >> (z & 31))),
         Box::new(|u, w| u >> (w & 31)),
@@ -194,8 +201,8 @@ fn wide_integers() {
         Box::new(signed(|v, z| v / z)),
         Box::new(signed(|v, _| v % 13)),
         Box::new(signed(i64::min)),
-        Box::new(|u, w| (u128::from(u) * u128::from(w) >> 64) as u64),
-        Box::new(|u, w| (i128::from(u as i64) * i128::from(w as i64) >> 64) as u64),
+        Box::new(|u, w| ((u128::from(u) * u128::from(w)) >> 64) as u64),
+        Box::new(|u, w| ((i128::from(u as i64) * i128::from(w as i64)) >> 64) as u64),
         Box::new(|u, w| u << (w & 63)),
         Box::new(signed(|v, z| v >> (z & 63))),
         Box::new(|u, _| u.count_ones().into()),

@@ -6,7 +6,7 @@ mod common;
 use cuda_sim::{Argument, Check, Device, Finding, Geometry, Order};
 
 /// Every kernel, and what must be found when it has its bug.
-const BUGS: [(&str, Check); 20] = [
+const BUGS: [(&str, Check); 21] = [
     ("barrier", Check::RaceInBlock),
     ("barrier_of_a_loop", Check::RaceInBlock),
     ("syncwarp", Check::RaceInBlock),
@@ -25,6 +25,7 @@ const BUGS: [(&str, Check); 20] = [
     ("shuffle_mask_too_small", Check::WarpMask),
     ("misaligned_vector", Check::Alignment),
     ("wait_for_copy", Check::AsyncCopy),
+    ("read_only", Check::ReadOnly),
     ("launch_bounds", Check::Launch),
     ("failed_assertion", Check::Trap),
 ];

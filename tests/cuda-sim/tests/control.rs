@@ -1,4 +1,5 @@
 //! Branches, calls and what warps do together, in PTX that no compiler wrote: shapes that NVRTC makes only now and then.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use cuda_sim::{Argument, Check, Counters, Device, Finding, Geometry};
 
@@ -114,6 +115,23 @@ fn what_does_not_come_together_is_found() {
 }
 
 #[test]
+fn what_a_kernel_did_that_was_stopped_is_past_for_the_next() {
+    let mut device = Device::new();
+    let y = device.alloc(4 * 32);
+    let geometry = Geometry { grid: [1, 1, 1], block: [32, 1, 1], dynamic_shared: 0 };
+    let mut run = |body: &str| {
+        let module = device.load(&kernel("", body)).unwrap();
+        device.launch(&module, "k", geometry, &[Argument::Pointer(y)])
+    };
+    let stopped = "mul.wide.u32 %rd2, %r1, 4; add.s64 %rd2, %rd1, %rd2; bar.sync 0; bar.sync 0; bar.warp.sync -1;
+        st.global.u32 [%rd2], %r1; trap;";
+    assert_eq!(run(stopped).unwrap_err().check, Check::Trap);
+    let reversed = "xor.b32 %r3, %r1, 31; mul.wide.u32 %rd2, %r3, 4; add.s64 %rd2, %rd1, %rd2; ld.global.u32 %r2, [%rd2]; bar.sync 0;";
+    run(reversed).unwrap();
+    assert_eq!(device.read::<u32>(y, 32).unwrap(), each(32, |thread| 31 - thread));
+}
+
+#[test]
 fn a_kernel_that_does_not_end_is_stopped() {
     let endless = finding("AGAIN: add.u32 %r2, %r2, 1; bra AGAIN;", 32);
     assert_eq!(endless.check, Check::Endless);
@@ -129,10 +147,15 @@ fn what_is_not_known_is_named_when_the_module_loads() {
         ("add.u32 %r2, %r1;", "2 operands, where 3 should be, in `add.u32 %r2, %r1`"),
         ("bar.sync 1, 64;", "2 operands, where 1 should be, in `bar.sync 1, 64`"),
         ("bar.sync 1;", "only barrier 0 is supported in `bar.sync 1`"),
-        ("mov.u32 %r2, %q7;", "Name(\"%q7\") is not known here"),
+        ("mov.u32 %r2, %q7;", "`%q7` is not known here"),
         ("bra NOWHERE;", "there is no label `NOWHERE`"),
         ("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 %r1, %r1, %r1, %r1;", "unknown modifier `.m8n8k4` in `mma."),
         ("call.uni missing;", "the function `missing` is called, but not known"),
+        ("cp.async.ca.shared.global [%r2], [%rd1], 4, %p1;", "a predicate that lets the source be ignored"),
+        ("lop3.b32 %r2, %r1, %r1, %r1, %r1;", "operand 4 must be a number"),
+        ("selp.u32 %r2, 1, 2, %r1;", "operand 3 must be a predicate"),
+        ("sqrt.rz.f32 %f1, %f1;", "only rounding to nearest is supported"),
+        ("ld.global.v4.b64 {%rd3, %rd4, %rd5, %rd6}, [%rd1];", "a vector of 4 elements of 8 bytes"),
         ("add.u32 %r2 %r1;", "`;` should stand here, but `%r1` does"),
     ] {
         let finding = refused(body);

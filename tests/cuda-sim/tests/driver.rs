@@ -1,9 +1,13 @@
 //! The driver as cudarc uses it: modules, memory, launches, what is found and counted, streams, capture and graphs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::Arc;
 
-use cuda_sim::{Check, Driver};
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
+use cuda_sim::{Check, Driver, Order};
+use cudarc::driver::sys::{CUfunction_attribute, CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg};
 use cudarc::nvrtc::Ptx;
 
@@ -139,7 +143,10 @@ fn a_captured_step_is_one_launch() {
     }
     let kernel = kernel(&context, "add_one");
     let mut y = stream.alloc_zeros::<f32>(32).unwrap();
+    let x = stream.clone_htod(&[5f32; 32]).unwrap();
     stream.begin_capture(MODE).unwrap();
+    stream.memset_zeros(&mut y).unwrap();
+    stream.memcpy_dtod(&x, &mut y).unwrap();
     add_one(&stream, &kernel, &mut y).unwrap();
     add_one(&stream, &kernel, &mut y).unwrap();
     let graph = stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap();
@@ -149,7 +156,7 @@ fn a_captured_step_is_one_launch() {
     graph.launch().unwrap();
     let activity = driver.activity();
     assert_eq!((activity.graph_launches, activity.kernel_launches, activity.kernels), (2, 0, 4));
-    assert_eq!(stream.clone_dtoh(&y).unwrap(), [4f32; 32]);
+    assert_eq!(stream.clone_dtoh(&y).unwrap(), [7f32; 32]);
 }
 
 #[test]
@@ -187,4 +194,93 @@ fn a_device_says_what_it_is() {
     let (steps, mut values) = (module.get_global("steps", &stream).unwrap(), [0u8; 8]);
     stream.memcpy_dtoh(&steps, &mut values).unwrap();
     assert_eq!(values, [7, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn the_order_of_blocks_can_be_reversed() {
+    let (driver, context) = context();
+    let stream = context.default_stream();
+    let module = context.load_module(Ptx::from_src(include_str!("kernels/bugs_broken.ptx"))).unwrap();
+    let kernel = module.load_function("write_across_blocks").unwrap();
+    let (x, mut y) = (stream.clone_htod(&[0f32; 128]).unwrap(), stream.alloc_zeros::<f32>(128).unwrap());
+    let blocks = LaunchConfig { grid_dim: (2, 1, 1), block_dim: (64, 1, 1), shared_mem_bytes: 0 };
+    for (order, block) in [(Order::Forward, "block [1, 0, 0], thread [0, 0, 0]"), (Order::Reversed, "block [0, 0, 0]")]
+    {
+        driver.set_order(order);
+        #[expect(unsafe_code, reason = "what a kernel is given is not checked")]
+        // SAFETY: two addresses of 128 floats, and that number.
+        let launched = unsafe { stream.launch_builder(&kernel).arg(&x).arg(&mut y).arg(&128i32).launch(blocks) };
+        assert_eq!(launched.err().unwrap().0, CUresult::CUDA_ERROR_LAUNCH_FAILED);
+        let findings = driver.findings();
+        assert_eq!(findings[0].check, Check::RaceBetweenBlocks);
+        assert!(findings[0].message.contains(block), "{}", findings[0]);
+        driver.reset();
+    }
+}
+
+#[test]
+fn much_shared_memory_needs_leave() {
+    let (driver, context) = context();
+    let stream = context.default_stream();
+    let kernel = kernel(&context, "add_one");
+    let mut y = stream.clone_htod(&[2f32; 32]).unwrap();
+    let config = LaunchConfig { shared_mem_bytes: 100 * 1024, ..ONE_WARP };
+    #[expect(unsafe_code, reason = "what a kernel is given is not checked")]
+    // SAFETY: the kernel has one parameter, an address of 32 floats.
+    let mut launch =
+        |kernel: &CudaFunction| unsafe { stream.launch_builder(kernel).arg(&mut y).launch(config) }.map(drop);
+    assert_eq!(launch(&kernel).unwrap_err().0, CUresult::CUDA_ERROR_INVALID_VALUE);
+    assert_eq!(driver.findings()[0].check, Check::Launch);
+    let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    kernel.set_attribute(attribute, 100 * 1024).unwrap();
+    launch(&kernel).unwrap();
+    // 163 KiB are all that a block may have on an A100, 227 on an H100.
+    assert!(kernel.set_attribute(attribute, 200 * 1024).is_err());
+    driver.set_compute_capability(9, 0);
+    kernel.set_attribute(attribute, 200 * 1024).unwrap();
+}
+
+/// What is wrong with a module is in the log that `cuModuleLoadDataEx` is given, as drivers do it.
+#[test]
+#[expect(unsafe_code, reason = "the driver is called as C does")]
+fn the_log_of_a_module_names_what_is_not_known() {
+    let (_, _context) = context();
+    let text = CString::new(KERNELS.replace("add.f32 %f2", "wibble.f32 %f2")).unwrap();
+    let mut log = [0u8; 256];
+    let (mut module, options) = (0usize, [5u32, 6]);
+    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), log.len() as *mut c_void];
+    // SAFETY: CU_JIT_ERROR_LOG_BUFFER and its size, and a text that ends with a NUL.
+    let status = unsafe {
+        let library = libloading::Library::new("libcuda.so").unwrap();
+        type Load = unsafe extern "C" fn(*mut usize, *const c_char, u32, *const u32, *mut *mut c_void) -> u32;
+        let load = library.get::<Load>("cuModuleLoadDataEx").unwrap();
+        load(&mut module, text.as_ptr(), 2, options.as_ptr(), values.as_mut_ptr())
+    };
+    assert_eq!(status, CUresult::CUDA_ERROR_INVALID_PTX as u32);
+    let log = CStr::from_bytes_until_nul(&log).unwrap().to_str().unwrap();
+    assert_eq!(log, "PTX line 17: unknown instruction in `wibble.f32 %f2, %f1, 0f3F800000`");
+}
+
+/// What NVRTC makes, through cudarc: `kernels/products.cu` on a part of a tile.
+#[test]
+fn what_nvrtc_makes_runs_through_cudarc() {
+    let (m, n, k) = (5, 7, 3);
+    let (a, b) = (common::noise(m * k, 1), common::noise(k * n, 2));
+    let wanted: Vec<f32> =
+        (0..m * n).map(|at| (0..k).fold(0.0, |sum, i| a[at / n * k + i].mul_add(b[i * n + at % n], sum))).collect();
+    for (from, ptx) in common::ptx::texts("products", &[], Some("products")) {
+        let (driver, context) = context();
+        let stream = context.default_stream();
+        let kernel = context.load_module(Ptx::from_src(ptx)).unwrap().load_function("tiled").unwrap();
+        let (a, b) = (stream.clone_htod(&a).unwrap(), stream.clone_htod(&b).unwrap());
+        let mut c = stream.alloc_zeros::<f32>(m * n).unwrap();
+        let tile = LaunchConfig { grid_dim: (1, 1, 1), block_dim: (16, 16, 1), shared_mem_bytes: 0 };
+        let sizes = [m, n, k].map(|size| size as i32);
+        let mut launch = stream.launch_builder(&kernel);
+        launch.arg(&a).arg(&b).arg(&mut c).arg(&sizes[0]).arg(&sizes[1]).arg(&sizes[2]);
+        #[expect(unsafe_code, reason = "what a kernel is given is not checked")]
+        // SAFETY: three addresses, of matrices of the three sizes.
+        unsafe { launch.launch(tile) }.unwrap_or_else(|error| panic!("{from}: {error}, {:?}", driver.findings()));
+        assert_eq!(stream.clone_dtoh(&c).unwrap(), wanted, "{from}");
+    }
 }

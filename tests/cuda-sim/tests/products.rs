@@ -1,5 +1,6 @@
 //! Products of matrices against plain loops: tiles through shared memory, and tensor cores in every format and shape. And how fast the
 //! interpreter is.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

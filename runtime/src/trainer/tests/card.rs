@@ -163,5 +163,9 @@ fn what_a_card_cannot_do_is_told() {
     refuse(on_card(&DIGITS, &["train", "--device", "cuda:5", "--out", text(&out)]), 2, "there is no device cuda:5: ");
     let tricks = Tricks { augment: &[Augment::Mixup { alpha: 1.0 }], ..Tricks::NONE };
     let mixed = Defaults { train: Some(Train { tricks, ..TRAIN }), ..DIGITS };
-    refuse(on_card(&mixed, &["train", "--device", "cuda", "--out", text(&out)]), 1, "kernels know no mean of two losses");
+    refuse(
+        on_card(&mixed, &["train", "--device", "cuda", "--out", text(&out)]),
+        1,
+        "kernels know no mean of two losses",
+    );
 }

@@ -17,9 +17,11 @@ pub(super) fn max_shared((major, _): (i32, i32)) -> usize {
     1024 * if major >= 9 { 227 } else { 163 }
 }
 
-/// A device's attribute by its number in `CUdevice_attribute`, those of an A100 or, with compute capability 9, of an H100.
+/// A device's attribute by its number in `CUdevice_attribute`: that of an A100 or, with compute capability 9, of an H100.
 fn attribute(number: c_int) -> c_int {
     let capability = session(|session| session.capability);
+    let shared = max_shared(capability) as c_int;
+    let multiprocessors = if capability.0 >= 9 { 132 } else { 108 };
     match number {
         1 => MAX_THREADS as c_int,    // MAX_THREADS_PER_BLOCK
         2 | 3 => 1024,                // MAX_BLOCK_DIM_X, Y
@@ -30,22 +32,16 @@ fn attribute(number: c_int) -> c_int {
         9 => 65536,                   // TOTAL_CONSTANT_MEMORY
         10 => 32,                     // WARP_SIZE
         12 => 65536,                  // MAX_REGISTERS_PER_BLOCK
-        13 => 1_410_000,              // CLOCK_RATE
-        16 => {
-            if capability.0 >= 9 {
-                132
-            } else {
-                108
-            }
-        } // MULTIPROCESSOR_COUNT
+        13 => 1_410_000,              // CLOCK_RATE, in kHz
+        16 => multiprocessors,        // MULTIPROCESSOR_COUNT
         31 => 1,                      // CONCURRENT_KERNELS
         39 => 2048,                   // MAX_THREADS_PER_MULTIPROCESSOR
         41 => 1,                      // UNIFIED_ADDRESSING
         75 => capability.0,           // COMPUTE_CAPABILITY_MAJOR
         76 => capability.1,           // COMPUTE_CAPABILITY_MINOR
-        81 => max_shared(capability) as c_int + 1024, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+        81 => shared + 1024,          // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
         82 => 65536,                  // MAX_REGISTERS_PER_MULTIPROCESSOR
-        97 => max_shared(capability) as c_int, // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        97 => shared,                 // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
         115 => 1,                     // MEMORY_POOLS_SUPPORTED
         _ => 0,
     }

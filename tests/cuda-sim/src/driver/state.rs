@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Status;
@@ -48,12 +48,11 @@ pub(crate) struct Machine {
     handles: usize,
 }
 
-static MACHINE: Mutex<Option<Machine>> = Mutex::new(None);
+static MACHINE: LazyLock<Mutex<Machine>> = LazyLock::new(Mutex::default);
 
 /// Calls `f` with what all threads share.
 pub(crate) fn machine<T>(f: impl FnOnce(&mut Machine) -> T) -> T {
-    let mut guard: MutexGuard<Option<Machine>> = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-    f(guard.get_or_insert_default())
+    f(&mut MACHINE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 impl Machine {
@@ -78,11 +77,14 @@ impl Machine {
     /// Breaks what this thread captures, if a call like this one must not be made meanwhile.
     fn break_captures(&mut self) -> bool {
         let thread = std::thread::current().id();
-        let captures = self.streams.values_mut().filter_map(|stream| stream.capture.as_mut());
-        captures.filter(|capture| capture.thread == thread && !capture.relaxed).fold(false, |_, capture| {
-            capture.broken = true;
-            true
-        })
+        let mut found = false;
+        for capture in self.streams.values_mut().filter_map(|stream| stream.capture.as_mut()) {
+            if capture.thread == thread && !capture.relaxed {
+                capture.broken = true;
+                found = true;
+            }
+        }
+        found
     }
 }
 
@@ -100,30 +102,24 @@ pub(crate) struct Session {
     pub(crate) quiet: bool,
 }
 
-thread_local! {
-    static SESSION: RefCell<Session> = const {
-        RefCell::new(Session {
+impl Default for Session {
+    fn default() -> Session {
+        Session {
             context: 0,
             error: None,
             findings: Vec::new(),
             counters: BTreeMap::new(),
-            activity: Activity {
-                kernel_launches: 0,
-                graph_launches: 0,
-                kernels: 0,
-                copies_to_device: 0,
-                bytes_to_device: 0,
-                copies_to_host: 0,
-                bytes_to_host: 0,
-                allocations: 0,
-                waits: 0,
-                modules: 0,
-            },
+            activity: Activity::default(),
             order: Order::Forward,
             capability: (8, 0),
             quiet: false,
-        })
-    };
+        }
+    }
+}
+
+thread_local! {
+    /// Never dropped: what a thread drops when it ends may still call the driver.
+    static SESSION: &'static RefCell<Session> = Box::leak(Box::default());
 }
 
 /// Calls `f` with what is this thread's own.
@@ -132,27 +128,37 @@ pub(crate) fn session<T>(f: impl FnOnce(&mut Session) -> T) -> T {
 }
 
 impl Session {
-    /// Keeps a finding, tells it, and gives the error that the program gets. That of a kernel stays.
-    pub(crate) fn found(&mut self, finding: Finding) -> Status {
+    /// Keeps a finding, and tells it.
+    pub(crate) fn note(&mut self, finding: Finding) {
         if !self.quiet {
             eprintln!("cuda-sim: {finding}");
         }
+        self.findings.push(finding);
+    }
+
+    /// The same with a finding of a kernel or a module, and the error that the program gets. That of a kernel stays.
+    pub(crate) fn found(&mut self, finding: Finding) -> Status {
         let (status, stays) = match finding.check {
+            Check::Launch => (Status::INVALID_VALUE, false),
+            Check::Module => (Status::INVALID_PTX, false),
             Check::Bounds => (Status::ILLEGAL_ADDRESS, true),
             Check::Alignment => (Status::MISALIGNED_ADDRESS, true),
             Check::Trap => (Status::ASSERT, true),
             Check::Endless => (Status::LAUNCH_TIMEOUT, true),
-            Check::Launch => (Status::INVALID_VALUE, false),
-            Check::Capture => (Status::CAPTURE_UNSUPPORTED, false),
-            Check::Module => (Status::INVALID_PTX, false),
             _ => (Status::LAUNCH_FAILED, true),
         };
-        self.findings.push(finding);
+        self.note(finding);
         if stays {
             self.error = Some(status);
         }
         status
     }
+}
+
+/// A finding about capture, with the error that the program gets.
+pub(crate) fn capture_error(status: Status, message: impl Into<String>) -> Status {
+    session(|session| session.note(Finding::new(Check::Capture, message)));
+    status
 }
 
 /// There is a context, and no kernel broke a rule.
@@ -169,7 +175,7 @@ pub(crate) fn ready_outside_capture(call: &str) -> Result<(), Status> {
     ready()?;
     if machine(Machine::break_captures) {
         let message = format!("`{call}` must not be called while a stream is captured");
-        return Err(session(|session| session.found(Finding::new(Check::Capture, message))));
+        return Err(capture_error(Status::CAPTURE_UNSUPPORTED, message));
     }
     Ok(())
 }
@@ -186,6 +192,7 @@ pub(crate) fn submit(stream: usize, work: Work) -> Result<(), Status> {
             return Ok(());
         }
         let thread = std::thread::current().id();
+        // The default stream is 0, or 1 by its other name; work there waits for blocking streams.
         let implicit = stream <= 1
             && machine.streams.values_mut().any(|stream| {
                 let own = stream.capture.as_mut().filter(|capture| stream.blocking && capture.thread == thread);
@@ -193,8 +200,7 @@ pub(crate) fn submit(stream: usize, work: Work) -> Result<(), Status> {
             });
         if implicit {
             let message = "work for the default stream would wait for a stream that is captured";
-            session(|session| session.found(Finding::new(Check::Capture, message)));
-            return Err(Status::CAPTURE_IMPLICIT);
+            return Err(capture_error(Status::CAPTURE_IMPLICIT, message));
         }
         run(machine, &work)
     })
@@ -210,7 +216,13 @@ pub(crate) fn run(machine: &mut Machine, work: &Work) -> Result<(), Status> {
                 counters.insert(name.into(), counts);
             }
         };
-        let outcome = work.run(&mut machine.device, *order, activity, &mut count);
-        outcome.map_err(|finding| session.found(finding))
+        work.run(&mut machine.device, *order, activity, &mut count).map_err(|finding| match work {
+            Work::Kernel { .. } => session.found(finding),
+            // A copy that cannot be made harms nothing else.
+            _ => {
+                session.note(finding);
+                Status::INVALID_VALUE
+            }
+        })
     })
 }

@@ -4,9 +4,8 @@ use std::ffi::{c_int, c_uint};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::state::{Event, Machine, Stream, machine, ready, run, session};
+use super::state::{Event, Machine, Stream, capture_error, machine, ready, run, session};
 use super::{Status, exports, put};
-use crate::checks::{Check, Finding};
 use crate::graph::{Capture, Work};
 
 /// `CU_STREAM_NON_BLOCKING`
@@ -25,18 +24,12 @@ fn create(place: *mut usize, flags: c_uint) -> Result<(), Status> {
     unsafe { put(place, stream) }
 }
 
-/// A finding about capture, with the error that the program gets.
-fn wrong(status: Status, message: &str) -> Status {
-    session(|session| session.found(Finding::new(Check::Capture, message)));
-    status
-}
-
 /// Breaks the capture of a stream that is waited for, which cannot be.
 fn wait(stream: usize) -> Result<(), Status> {
     ready()?;
     let captured = machine(|machine| machine.capture(stream).map(|capture| capture.broken = true).is_some());
     if captured {
-        return Err(wrong(Status::CAPTURE_UNSUPPORTED, "a stream is waited for while it is captured"));
+        return Err(capture_error(Status::CAPTURE_UNSUPPORTED, "a stream is waited for while it is captured"));
     }
     session(|session| session.activity.waits += 1);
     Ok(())
@@ -80,10 +73,10 @@ exports! {
             match machine.capture(stream) {
                 Some(capture) if event.recorded.is_some() && event.captured != Some(capture.id) => {
                     capture.broken = true;
-                    Err(wrong(Status::CAPTURE_ISOLATION, "a captured stream waits for work that is not captured with it"))
+                    Err(capture_error(Status::CAPTURE_ISOLATION, "a captured stream waits for work that is not captured with it"))
                 }
                 None if event.captured.is_some() => {
-                    Err(wrong(Status::CAPTURE_ISOLATION, "a stream waits for work of another that is captured"))
+                    Err(capture_error(Status::CAPTURE_ISOLATION, "a stream waits for work of another that is captured"))
                 }
                 _ => Ok(()),
             }
@@ -139,7 +132,7 @@ exports! {
         machine(|machine| {
             let id = machine.handle() as u64;
             let Some(found) = machine.streams.get_mut(&stream) else {
-                return Err(wrong(Status::CAPTURE_UNSUPPORTED, "the default stream cannot be captured"));
+                return Err(capture_error(Status::CAPTURE_UNSUPPORTED, "the default stream cannot be captured"));
             };
             if found.capture.is_some() {
                 return Err(Status::INVALID_VALUE);
@@ -168,7 +161,7 @@ exports! {
                 *event = Event::default();
             }
             if !capture.relaxed && capture.thread != std::thread::current().id() {
-                return Err(wrong(Status::CAPTURE_WRONG_THREAD, "a capture is ended by another thread than began it"));
+                return Err(capture_error(Status::CAPTURE_WRONG_THREAD, "a capture is ended by another thread than began it"));
             }
             if capture.broken {
                 return Err(Status::CAPTURE_INVALIDATED);
@@ -201,7 +194,7 @@ exports! {
             let work: Arc<Vec<Work>> = machine.graphs.get(&graph).ok_or(Status::INVALID_HANDLE)?.clone();
             if let Some(capture) = machine.capture(stream) {
                 capture.broken = true;
-                return Err(wrong(Status::CAPTURE_UNSUPPORTED, "a graph is launched into a stream that is captured"));
+                return Err(capture_error(Status::CAPTURE_UNSUPPORTED, "a graph is launched into a stream that is captured"));
             }
             work.iter().try_for_each(|work| run(machine, work))
         })

@@ -33,14 +33,13 @@ impl Block<'_> {
         space: Space,
         addresses: &Wide,
         mask: u32,
-        strong: bool,
+        kind: Kind,
     ) -> Result<[[u8; N]; LANES], Fault> {
         self.count(space, addresses, mask, N, false);
-        let kind = if strong { Kind::StrongRead } else { Kind::Read };
-        // The space is named in each call, so that each has a loop of its own.
-        match space {
-            Space::Global => self.gather_from(warp, Space::Global, addresses, mask, kind),
-            Space::Shared => self.gather_from(warp, Space::Shared, addresses, mask, kind),
+        // What is most done is named in a call of its own, so that it has a loop of its own.
+        match (space, kind) {
+            (Space::Global, Kind::Read) => self.gather_from(warp, Space::Global, addresses, mask, Kind::Read),
+            (Space::Shared, Kind::Read) => self.gather_from(warp, Space::Shared, addresses, mask, Kind::Read),
             _ => self.gather_from(warp, space, addresses, mask, kind),
         }
     }
@@ -70,13 +69,12 @@ impl Block<'_> {
         addresses: &Wide,
         values: &[[u8; N]; LANES],
         mask: u32,
-        strong: bool,
+        kind: Kind,
     ) -> Result<(), Fault> {
         self.count(space, addresses, mask, N, true);
-        let kind = if strong { Kind::StrongWrite } else { Kind::Write };
-        match space {
-            Space::Global => self.scatter_to(warp, Space::Global, addresses, values, mask, kind),
-            Space::Shared => self.scatter_to(warp, Space::Shared, addresses, values, mask, kind),
+        match (space, kind) {
+            (Space::Global, Kind::Write) => self.scatter_to(warp, Space::Global, addresses, values, mask, Kind::Write),
+            (Space::Shared, Kind::Write) => self.scatter_to(warp, Space::Shared, addresses, values, mask, Kind::Write),
             _ => self.scatter_to(warp, space, addresses, values, mask, kind),
         }
     }
@@ -175,7 +173,8 @@ impl Block<'_> {
                 Ok(Place::Local(lane * warp.local_bytes + offset))
             }
             Space::Param => {
-                let size = if kind == Kind::Read { self.launch.params.len() } else { 0 };
+                let reads = matches!(kind, Kind::Read | Kind::ReadOnly | Kind::StrongRead);
+                let size = if reads { self.launch.params.len() } else { 0 };
                 Ok(Place::Param(self.within(lane, space, address, bytes, size, kind)?))
             }
         };
@@ -236,6 +235,9 @@ impl Block<'_> {
             }
             Conflict::Uninitialised => (Check::UninitialisedGlobal, "which nothing has written".into()),
             Conflict::InFlight => (Check::AsyncCopy, "into which a copy that was not waited for goes".into()),
+            Conflict::NotReadOnly => {
+                (Check::ReadOnly, "through the read-only cache, which this launch has written".into())
+            }
             Conflict::Thread { other, wrote } => {
                 let who = other.map_or("other threads".into(), |other| {
                     format!("thread {:?} of the same block", self.thread_index(other))
@@ -279,7 +281,7 @@ fn place_name(space: Space, address: u64) -> String {
 
 fn verb(kind: Kind) -> &'static str {
     match kind {
-        Kind::Read | Kind::StrongRead => "a read",
+        Kind::Read | Kind::ReadOnly | Kind::StrongRead => "a read",
         Kind::Write | Kind::StrongWrite => "a write",
         Kind::Atomic => "an atomic",
         Kind::AsyncWrite => "a copy",

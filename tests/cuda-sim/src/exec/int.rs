@@ -222,7 +222,7 @@ fn int64(op: IntOp, signed: bool, a: &Wide, b: &Wide, c: &Wide, d: &Narrow) -> W
         }),
         IntOp::Bfe => lanewise(|lane| extract(a[lane], b[lane] as u32, c[lane] as u32, 64, signed)),
         IntOp::Bfi => lanewise(|lane| insert(a[lane], b[lane], c[lane] as u32, d[lane], 64)),
-        // PTX has these on fewer bits only.
+        // The first is no arithmetic, and the others are refused on 64 bits when the module loads.
         IntOp::Move
         | IntOp::AddSat
         | IntOp::SubSat
@@ -231,7 +231,7 @@ fn int64(op: IntOp, signed: bool, a: &Wide, b: &Wide, c: &Wide, d: &Narrow) -> W
         | IntOp::Prmt
         | IntOp::Lop3(_)
         | IntOp::FunnelLeft { .. }
-        | IntOp::FunnelRight { .. } => *a,
+        | IntOp::FunnelRight { .. } => unreachable!("{op:?} on 64 bits"),
     }
 }
 

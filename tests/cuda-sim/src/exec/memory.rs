@@ -47,7 +47,12 @@ impl Block<'_> {
         mask: u32,
     ) -> Result<(), Fault> {
         let addresses = self.addresses(warp, access.address);
-        let values = self.gather::<N>(warp, access.space, &addresses, mask, access.strong)?;
+        let kind = match access {
+            Access { strong: true, .. } => Kind::StrongRead,
+            Access { read_only: true, .. } => Kind::ReadOnly,
+            _ => Kind::Read,
+        };
+        let values = self.gather::<N>(warp, access.space, &addresses, mask, kind)?;
         let size = access.ty.bytes();
         for (at, dest) in dest.iter().enumerate() {
             match size {
@@ -91,7 +96,8 @@ impl Block<'_> {
                 values[lane][at * size..(at + 1) * size].copy_from_slice(&source[lane].to_le_bytes()[..size]);
             }
         }
-        self.scatter::<N>(warp, access.space, &addresses, &values, mask, access.strong)
+        let kind = if access.strong { Kind::StrongWrite } else { Kind::Write };
+        self.scatter::<N>(warp, access.space, &addresses, &values, mask, kind)
     }
 
     pub(crate) fn atomic(

@@ -106,7 +106,8 @@ pub(crate) fn run(
             break;
         }
     }
-    *time = block.clock.block + 1;
+    // A block that was stopped had gone on from where it began.
+    *time = warps.iter().map(|warp| warp.time).fold(block.clock.block.max(block.clock.now), u64::max) + 1;
     counters.nanoseconds += start.elapsed().as_nanos() as u64;
     result
 }

@@ -9,6 +9,7 @@
 use crate::checks::Fault;
 use crate::ptx::instruction::{Address, Dest, Factor, Source};
 use crate::ptx::types::Space;
+use crate::shadow::Kind;
 
 use super::Block;
 use super::half::{from_bf16, from_f16};
@@ -114,7 +115,7 @@ impl Block<'_> {
     ) -> Result<(), Fault> {
         let addresses = self.addresses(warp, address);
         let asked = (u64::MAX >> (64 - 8 * count)) as u32;
-        let rows = self.gather::<16>(warp, Space::Shared, &addresses, asked, false)?;
+        let rows = self.gather::<16>(warp, Space::Shared, &addresses, asked, Kind::Read)?;
         let element = |matrix: usize, row: usize, column: usize| {
             let row = &rows[8 * matrix + row];
             u32::from(u16::from_le_bytes([row[2 * column], row[2 * column + 1]]))

@@ -102,6 +102,8 @@ pub(crate) struct Access {
     pub(crate) address: Address,
     /// Volatile, relaxed, acquire and release accesses do not race with each other or with atomics.
     pub(crate) strong: bool,
+    /// `.nc`: through the cache for what no kernel writes meanwhile.
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -311,7 +313,7 @@ pub(crate) enum Op {
         dest: Dest,
         sources: [Source; 3],
     },
-    /// `testp`-like questions are not asked by NVRTC; `setp` is.
+    /// `setp`: into a predicate, and its contrary into another, each joined with a third.
     Compare {
         ty: Type,
         ftz: bool,

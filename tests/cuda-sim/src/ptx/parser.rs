@@ -421,3 +421,62 @@ fn number(word: &str) -> Option<u64> {
         _ => word.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declarations_say_size_alignment_and_values() {
+        let source = parse(
+            ".version 8.7 .target sm_90, debug .address_size 64 .file 1 \"a.cu\", 17, 5
+             .section .debug_str { .b8 1, 2 }
+             .extern .shared .align 16 .b8 dynamic[];
+             .global .align 8 .b16 pairs[2][3] = {{1, 2, -1}, {0x10U}};
+             .visible .entry k(.param .u64 .ptr .global .align 1 p, .param .align 4 .b8 s[12])
+             .maxntid 64, 2, 1 .minnctapersm 2 { ret; }
+             .extern .func (.param .b32 r) f(.param .b64 a);",
+        )
+        .unwrap();
+        let variables: Vec<_> = source.variables.iter().map(|v| (v.name, v.align, v.length, v.bytes())).collect();
+        assert_eq!(variables, [("dynamic", 16, None, 0), ("pairs", 8, Some(6), 12)]);
+        assert_eq!(source.variables[1].init, [1, 2, u64::MAX, 16]);
+        assert_eq!(source.files, [(1, "a.cu")]);
+        let [kernel, function] = source.functions.as_slice() else { panic!("{:?}", source.functions) };
+        assert_eq!((kernel.entry, kernel.max_threads, kernel.params.len()), (true, Some(128), 2));
+        assert_eq!((kernel.params[0].align, kernel.params[1].bytes()), (8, 12));
+        assert!(function.body.is_none() && function.results.len() == 1);
+    }
+
+    #[test]
+    fn statements_keep_their_lines_and_texts() {
+        let source = parse(
+            ".entry k() {
+                .loc 1 20 3
+                @!%p1 ld.global.v2.f32 {%f1, _}, [%rd1+-8];
+                .loc 1 7 5, function_name $L__info+4, inlined_at 1 30 2
+                L: setp.lt.and.f32 %p1|%p2, %f1, 0fBF800000, !%p3; }",
+        )
+        .unwrap();
+        let items = source.functions[0].body.as_deref().unwrap();
+        let [Item::Statement(load), Item::Label("L"), Item::Statement(compare)] = items else { panic!("{items:?}") };
+        assert_eq!((load.line, load.loc, load.guard), (3, Some((1, 20)), Some(("%p1", true))));
+        assert_eq!(load.text, "@!%p1 ld.global.v2.f32 {%f1, _}, [%rd1+-8]");
+        assert_eq!(format!("{:?}", load.operands), "[{%f1, _}, [%rd1+-8]]");
+        assert_eq!((compare.line, compare.loc), (5, Some((1, 7))));
+        assert_eq!(format!("{:?}", compare.operands), "[%p1|%p2, %f1, 3212836864, !%p3]");
+    }
+
+    #[test]
+    fn what_is_no_ptx_is_told_with_its_line() {
+        for (text, wanted) in [
+            (".version 8.0\n.entry k() { add.u32 %r1 %r2; }", "PTX line 2: `;` should stand here, but `%r2` does"),
+            (".entry k() {\n\n", "PTX line 3: an instruction should stand here, but the end of the text does"),
+            ("\n.sampler s;", "PTX line 2: a kernel, a function or a variable should stand here, but `.sampler` does"),
+            (".global .b128 x;", "PTX line 1: `.b128` of a variable is not supported"),
+            ("/* ", "PTX line 1: a comment that does not end"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), wanted);
+        }
+    }
+}

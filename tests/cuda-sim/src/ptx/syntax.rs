@@ -1,5 +1,7 @@
 //! What a PTX text says, before names and opcodes have a meaning.
 
+use std::fmt;
+
 use super::types::{Space, Type};
 
 /// A module as it is written.
@@ -78,7 +80,7 @@ pub(crate) struct Statement<'a> {
     pub(crate) operands: Vec<Operand<'a>>,
 }
 
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Operand<'a> {
     /// A register, a variable, a label, a function or `_`.
     Name(&'a str),
@@ -94,4 +96,33 @@ pub(crate) enum Operand<'a> {
     Address(Box<Operand<'a>>, i64),
     /// `(param0, param1)` of a call.
     List(Vec<Operand<'a>>),
+}
+
+impl fmt::Debug for Operand<'_> {
+    /// As it is written, but numbers in decimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, operands: &[Operand]| {
+            operands.iter().enumerate().try_for_each(|(at, operand)| {
+                let comma = if at == 0 { "" } else { ", " };
+                write!(f, "{comma}{operand:?}")
+            })
+        };
+        match self {
+            Operand::Name(name) => f.write_str(name),
+            Operand::Not(name) => write!(f, "!{name}"),
+            Operand::Number(value) => write!(f, "{value}"),
+            Operand::Pair(first, second) => write!(f, "{first}|{second}"),
+            Operand::Address(base, offset) => write!(f, "[{base:?}+{offset}]"),
+            Operand::Vector(operands) => {
+                f.write_str("{")?;
+                list(f, operands)?;
+                f.write_str("}")
+            }
+            Operand::List(operands) => {
+                f.write_str("(")?;
+                list(f, operands)?;
+                f.write_str(")")
+            }
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! What tests share.
-#![allow(unsafe_code, dead_code, reason = "each test uses its part of it")]
+#![allow(dead_code, reason = "each test uses its part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[expect(unsafe_code, reason = "NVRTC's interface is C's")]
 pub(crate) mod nvrtc;
 pub(crate) mod ptx;
 

@@ -82,7 +82,7 @@ impl<'f, 's> Form<'f, 's> {
     pub(crate) fn dest(&self, at: usize) -> Result<Dest, PtxError> {
         match self.operand(at)? {
             Operand::Name(name) => self.names.dest(name, self.statement.line),
-            other => Err(self.error(format!("{other:?} cannot be written"))),
+            other => Err(self.error(format!("`{other:?}` cannot be written"))),
         }
     }
 
@@ -102,7 +102,7 @@ impl<'f, 's> Form<'f, 's> {
                 .iter()
                 .map(|operand| match operand {
                     Operand::Name(name) => self.names.dest(name, self.statement.line),
-                    other => Err(self.error(format!("{other:?} cannot be written"))),
+                    other => Err(self.error(format!("`{other:?}` cannot be written"))),
                 })
                 .collect(),
             _ => Ok(vec![self.dest(at)?]),
@@ -131,6 +131,14 @@ impl<'f, 's> Form<'f, 's> {
         Ok(inputs)
     }
 
+    /// A predicate, or a number that stands for one.
+    pub(crate) fn condition(&self, at: usize) -> Result<Source, PtxError> {
+        match self.source(at)? {
+            source @ (Source::Pred(_) | Source::NotPred(_) | Source::Number(_)) => Ok(source),
+            _ => Err(self.error(format!("operand {at} must be a predicate"))),
+        }
+    }
+
     /// A number that must be known when the module is loaded.
     pub(crate) fn number(&self, at: usize) -> Result<u64, PtxError> {
         match self.source(at)? {
@@ -145,7 +153,7 @@ impl<'f, 's> Form<'f, 's> {
             Operand::Address(base, offset) => {
                 Ok(Address { base: self.names.source(base, self.statement.line)?, offset: *offset })
             }
-            other => Err(self.error(format!("{other:?} is no address"))),
+            other => Err(self.error(format!("`{other:?}` is no address"))),
         }
     }
 

@@ -285,7 +285,7 @@ impl<'s> Lowering<'s, '_> {
                 _ => None,
             };
             let Some(symbol @ Symbol::Local(_)) = symbol else {
-                return Err(error(format!("{operand:?} as an argument of a call is not supported")));
+                return Err(error(format!("`{operand:?}` as an argument of a call is not supported")));
             };
             bindings.push((variable.name, symbol));
         }

@@ -117,7 +117,7 @@ impl<'s> Names<'s> {
 
     /// What an instruction reads: a register, a number, or the address of a variable.
     pub(crate) fn source(&self, operand: &Operand, line: u32) -> Result<Source, PtxError> {
-        let unknown = || PtxError::new(line, format!("{operand:?} is not known here"));
+        let unknown = || PtxError::new(line, format!("`{operand:?}` is not known here"));
         match operand {
             Operand::Number(value) => Ok(Source::Number(*value)),
             Operand::Not(name) => self.predicate(name, line).map(Source::NotPred),

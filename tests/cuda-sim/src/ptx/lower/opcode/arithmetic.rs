@@ -1,7 +1,7 @@
 //! Arithmetic on integers and floats, and on the bits of integers.
 
 use super::super::super::PtxError;
-use super::super::super::instruction::{FloatOp, IntOp, Op};
+use super::super::super::instruction::{FloatOp, IntOp, Op, Rounding};
 use super::super::super::types::Type;
 use super::super::form::Form;
 
@@ -39,6 +39,18 @@ fn int(form: &mut Form, ty: Type, part: &str) -> Result<Op, PtxError> {
         _ => return Err(form.error("unknown instruction")),
     };
     form.done(operands)?;
+    on(form, op, ty)
+}
+
+/// An operation, if it is one on integers of this size.
+fn on(form: &Form, op: IntOp, ty: Type) -> Result<Op, PtxError> {
+    use IntOp::*;
+    let word_only =
+        matches!(op, AddSat | SubSat | Sad | BfindShift | Prmt | Lop3(_) | FunnelLeft { .. } | FunnelRight { .. });
+    let no_half = word_only || matches!(op, MadHi | Popc | Brev | Bfind | Bfe | Bfi);
+    if (ty.bytes() == 8 && word_only) || (ty.bytes() == 2 && no_half) || ty.bytes() < 2 {
+        return Err(form.error("an operation on this size is not supported"));
+    }
     Ok(Op::Int { op, ty, dest: form.dest(0)?, sources: form.inputs()? })
 }
 
@@ -66,6 +78,14 @@ fn float(form: &mut Form, ty: Type, nan: bool) -> Result<Op, PtxError> {
         _ => return Err(form.error("unknown instruction")),
     };
     form.done(operands)?;
+    let directed = matches!(mode.rounding, Rounding::Zero | Rounding::Down | Rounding::Up);
+    let any = ty == Type::F32 && matches!(form.name, "add" | "sub" | "mul" | "fma" | "mad" | "div" | "rcp");
+    if mode.rounding != Rounding::Nearest && !(directed && any) {
+        return Err(form.error("only rounding to nearest is supported"));
+    }
+    if mode.relu && matches!(ty, Type::F32 | Type::F64) {
+        return Err(form.error("unknown modifier `.relu`"));
+    }
     Ok(Op::Float { op, ty, mode, dest: form.dest(0)?, sources: form.inputs()? })
 }
 
@@ -101,5 +121,5 @@ pub(crate) fn bits(form: &mut Form) -> Result<Op, PtxError> {
         _ => return Err(form.error("unknown instruction")),
     };
     form.done(operands)?;
-    Ok(Op::Int { op, ty, dest: form.dest(0)?, sources: form.inputs()? })
+    on(form, op, ty)
 }

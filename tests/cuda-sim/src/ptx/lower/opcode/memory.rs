@@ -27,7 +27,7 @@ fn take_order(form: &mut Form) -> bool {
 /// Takes hints to the caches, which change nothing here.
 fn take_cache(form: &mut Form) {
     let hint = |name: &str| {
-        let known = ["nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt"].contains(&name);
+        let known = ["ca", "cg", "cs", "lu", "cv", "wb", "wt"].contains(&name);
         (known || name.starts_with("L1::") || name.starts_with("L2::")).then_some(())
     };
     while form.take_some(hint).is_some() {}
@@ -44,9 +44,10 @@ fn access(form: &mut Form, address: usize) -> Result<Access, PtxError> {
     if space == Space::Param && form.of_call(address) {
         space = Space::Local;
     }
+    let read_only = form.take("nc");
     take_cache(form);
     let ty = form.ty()?;
-    Ok(Access { space, ty, address: form.address(address)?, strong })
+    Ok(Access { space, ty, address: form.address(address)?, strong, read_only })
 }
 
 /// A vector has as many elements as its opcode says, and is at most 16 bytes long.
@@ -135,6 +136,9 @@ pub(crate) fn copy(form: &mut Form) -> Result<Op, PtxError> {
         return Err(form.error("unknown instruction"));
     }
     let source_bytes = if form.operands() == 4 { Some(form.source(3)?) } else { None };
+    if matches!(source_bytes, Some(Source::Pred(_) | Source::NotPred(_))) {
+        return Err(form.error("a predicate that lets the source be ignored is not supported"));
+    }
     Ok(Op::CopyAsync { shared: form.address(0)?, global: form.address(1)?, bytes, source_bytes })
 }
 

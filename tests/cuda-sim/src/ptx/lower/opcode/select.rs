@@ -19,7 +19,7 @@ pub(crate) fn mov(form: &mut Form) -> Result<Op, PtxError> {
     }
     if ty == Type::Pred {
         let zero = Source::Number(0);
-        return Ok(Op::Predicate { how: None, dest: form.dest(0)?, a: form.source(1)?, b: zero });
+        return Ok(Op::Predicate { how: None, dest: form.dest(0)?, a: form.condition(1)?, b: zero });
     }
     Ok(Op::Int { op: IntOp::Move, ty, dest: form.dest(0)?, sources: form.inputs()? })
 }
@@ -33,12 +33,12 @@ pub(crate) fn predicate(form: &mut Form) -> Result<Op, PtxError> {
         _ => None,
     };
     form.done(if how.is_some() { 3 } else { 2 })?;
-    let a = match (form.name, form.source(1)?) {
+    let a = match (form.name, form.condition(1)?) {
         ("not", Source::Pred(number)) => Source::NotPred(number),
         ("not", _) => return Err(form.error("unknown instruction")),
         (_, a) => a,
     };
-    let b = if how.is_some() { form.source(2)? } else { Source::Number(0) };
+    let b = if how.is_some() { form.condition(2)? } else { Source::Number(0) };
     Ok(Op::Predicate { how, dest: form.dest(0)?, a, b })
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn setp(form: &mut Form) -> Result<Op, PtxError> {
     }
     form.done(if logic.is_some() { 4 } else { 3 })?;
     let with = match logic {
-        Some(logic) => Some((logic, form.source(3)?)),
+        Some(logic) => Some((logic, form.condition(3)?)),
         None => None,
     };
     Ok(Op::Compare { ty, ftz, how, with, dest: form.dest_pair(0)?, a: form.source(1)?, b: form.source(2)? })
@@ -92,13 +92,16 @@ pub(crate) fn set(form: &mut Form) -> Result<Op, PtxError> {
     let ftz = form.take("ftz");
     let (to, ty) = (form.ty()?, form.ty()?);
     form.done(3)?;
+    if !matches!(to, Type::U32 | Type::S32 | Type::F32) || matches!(ty, Type::F16x2 | Type::Bf16x2) {
+        return Err(form.error("a comparison of these types is not supported"));
+    }
     Ok(Op::Set { to, ty, ftz, how, dest: form.dest(0)?, a: form.source(1)?, b: form.source(2)? })
 }
 
 pub(crate) fn selp(form: &mut Form) -> Result<Op, PtxError> {
     form.ty()?;
     form.done(4)?;
-    Ok(Op::Select { dest: form.dest(0)?, a: form.source(1)?, b: form.source(2)?, condition: form.source(3)? })
+    Ok(Op::Select { dest: form.dest(0)?, a: form.source(1)?, b: form.source(2)?, condition: form.condition(3)? })
 }
 
 pub(crate) fn cvt(form: &mut Form) -> Result<Op, PtxError> {
@@ -114,8 +117,10 @@ pub(crate) fn cvt(form: &mut Form) -> Result<Op, PtxError> {
         return Ok(Op::ConvertPair { to, relu, dest, high: form.source(1)?, low: form.source(2)? });
     }
     form.done(2)?;
-    let half = matches!(to, Type::F16 | Type::Bf16);
-    if half && !matches!(mode, None | Some(Rounding::Nearest | Rounding::NearestInt | Rounding::ZeroInt)) {
+    // Into an f32 every direction is rounded to, but from integers of 64 bits, which f64 does not hold.
+    let directed = matches!(mode, Some(Rounding::Zero | Rounding::Down | Rounding::Up));
+    let any = matches!(to, Type::F32 | Type::Tf32) && (from.float() || from.bytes() < 8);
+    if directed && !any {
         return Err(form.error("only rounding to nearest is supported"));
     }
     Ok(Op::Convert { to, from, mode, ftz, sat, relu, dest, source: form.source(1)? })

@@ -26,7 +26,7 @@ pub(crate) fn barrier(form: &mut Form) -> Result<Op, PtxError> {
         form.ty()?;
         form.done(3)?;
         whole_block(form, 1)?;
-        return Ok(Op::BarrierVote { mode, dest: form.dest(0)?, condition: form.source(2)? });
+        return Ok(Op::BarrierVote { mode, dest: form.dest(0)?, condition: form.condition(2)? });
     }
     if !form.take("sync") {
         return Err(form.error("unknown instruction"));
@@ -93,7 +93,7 @@ pub(crate) fn vote(form: &mut Form) -> Result<Op, PtxError> {
     sync(form)?;
     form.ty()?;
     form.done(3)?;
-    Ok(Op::Vote { mode, dest: form.dest(0)?, condition: form.source(1)?, mask: form.source(2)? })
+    Ok(Op::Vote { mode, dest: form.dest(0)?, condition: form.condition(1)?, mask: form.source(2)? })
 }
 
 pub(crate) fn matching(form: &mut Form) -> Result<Op, PtxError> {

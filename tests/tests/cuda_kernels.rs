@@ -163,6 +163,39 @@ fn a_repeat_of_a_thousand_is_as_many_kernels_as_one_of_ten() {
     assert_eq!(kernels(10), kernels(1_000));
 }
 
+#[test]
+fn net_trains_with_these_kernels() {
+    let net = on_card("net", Main::File("specs/net.yaml".to_owned()), &[]);
+    let (_, train) = &net.program.passes[0];
+    let name = |step: &Step| match step {
+        Step::Launch(launch) => Some(launch.kernel.clone()),
+        Step::Loss(kinds) => kinds.iter().find(|(kind, _)| *kind == "CrossEntropy").map(|(_, of)| of.kernel.clone()),
+        Step::ClearGradients | Step::Loop { .. } => None,
+    };
+    let names: Vec<String> = train.steps.iter().filter_map(name).collect();
+    assert_eq!(
+        names,
+        [
+            "train_conv1_pool",
+            "train_conv2_pool",
+            "train_fc1",
+            "train_fc2",
+            "train_fc2_loss_crossentropy",
+            "train_fc2_input_back",
+            "train_fc2_weight_back",
+            "train_fc1_input_back",
+            "train_fc1_weight_back",
+            "train_conv2_pool_back",
+            "train_conv2_input_back",
+            "train_conv2_weight_back",
+            "train_conv2_weight_parts",
+            "train_conv1_pool_back",
+            "train_conv1_weight_back",
+            "train_conv1_weight_parts",
+        ]
+    );
+}
+
 /// What ptxas says of a kernel.
 #[derive(Debug, Default)]
 struct Used {

@@ -14,7 +14,8 @@ typedef unsigned long long u64;
 // A value of the batch in PyTorch's order: `[sample][channel][position]`.
 template <u32 C, u32 P> struct First {
     static constexpr u32 channels = C, positions = P, len = C * P;
-    static constexpr bool is_last = false;
+    // Whether channels are last; whether elements lie in PyTorch's order; whether the channels of a position are next to each other.
+    static constexpr bool is_last = false, is_plain = true, is_packed = P == 1;
     // The place of an element by channel and position, and by its number in PyTorch's order.
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + c * P + p; }
     static __device__ u64 element(u32 n, u32 e) { return (u64)n * len + e; }
@@ -27,7 +28,7 @@ template <u32 C, u32 P> struct First {
 // A value of the batch with channels last: `[sample][position][channel]`.
 template <u32 C, u32 P> struct Last {
     static constexpr u32 channels = C, positions = P, len = C * P;
-    static constexpr bool is_last = true;
+    static constexpr bool is_last = true, is_plain = false, is_packed = true;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + p * C + c; }
     static __device__ u64 element(u32 n, u32 e) { return at(n, e / P, e % P); }
     static __device__ u32 channel(u32 i) { return i % C; }
@@ -40,6 +41,7 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
     static constexpr u32 len = LEN;
     // Whole channels of a value with channels last are gone through as they lie.
     static constexpr bool is_last = Whole::is_last && FROM % Whole::positions == 0 && LEN % Whole::positions == 0;
+    static constexpr bool is_plain = false;
     static __device__ u64 element(u32 n, u32 e) { return Whole::element(n, FROM + e); }
     static __device__ u32 number(u32 i) {
         constexpr u32 channels = is_last ? LEN / Whole::positions : 1;
@@ -50,6 +52,7 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
 // A value that an op sees as a map of other channels than it lies in.
 template <class Whole, u32 C, u32 P> struct As {
     static constexpr u32 channels = C, positions = P, len = C * P;
+    static constexpr bool is_packed = false;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, c * P + p); }
     static __device__ u32 channel(u32 i) { return i / P; }
     static __device__ u32 position(u32 i) { return i % P; }
@@ -58,6 +61,7 @@ template <class Whole, u32 C, u32 P> struct As {
 // A value `[rows][features]`, as a map of so many channels with a position for each row.
 template <class Whole, u32 FEATURES> struct Rows {
     static constexpr u32 len = Whole::len;
+    static constexpr bool is_packed = Whole::is_plain;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
 };
 
@@ -185,12 +189,15 @@ template <int STRIDE, int OUT> __device__ int output_along(int at) {
 
 // Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
 //
-// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of its row, `a.load(row, k)` an element;
-// `b.load(k, n)` one of the other side; beside the matrices both give 0. A thread then holds four rows that follow each other, for
-// COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
+// those lie next to each other (`by_four`) `a.load_four(row, k)` four; `b.load(k, n)` an element of the other side; beside the matrices all
+// give 0. A thread then holds four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by
+// 2, say.
 
 template <u32 COLUMNS> struct Product {
     static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
+    // Floats from one k to the next: of a warp's reads none, and of its writes two at most meet in one bank.
+    static constexpr u32 STRIDE = PRECISION == 0 ? ROWS + 4 : ROWS + 1;
 
     float sums[4][HELD];
 
@@ -212,23 +219,40 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
-    // The sums over k from `from` to before `to`.
-    template <class A, class B>
+    // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
+    template <u32 UNROLLED, class A, class B>
     __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
-        // Strides that keep the reads of a warp in different banks.
-        __shared__ __align__(16) float left[DEPTH][PRECISION == 0 ? ROWS : ROWS + 1];
+        __shared__ __align__(16) float left[DEPTH][STRIDE];
         __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
         const u32 thread = threadIdx.x;
-        const typename A::Row row = a.row(first_row + thread);
+        // A thread loads all elements of one row, or a quarter of those of four.
+        constexpr u32 loaded = A::by_four ? 4 : 1;
+        typename A::Row rows[loaded];
+#pragma unroll
+        for (u32 i = 0; i < loaded; ++i) rows[i] = a.row(first_row + (A::by_four ? thread / 4 + 32 * i : thread));
         const u32 of_right = thread % COLUMNS;
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
+#pragma unroll UNROLLED
         for (u32 k = from; k < to; k += DEPTH) {
+            if constexpr (A::by_four) {
+                const u32 quarter = thread % 4 * 4;
 #pragma unroll
-            for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(row, k + i) : 0.0f;
+                for (u32 i = 0; i < loaded; ++i) {
+                    const u32 m = thread / 4 + 32 * i;
+                    const float4 four = k + quarter < to ? a.load_four(rows[i], k + quarter) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    left[quarter][m] = four.x;
+                    left[quarter + 1][m] = four.y;
+                    left[quarter + 2][m] = four.z;
+                    left[quarter + 3][m] = four.w;
+                }
+            } else {
+#pragma unroll
+                for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(rows[0], k + i) : 0.0f;
+            }
 #pragma unroll
             for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
                 right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
@@ -240,7 +264,7 @@ template <u32 COLUMNS> struct Product {
     }
 
 #if PRECISION == 0
-    __device__ void step(const float (&left)[DEPTH][ROWS], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
 #pragma unroll
         for (u32 k = 0; k < DEPTH; ++k) {
             const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
@@ -263,7 +287,7 @@ template <u32 COLUMNS> struct Product {
 
     // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
     // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
-    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
         const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
 #pragma unroll
         for (u32 k = 0; k < DEPTH; k += 8) {
@@ -296,7 +320,7 @@ template <u32 COLUMNS> struct Product {
     }
 
     // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
-    __device__ void step(const float (&left)[DEPTH][ROWS + 1], const float (&right)[DEPTH][COLUMNS + 8]) {
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
         const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
         u32 a[2][4];
 #pragma unroll
@@ -344,7 +368,14 @@ template <class G> struct Per {
     static constexpr u32 taps = G::kernel::len;
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
+    // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
 };
+
+// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
+__device__ float4 four_at(const float *found) {
+    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+}
 
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {
@@ -369,6 +400,7 @@ template <class G, bool POOL> struct Output {
 
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
+    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
     const float *x;
     u32 rows, group;
     struct Row {
@@ -381,12 +413,18 @@ template <class G, class X, bool POOL> struct Unfolded {
         return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
                 of.w * G::stride::w - G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing beside the map.
+    __device__ const float *find(const Row &row, u32 k) const {
         u32 position;
         const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
         const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return row.is_there && inside ? x[X::at(row.n, c, position)] : 0.0f;
+        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights as a matrix: rows are taps and channels, columns output channels.
@@ -408,7 +446,8 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Unfolded<G, X, POOL>{x, rows, group}, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const Unfolded<G, X, POOL> unfolded{x, rows, group};
+    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -444,6 +483,7 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
 
 // The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
 template <class G, class DY> struct Spread {
+    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
     const float *dy;
     u32 rows, group;
     struct Row {
@@ -455,15 +495,21 @@ template <class G, class DY> struct Spread {
         const Position<typename G::size> at(m % G::size::len);
         return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    // Where an element is; nothing where no window has the input at this tap.
+    __device__ const float *find(const Row &row, u32 k) const {
         const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
         const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
         const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
-        return inside ? dy[DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w)] : 0.0f;
+        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
     }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
 // The weights the other way around: rows are taps and output channels, columns channels.
@@ -483,8 +529,9 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
     const u32 rows = batch * G::size::len, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
-    product.run(Spread<G, DY>{dy, rows, group}, WeightsBack<G>{weight, group}, first_row, first_column, 0,
-                Per<G>::taps * Per<G>::outputs);
+    const Spread<G, DY> spread{dy, rows, group};
+    constexpr u32 terms = Per<G>::taps * Per<G>::outputs;
+    product.template run<1>(spread, WeightsBack<G>{weight, group}, first_row, first_column, 0, terms);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -503,6 +550,7 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
 template <class G, class X> struct Terms {
+    static constexpr bool by_four = false;
     const float *x;
     u32 group;
     struct Row {
@@ -548,7 +596,8 @@ __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weig
     const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
     const u32 from = min(part * share, outputs);
     Product<COLUMNS> product;
-    product.run(Terms<G, X>{x, group}, Gradients<G, DY>{dy, group}, first_row, first_column, from, min(from + share, outputs));
+    const Gradients<G, DY> gradients{dy, group};
+    product.template run<1>(Terms<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -582,6 +631,30 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
     for (u32 i = threadIdx.x; i < batch * DY::positions; i += 256) sum += dy[DY::at(i / DY::positions, c, i % DY::positions)];
     sum = block_sum<256>(sum);
     if (threadIdx.x == 0) of_bias[c] += sum;
+}
+
+// A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
+// one output, in f32.
+template <class G, class X, class Y, class Act>
+__device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
+    const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
+    const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
+    if (first >= rows) return;
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (u32 k = lane; k < G::channels; k += 32) {
+        const float factor = weight[(u64)o * G::channels + k];
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            const u32 row = min(first + i, rows - 1);
+            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        for (u32 distance = 16; distance > 0; distance /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], distance);
+        const u32 row = first + i;
+        if (lane == i && row < rows) y[Y::at(row / G::out::len, o, row % G::out::len)] = Act::of(sums[i] + (bias ? bias[o] : 0.0f));
+    }
 }
 
 // Pools. A window W has `size`, `out`, `kernel`, `stride`, `padding`, `dilation`, as a convolution's geometry.
@@ -986,10 +1059,9 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(256)
     train_fc1(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<FC1, Rows<Last<8, 64>, 512>, Rows<First<32, 1>, 32>, Rows<First<32, 1>, 32>, Tanh, false, false, 32>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+    linear_by_warps<FC1, Rows<Last<8, 64>, 512>, Rows<First<32, 1>, 32>, Tanh>(x, weight, bias, y, batch);
 }
 
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
@@ -1114,10 +1186,9 @@ extern "C" __global__ void __launch_bounds__(128)
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(256)
     infer_fc1(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<FC1, Rows<Last<8, 64>, 512>, Rows<First<32, 1>, 32>, Rows<First<32, 1>, 32>, Tanh, false, false, 32>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+    linear_by_warps<FC1, Rows<Last<8, 64>, 512>, Rows<First<32, 1>, 32>, Tanh>(x, weight, bias, y, batch);
 }
 
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`

@@ -3,7 +3,7 @@
 
 use netspec::cuda::program::OnDevice;
 use netspec::network;
-use netspec::{CrossEntropy, Device, Losses, Parts, Numerics, Precision, Sample, Sgd, Workspace};
+use netspec::{CrossEntropy, Device, Losses, Numerics, Parts, Precision, Sample, Sgd, Workspace};
 use netspec_tests::card;
 use netspec_tests::reference::{Numbers, relative_l2};
 
@@ -132,7 +132,12 @@ fn losses_are_the_processors() {
 
     type Map = [[[f32; 5]; 4]; 4];
 
-    fn agree<L: Losses<(Map, [f32; 3])>>(card: &mut Workspace, what: &str, target: impl Fn(usize) -> L::Target, loss: &L) {
+    fn agree<L: Losses<(Map, [f32; 3])>>(
+        card: &mut Workspace,
+        what: &str,
+        target: impl Fn(usize) -> L::Target,
+        loss: &L,
+    ) {
         let floats: Vec<f32> = Numbers(4).numbers(SAMPLES * 60).into_iter().map(|number| number as f32).collect();
         let inputs = netspec::samples::<Two>(&floats).expect("whole samples");
         let targets: Vec<L::Target> = (0..SAMPLES).map(target).collect();

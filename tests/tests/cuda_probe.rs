@@ -7,6 +7,7 @@ mod line;
 
 use std::env;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -84,7 +85,11 @@ functions! {
     cuCtxSetCurrent(_context: *mut c_void) { 0 }
     cuStreamCreate(stream: *mut *mut c_void, _flags: u32) { *stream = 8 as *mut c_void; 0 }
     cuStreamDestroy_v2(_stream: *mut c_void) { 0 }
-    cuModuleLoadData(module: *mut *mut c_void, _image: *const c_void) { *module = 8 as *mut c_void; 0 }
+    cuModuleLoadData(module: *mut *mut c_void, image: *const c_void) {
+        if std::slice::from_raw_parts(image.cast::<u8>(), 3) == b"bad" { return 200; }
+        *module = 8 as *mut c_void;
+        0
+    }
     cuModuleUnload(_module: *mut c_void) { 0 }
     cuMemAlloc_v2(_address: *mut u64, _bytes: usize) { 2 }
     cuMemGetInfo_v2(free: *mut usize, total: *mut usize) { *free = 1 << 19; *total = 1 << 34; 0 }
@@ -182,5 +187,37 @@ fn too_little_memory_is_told() {
     let said = asked("cuda", driver(), &cache);
     assert_eq!(said, "a list of numbers takes 0.0 MiB on the card, which has 0.5 MiB free: a smaller batch takes less");
     // The kernels that were compiled are kept.
-    assert_eq!(fs::read_dir(folder.path().join("netspec/kernels")).expect("it was made").count(), 1);
+    assert_eq!(kept(folder.path()).len(), 1);
+}
+
+/// The files of compiled kernels in a cache folder.
+fn kept(cache: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(cache.join("netspec/kernels")).expect("it was made");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+#[test]
+fn kept_kernels_that_the_driver_refuses_are_compiled_again() {
+    if !card::is_ready() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder for tests");
+    let cache = [("XDG_CACHE_HOME", folder.path().to_str().expect("UTF-8"))];
+    asked("cuda", driver(), &cache);
+    let [file] = &kept(folder.path())[..] else { panic!("one file") };
+    let whole = fs::read(file).expect("it is there");
+    // A file that is whole, with kernels that are none.
+    let body = b"bad cubinbad ptx";
+    let mut hasher = DefaultHasher::new();
+    body[..].hash(&mut hasher);
+    let refused = [format!("{:016x} 9 7\n", hasher.finish()).as_bytes(), body].concat();
+    for other in [refused, whole[..whole.len() / 2].to_vec(), Vec::new()] {
+        fs::write(file, other).expect("it can be written");
+        asked("cuda", driver(), &cache);
+        assert!(fs::read(file).expect("it is there") == whole, "the kernels are compiled again, and kept");
+    }
+    // What is good is not made again: a file that was touched would be newer.
+    let before = fs::metadata(file).and_then(|found| found.modified()).expect("the time of a file");
+    asked("cuda", driver(), &cache);
+    assert_eq!(fs::metadata(file).and_then(|found| found.modified()).expect("the time of a file"), before);
 }

@@ -399,6 +399,20 @@ fn the_rust_of_a_model_is_printed() {
 }
 
 #[test]
+fn the_cuda_of_a_model_is_printed() {
+    file("on_a_card.yaml", b"model: Small\nparams: { n: 1 }\ninput: { x: [2] }\nlayers: [ { linear: n } ]\n");
+    let run = netc(&["expand", "--cuda", "on_a_card.yaml", "-p", "n=3"]);
+    assert_eq!((run.code, &run.err[..]), (Some(0), ""));
+    assert!(run.out.starts_with("// `Small`, from on_a_card.yaml with n = 3.\n"), "{}", run.out);
+    assert!(run.out.contains("\nusing LINEAR1 = Linear<1, 2, 3>;\n"), "{}", run.out);
+    file("of_rust.netspec", b"model M { input x [2]; custom(layers::Swish) : [2]; linear(1); }\n");
+    let run = netc(&["expand", "--cuda", "of_rust.netspec"]);
+    let why = "`custom` runs on the processor alone: its formula is Rust, which no graphics card runs";
+    assert_eq!((run.code, &run.out[..]), (Some(1), ""));
+    assert_eq!(run.err, format!("error: of_rust.netspec:1: {why}\n"));
+}
+
+#[test]
 fn the_plan_of_a_model_is_printed() {
     let page = "model: Small\nparams: { n: 1 }\ninput: { x: [2] }\nlayers: [ { linear: n }, tanh ]\n";
     file("planned.yaml", page.as_bytes());

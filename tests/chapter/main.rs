@@ -37,7 +37,7 @@ struct Arguments {
     #[arg(long, env = "NETSPEC_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Epochs of a run.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = training::EPOCHS)]
     epochs: usize,
     /// Minutes after which a run of `res_deep` ends with the epoch it is in.
     #[arg(long, default_value_t = 60.0)]

@@ -22,6 +22,8 @@ pub(crate) const MEAN: [f32; 3] = [0.4915, 0.4823, 0.4468];
 pub(crate) const STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
 /// Epochs whose accuracies are told beside the last ones.
 const TOLD: [usize; 3] = [1, 10, 50];
+/// Epochs of the book's runs.
+pub(crate) const EPOCHS: usize = 100;
 /// The last epochs, over which the table takes medians.
 pub(crate) const LAST: usize = 10;
 

@@ -1,9 +1,7 @@
 //! What generated models allocate: the memory that the plan says, at the first step, and nothing after it; but for convolutions whose
 //! padding is wider than a window reaches, whose products of matrices each take a buffer that `matrixmultiply` packs into.
-// Products are counted only where debug assertions are.
-#![cfg(debug_assertions)]
 
-#[path = "../../runtime/tests/counting/mod.rs"]
+#[path = "../../../runtime/tests/counting/mod.rs"]
 mod counting;
 
 use counting::{allocations, peak};
@@ -168,9 +166,8 @@ fn several_outputs_take_what_is_planned(samples: usize) {
     );
 }
 
-// The only test of its process.
-#[test]
-fn a_step_allocates_what_its_plan_says() {
+/// All of it, one thing after the other: the whole process is counted.
+pub(crate) fn a_step_allocates_what_its_plan_says() {
     counting::start_threads(4);
     for threads in [1, 4] {
         allocates_for_products::<Net>(threads, false);

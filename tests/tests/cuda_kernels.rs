@@ -301,7 +301,7 @@ fn kernels_compile_within_their_budgets() {
         }
     };
     thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(&compile)))
+        (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(compile)))
     });
 }
 

@@ -318,8 +318,8 @@ impl fmt::Display for DeviceProblem {
         match self {
             DeviceProblem::NotBuilt => write!(
                 f,
-                "the program was built without CUDA: the feature `cuda` of `netspec` builds it with it, and so do `netc train FILE \
-                 --device cuda` and `netc build --cuda`"
+                "the program was built without CUDA: build it with the feature `cuda` of `netspec`, as `netc train FILE --device cuda` \
+                 and `netc build --cuda` do"
             ),
             DeviceProblem::NoDriver => write!(
                 f,

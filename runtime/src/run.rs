@@ -96,6 +96,12 @@ pub struct Workspace {
     engine: Option<Box<Engine>>,
 }
 
+// Any thread may use it, and with a card too.
+const _: () = {
+    const fn goes_anywhere<T: Send + Sync>() {}
+    goes_anywhere::<Workspace>();
+};
+
 impl Default for Workspace {
     fn default() -> Workspace {
         Workspace::new()

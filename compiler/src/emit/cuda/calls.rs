@@ -379,7 +379,7 @@ impl<'a> Emitter<'a> {
                     self.source.uses(Family::Conv);
                     return self.kernel(layer, "", &function, grid, THREADS, params, written);
                 }
-                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, [*weight], *bias, (false, false), written);
+                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, *weight, *bias, (false, false), written);
             }
             Kind::LinearGradInput(linear, weight) => {
                 let g = self.linear(layer, linear);
@@ -726,20 +726,20 @@ impl<'a> Emitter<'a> {
             Kind::Conv(conv, weight, bias, act) => {
                 let (x, y) = (input(self, &reads[0], conv), output(self, &writes[0].0, conv));
                 let (g, sizes) = (self.conv_sizes(layer, conv), Sizes::of_conv(conv));
-                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, [*weight], *bias, (false, false), written);
+                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, *weight, *bias, (false, false), written);
             }
             Kind::ConvPool(conv, weight, bias, act) => {
                 let x = input(self, &reads[0], conv);
                 let y = self.map(&writes[0].0, conv.out_channels, conv.pool().positions());
                 let (g, sizes) = (self.conv_sizes(layer, conv), Sizes::of_conv(conv));
-                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, [*weight], *bias, (true, false), written);
+                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, *weight, *bias, (true, false), written);
             }
             Kind::ConvAdd(conv, weight, bias, act, order) => {
                 let (x, y) = (input(self, &reads[0], conv), output(self, &writes[0].0, conv));
                 let r = output(self, &reads[1], conv);
                 let (g, sizes) = (self.conv_sizes(layer, conv), Sizes::of_conv(conv));
                 let behind = *order == Order::Behind;
-                self.product(layer, &g, &sizes, [&x, &y, &r], *act, call, [*weight], *bias, (false, behind), written);
+                self.product(layer, &g, &sizes, [&x, &y, &r], *act, call, *weight, *bias, (false, behind), written);
             }
             Kind::ConvTranspose(conv, weight, bias, act) => {
                 let (dy, dx) = (output(self, &reads[0], conv), input(self, &writes[0].0, conv));
@@ -772,7 +772,7 @@ impl<'a> Emitter<'a> {
         [x, y, r]: [&str; 3],
         act: Act,
         call: &Call,
-        [weight]: [TensorId; 1],
+        weight: TensorId,
         bias: Option<TensorId>,
         (pool, behind): (bool, bool),
         written: &mut Vec<Step>,
@@ -830,7 +830,7 @@ impl<'a> Emitter<'a> {
             param(WRITE, "dx", self.value(to)),
             batch(),
         ];
-        let role = if call.kernel_is_transposed() { "" } else { "input_back" };
+        let role = if matches!(call.kernel, Kernel::Op(Kind::ConvTranspose(..))) { "" } else { "input_back" };
         if sizes.is_depthwise {
             let function = format!("depthwise_grad_input<{g}, {dy}, {dx}, {y}, {act}, {back}, {store}>");
             self.source.uses(Family::Depthwise);
@@ -1254,13 +1254,6 @@ fn read_where_they_come(plan: &Plan) -> HashMap<SlotId, usize> {
             && !is_output(*slot)
     });
     loads
-}
-
-impl Call {
-    /// Whether it is a transposed convolution, forward.
-    fn kernel_is_transposed(&self) -> bool {
-        matches!(self.kernel, Kernel::Op(Kind::ConvTranspose(..)))
-    }
 }
 
 /// Positions of a window's input.

@@ -201,7 +201,7 @@ fn a_step_is_the_processors_with_each_optimizer_and_recipe() {
                 Recipe::new(Sgd::new(0.1).momentum(0.5)).clip(Clip::Value(0.05)).penalty(Penalty::elastic(0.01, 0.02)),
             )
         },
-        || Box::new(Recipe::new(Sgd::new(0.1)).penalty_on(Penalty::l2(0.1), vec![0..3, 6..7]).freeze(vec![0..8])),
+        || Box::new(Recipe::new(Sgd::new(0.1)).penalty_on(Penalty::l2(0.1), vec![0..3, 6..7]).freeze(vec![0..5, 5..8])),
         || Box::new(Recipe::new(AdamW::new(0.05)).accumulate(3).penalty(Penalty::l1(0.01))),
     ];
     for (number, optimizer) in optimizers.iter().enumerate() {

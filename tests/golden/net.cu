@@ -1047,13 +1047,13 @@ struct CONV1_2 {
 // Its kernels.
 
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
     conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, places, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
     conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, batch);
 }
@@ -1065,73 +1065,73 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
         x, weight, bias, nullptr, y, nullptr, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_none(float *dy, float *losses) {
     loss_none<First<2, 1>>(dy, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_crossentropy(
         const float *y, float *dy, const u32 *labels, const float *weights, float smoothing, const float *factor, float *losses) {
     loss_cross_entropy<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, smoothing, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_nll(const float *y, float *dy, const u32 *labels, const float *weights, const float *factor, float *losses) {
     loss_nll<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_mse(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
     loss_of_values<Squared, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_l1(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
     loss_of_values<Absolute, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_smoothl1(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
     loss_of_values<Smooth, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_huber(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
     loss_of_values<Huber, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_bcewithlogits(
         const float *y, float *dy, const float *targets, const float *weights, float weight, const float *factor, float *losses) {
     loss_bce_with_logits<First<2, 1>, First<2, 1>>(y, dy, targets, weights, weight, factor, losses);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_input_back(const float *dy, const float *weight, const float *y, float *dx, u32 batch) {
     conv_grad_input<FC2, Rows<First<2, 1>, 2>, Rows<First<32, 1>, 32>, Rows<First<32, 1>, 32>, None, Tanh, WRITE, 32>(
         dy, weight, nullptr, y, dx, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_weight_back(const float *x, const float *dy, float *of_weight, float *of_bias, u32 batch) {
     conv_grad_weight<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, true, 1, 8>(x, dy, of_weight, of_bias, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc1_input_back(const float *dy, const float *weight, float *dx, u32 batch) {
     conv_grad_input<FC1, Rows<First<32, 1>, 32>, Rows<Last<8, 64>, 512>, Rows<Last<8, 64>, 512>, None, None, WRITE, 64>(
         dy, weight, nullptr, nullptr, dx, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc1_weight_back(const float *x, const float *dy, float *of_weight, float *of_bias, u32 batch) {
     conv_grad_weight<FC1, Rows<Last<8, 64>, 512>, Rows<First<32, 1>, 32>, true, 1, 32>(x, dy, of_weight, of_bias, nullptr, batch);
 }
@@ -1142,12 +1142,12 @@ extern "C" __global__ void __launch_bounds__(256)
     max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, u8, WRITE>(dy, places, y, dx, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_input_back(const float *dy, const float *weight, const float *y, float *dx, u32 batch) {
     conv_grad_input<CONV2, Last<8, 256>, Last<16, 256>, Last<16, 256>, None, Tanh, WRITE, 16>(dy, weight, nullptr, y, dx, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_weight_back(const float *x, const float *dy, float *parts, u32 batch) {
     conv_grad_weight<CONV2, Last<16, 256>, Last<8, 256>, true, 32, 8>(x, dy, nullptr, nullptr, parts, batch);
 }
@@ -1163,7 +1163,7 @@ extern "C" __global__ void __launch_bounds__(256)
     max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, u8, WRITE>(dy, places, nullptr, dx, batch);
 }
 
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv1_weight_back(const float *x, const float *dy, float *parts, u32 batch) {
     conv_grad_weight<CONV1, First<3, 1024>, Last<16, 1024>, true, 128, 16>(x, dy, nullptr, nullptr, parts, batch);
 }
@@ -1174,13 +1174,13 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, nullptr, batch);
 }
@@ -1192,7 +1192,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 4)
     infer_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
         x, weight, bias, nullptr, y, nullptr, batch);

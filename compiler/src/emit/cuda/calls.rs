@@ -26,7 +26,7 @@ const THREADS: u32 = 256;
 
 /// Rows of a product that a block makes, and its threads.
 const ROWS: u64 = 128;
-const PRODUCT_THREADS: u32 = 128;
+pub(super) const PRODUCT_THREADS: u32 = 128;
 
 /// Blocks that a product is cut into along its sums, if it has fewer: two for each multiprocessor of a large card.
 const BLOCKS: u64 = 264;

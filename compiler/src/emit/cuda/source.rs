@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
+use super::calls::PRODUCT_THREADS;
+
 /// Families of kernels, each after those that it builds on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
@@ -129,7 +131,9 @@ impl Source {
     /// Adds a kernel that calls a function with what it is given; gives its name.
     pub(super) fn kernel(&mut self, stem: &str, threads: u32, parameters: &str, call: (&str, &str)) -> String {
         let name = self.unique(stem);
-        let head = format!("extern \"C\" __global__ void __launch_bounds__({threads})");
+        // Of products four blocks are on a multiprocessor at once, so that each thread has 128 registers at most.
+        let blocks = if threads == PRODUCT_THREADS { ", 4" } else { "" };
+        let head = format!("extern \"C\" __global__ void __launch_bounds__({threads}{blocks})");
         let declaration = broken(&format!("    {name}"), parameters, " {");
         let (function, given) = call;
         let body = broken(&format!("    {function}"), given, ";");

@@ -497,7 +497,6 @@ impl Places {
             Arg::LossNumber(output) => Word::F32(self.losses[*output].number),
             Arg::LossFactor(output) => Word::Address(self.losses[*output].factor),
             Arg::Losses(output) => floats(self.all_losses, batch * *output as u64),
-            Arg::Null => Word::Address(0),
         }
     }
 }

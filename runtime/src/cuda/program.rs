@@ -212,8 +212,6 @@ pub enum Arg {
     LossFactor(usize),
     /// The losses of an output: `[batch]`, each multiplied with its factor. Their sum over samples and outputs is the mean loss.
     Losses(usize),
-    /// The null pointer, where a kernel can do without.
-    Null,
 }
 
 /// A loss that has a kernel, and what its [`Arg::LossNumber`] is.

@@ -93,7 +93,7 @@ const ARENA: usize = 48;
 /// A thread for each of so many items of a sample.
 const fn launch(kernel: &'static str, of_sample: u64, args: &'static [Arg]) -> Launch {
     let grid = Grid { fixed: 0, of_sample, per_block: 64, y: 1, z: 1 };
-    Launch { kernel, grid, threads: 64, shared: 0, args }
+    Launch { kernel, grid, threads: 64, args }
 }
 
 const MSE: Launch = launch("mse", 1, &[Y, Arg::Targets(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch]);

@@ -27,7 +27,7 @@ enum Call {
     /// Zeros.
     Clear { address: u64, bytes: usize },
     /// A kernel, by its number.
-    Launch { kernel: usize, grid: [u32; 3], threads: u32, shared: u32, args: Range<usize> },
+    Launch { kernel: usize, grid: [u32; 3], threads: u32, args: Range<usize> },
 }
 
 impl Calls {
@@ -42,10 +42,10 @@ impl Calls {
     }
 
     /// A kernel with arguments.
-    pub(super) fn launch(&mut self, kernel: usize, grid: [u32; 3], threads: u32, shared: u32, args: &[Word]) {
+    pub(super) fn launch(&mut self, kernel: usize, grid: [u32; 3], threads: u32, args: &[Word]) {
         let first = self.words.len();
         self.words.extend(args.iter().map(|arg| arg.bits()));
-        self.calls.push(Call::Launch { kernel, grid, threads, shared, args: first..self.words.len() });
+        self.calls.push(Call::Launch { kernel, grid, threads, args: first..self.words.len() });
     }
 
     /// How many kernels are launched.
@@ -159,13 +159,12 @@ fn tell(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<(), Driver
                 // SAFETY: the bytes are part of memory that its owner keeps at this address.
                 unsafe { result::memset_d8_async(*address, 0, *bytes, stream.cu_stream()) }?;
             }
-            Call::Launch { kernel, grid: [x, y, z], threads, shared, args } => {
+            Call::Launch { kernel, grid: [x, y, z], threads, args } => {
                 let mut launch = stream.launch_builder(kernels.kernel(*kernel));
                 calls.words[args.clone()].iter().for_each(|word| {
                     launch.arg(word);
                 });
-                let config =
-                    LaunchConfig { grid_dim: (*x, *y, *z), block_dim: (*threads, 1, 1), shared_mem_bytes: *shared };
+                let config = LaunchConfig { grid_dim: (*x, *y, *z), block_dim: (*threads, 1, 1), shared_mem_bytes: 0 };
                 // SAFETY: `Kernels::find` has checked that the kernel takes as many arguments of these sizes. That it stays in the memory
                 // it is given is the compiler's to see to, and its tests'.
                 unsafe { launch.launch(config) }?;

@@ -336,7 +336,7 @@ impl Engine {
         let mean = memory.mean.as_ref().map_or(0, Buffer::address);
         let count = Word::U32((places.losses.len() * places.batch) as u32);
         let args = [Word::Address(places.all_losses), count, Word::Address(mean)];
-        script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, 0, &args)
+        script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, &args)
     }
 
     /// Tells the list to the card.
@@ -401,16 +401,9 @@ impl Script {
     }
 
     /// Adds a kernel.
-    pub(super) fn launch(
-        &mut self,
-        kernel: &str,
-        grid: [u32; 3],
-        threads: u32,
-        shared: u32,
-        args: &[Word],
-    ) -> Result<(), Error> {
-        let number = self.kernels.find(kernel, args.iter().map(|arg| arg.bytes()), shared)?;
-        self.calls.launch(number, grid, threads, shared, args);
+    pub(super) fn launch(&mut self, kernel: &str, grid: [u32; 3], threads: u32, args: &[Word]) -> Result<(), Error> {
+        let number = self.kernels.find(kernel, args.iter().map(|arg| arg.bytes()))?;
+        self.calls.launch(number, grid, threads, args);
         Ok(())
     }
 
@@ -452,14 +445,14 @@ impl Script {
 
     /// Adds a kernel of the program.
     fn step(&mut self, launch: &Launch, places: &Places, iterations: &[u64]) -> Result<(), Error> {
-        let Launch { kernel, grid, threads, shared, args } = *launch;
+        let Launch { kernel, grid, threads, args } = *launch;
         let mut words = std::mem::take(&mut self.args);
         words.clear();
         words.extend(args.iter().map(|arg| places.word(arg, iterations)));
         let blocks = grid.blocks(places.batch as u64);
         // The first dimension of a grid may have as many blocks as fit an i32.
         let added = match i32::try_from(blocks[0]) {
-            Ok(first) => self.launch(kernel, [first as u32, grid.y, grid.z], threads, shared, &words),
+            Ok(first) => self.launch(kernel, [first as u32, grid.y, grid.z], threads, &words),
             Err(_) => {
                 let what = format!("{} blocks of the kernel `{kernel}`", blocks[0]);
                 Err(Error::Device(DeviceProblem::Kernel {

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use cudarc::driver::{CudaFunction, CudaModule};
 use cudarc::nvrtc::Ptx;
 
@@ -13,9 +12,6 @@ use super::card::{Card, failed};
 use super::nvrtc::{Compiled, Nvrtc};
 use crate::error::DeviceProblem;
 use crate::{Error, Precision};
-
-/// Shared memory that a kernel may have without asking for more.
-const SHARED: u32 = 48 << 10;
 
 /// The compiler's options for a card's compute capability, `80` for 8.0. What it says of registers and spills is in its log.
 ///
@@ -49,8 +45,6 @@ pub(super) struct Kernels {
 pub(super) struct Kernel {
     pub(super) function: CudaFunction,
     params: Vec<usize>,
-    /// Bytes of dynamic shared memory that it may have.
-    shared: u32,
 }
 
 impl Kernels {
@@ -88,26 +82,21 @@ impl Kernels {
         Ok(Kernels { kernels: Vec::new(), by_name: HashMap::new(), module, ptx })
     }
 
-    /// The number of a kernel that is launched with arguments of these bytes, and so much dynamic shared memory.
+    /// The number of a kernel that is launched with arguments of these bytes.
     ///
     /// # Errors
     ///
     /// [`DeviceProblem::Kernel`] when there is none, or it takes others.
-    pub(super) fn find(&mut self, name: &str, args: impl Iterator<Item = usize>, shared: u32) -> Result<usize, Error> {
+    pub(super) fn find(&mut self, name: &str, args: impl Iterator<Item = usize>) -> Result<usize, Error> {
         let number = match self.by_name.get(name) {
             Some(&number) => number,
             None => self.add(name)?,
         };
-        let kernel = &mut self.kernels[number];
+        let kernel = &self.kernels[number];
         let given: Vec<usize> = args.collect();
         if given != kernel.params {
             let problem = format!("takes parameters of {:?} bytes, and is given {given:?}", kernel.params);
             return Err(Error::Device(DeviceProblem::Kernel { kernel: name.to_owned(), problem }));
-        }
-        if shared > kernel.shared {
-            let set = kernel.function.set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32);
-            set.map_err(|error| failed("give a kernel its shared memory", error))?;
-            kernel.shared = shared;
         }
         Ok(number)
     }
@@ -119,7 +108,7 @@ impl Kernels {
         };
         let params = params(&self.ptx, name).ok_or_else(none)?;
         let function = self.module.load_function(name).map_err(|error| failed("find a kernel", error))?;
-        self.kernels.push(Kernel { function, params, shared: SHARED });
+        self.kernels.push(Kernel { function, params });
         self.by_name.insert(name.to_owned(), self.kernels.len() - 1);
         Ok(self.kernels.len() - 1)
     }

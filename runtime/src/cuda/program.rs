@@ -113,8 +113,6 @@ pub struct Launch {
     pub grid: Grid,
     /// Threads of a block, in one dimension.
     pub threads: u32,
-    /// Bytes of dynamic shared memory.
-    pub shared: u32,
     /// What it is given, in the order of its parameters.
     pub args: &'static [Arg],
 }

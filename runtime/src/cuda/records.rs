@@ -116,7 +116,7 @@ impl Records {
         args.extend([Word::U32(changed as u32), address(to), Word::U32(numbers.len() as u32)]);
         args.extend(self.shape.map(|size| Word::U32(size as u32)));
         let blocks = elements.div_ceil(THREADS as usize) as u32;
-        script.launch(kernel, [blocks, 1, 1], THREADS, 0, &args)
+        script.launch(kernel, [blocks, 1, 1], THREADS, &args)
     }
 }
 

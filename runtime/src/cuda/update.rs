@@ -80,7 +80,7 @@ impl<'a> Update<'a> {
     /// Adds a kernel with a thread for each of `count` floats.
     fn flat(&mut self, kernel: &str, count: usize, args: &[Word]) -> Result<(), Error> {
         let blocks = (count as u32).div_ceil(flat::THREADS);
-        self.script.launch(kernel, [blocks, 1, 1], flat::THREADS, 0, args)
+        self.script.launch(kernel, [blocks, 1, 1], flat::THREADS, args)
     }
 
     /// Adds an optimizer's kernel, on all that is trained. States are those of [`Update::state`]; of some kernels one may be absent.
@@ -115,7 +115,7 @@ impl<'a> Update<'a> {
 
     fn sum(&mut self, of: Word, count: usize, sums: u64) -> Result<(), Error> {
         let args = [of, Word::U32(count as u32), Word::Address(sums)];
-        self.script.launch(flat::SUMS, [flat::SUM_BLOCKS, 1, 1], flat::THREADS, 0, &args)
+        self.script.launch(flat::SUMS, [flat::SUM_BLOCKS, 1, 1], flat::THREADS, &args)
     }
 
     /// Adds a penalty's gradient on some parameters.

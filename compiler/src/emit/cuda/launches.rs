@@ -215,7 +215,7 @@ fn launch_text(launch: &Launch) -> String {
     let Launch { kernel, grid: Grid { fixed, of_sample, per_block, y, z }, threads, args } = launch;
     format!(
         "{MODULE}::Launch {{ kernel: {kernel:?}, grid: {MODULE}::Grid {{ fixed: {fixed}, of_sample: {of_sample}, per_block: \
-         {per_block}, y: {y}, z: {z} }}, threads: {threads}, shared: 0, args: {} }}",
+         {per_block}, y: {y}, z: {z} }}, threads: {threads}, args: {} }}",
         list(args, arg_text)
     )
 }

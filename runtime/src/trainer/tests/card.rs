@@ -44,7 +44,7 @@ const fn at(first: u64) -> Strided {
 
 const fn launch(kernel: &'static str, [fixed, of_sample]: [u64; 2], args: &'static [Arg]) -> Step {
     let grid = Grid { fixed, of_sample, per_block: 64, y: 1, z: 1 };
-    Step::Launch(Launch { kernel, grid, threads: 64, shared: 0, args })
+    Step::Launch(Launch { kernel, grid, threads: 64, args })
 }
 
 const Y: Arg = Arg::Value(at(0));
@@ -56,7 +56,6 @@ const LOSS: Step = Step::Loss(&[(
         kernel: "loss",
         grid: Grid { fixed: 0, of_sample: 1, per_block: 64, y: 1, z: 1 },
         threads: 64,
-        shared: 0,
         args: &[Y, Arg::Labels(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch],
     },
 )]);

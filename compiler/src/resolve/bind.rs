@@ -1,6 +1,7 @@
 //! Arguments to the op table's declarations: every value has the kind and range declared, and defaults are filled in.
 
-use super::{KEYWORDS, Resolver, Scope};
+use super::declare::KEYWORDS;
+use super::{Resolver, Scope};
 use crate::ast::{Arg, Call, Expr, ExprKind, Ident};
 use std::collections::HashMap;
 

@@ -13,7 +13,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::limits;
 use crate::source::{FileId, Span};
 
-/// The parser that pest derives; its rules are private to this file.
+/// The parser that pest derives; its rules are the reader's own.
 mod grammar {
     #![allow(missing_docs)]
     #[derive(pest_derive::Parser)]

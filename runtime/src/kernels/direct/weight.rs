@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
+use super::blocks::most;
 use super::groups::{Part, Source, parts};
-use super::{WIDEST, check_conv, check_map, most, taps};
+use super::{WIDEST, check_conv, check_map, taps};
 use crate::arena::{Parts, Region, Rows, Tile, View};
 use crate::isa::Isa;
 use crate::kernels::conv::Conv;

@@ -77,6 +77,8 @@ pub(crate) struct Script {
     /// The numbers of the list, and where they will be.
     numbers: Vec<u32>,
     numbers_at: Buffer<u32>,
+    /// The loss, as `flat::LOSS` has it.
+    loss: Buffer<f64>,
     /// Parts of sums, of each use in a list.
     sums: Vec<Option<Buffer<f64>>>,
     sums_used: usize,
@@ -92,8 +94,6 @@ struct BatchMemory {
     targets: Vec<Option<Buffer<f32>>>,
     loss_weights: Vec<(Vec<f32>, Option<Buffer<f32>>)>,
     losses: Option<Buffer<f32>>,
-    /// The mean loss, and its sum over steps.
-    mean: Option<Buffer<f32>>,
     /// What goes to the card, until it is there.
     host: Vec<f32>,
 }
@@ -159,6 +159,8 @@ impl Engine {
         let source = [program.source, records::TEXT].concat();
         let kernels = Kernels::load(&card, &N::NAME.to_lowercase(), &source, precision)?;
         let numbers_at = Buffer::new(&card, NUMBERS, || "a list of numbers".to_owned())?;
+        let mut loss = Buffer::new(&card, flat::LOSS, || "a loss".to_owned())?;
+        loss.clear()?;
         Ok(Engine {
             of: TypeId::of::<N>(),
             model: N::NAME,
@@ -170,6 +172,7 @@ impl Engine {
                 calls: Calls::default(),
                 numbers: Vec::new(),
                 numbers_at,
+                loss,
                 sums: Vec::new(),
                 sums_used: 0,
                 args: Vec::new(),
@@ -303,7 +306,7 @@ impl Engine {
 
     /// Adds a pass to the list.
     fn pass(&mut self, kind: PassKind, places: &mut Places, version: u64) -> Result<(), Error> {
-        let (pass, outputs) = (self.program_of(kind), self.program.outputs.len());
+        let pass = self.program_of(kind);
         let Engine { script, passes, .. } = self;
         let what = || format!("the values of a batch of {}", places.batch);
         let floats = places.batch.checked_mul(pass.arena).expect("a batch fits the address space");
@@ -318,25 +321,15 @@ impl Engine {
                 *of = Some(version);
             }
         }
-        script.steps(pass.steps, places, &mut Vec::new())?;
-        if places.losses.len() == outputs && outputs > 0 {
-            self.add_up(places)?;
-        }
-        Ok(())
+        script.steps(pass.steps, places, &mut Vec::new())
     }
 
-    /// Adds up the losses of the batch.
-    fn add_up(&mut self, places: &Places) -> Result<(), Error> {
-        let Engine { script, batch: memory, .. } = self;
-        if memory.mean.is_none() {
-            let mut mean = Buffer::new(&script.card, 2, || "a loss".to_owned())?;
-            mean.clear()?;
-            memory.mean = Some(mean);
-        }
-        let mean = memory.mean.as_ref().map_or(0, Buffer::address);
+    /// Adds up the losses of the batch, and what penalties have added, and tells the list to the card.
+    fn play_with_loss(&mut self, places: &Places) -> Result<(), Error> {
         let count = Word::U32((places.losses.len() * places.batch) as u32);
-        let args = [Word::Address(places.all_losses), count, Word::Address(mean)];
-        script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, &args)
+        let args = [Word::Address(places.all_losses), count, self.script.loss()];
+        self.script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, &args)?;
+        self.play()
     }
 
     /// Tells the list to the card.
@@ -347,10 +340,22 @@ impl Engine {
     }
 
     /// The mean loss of the list, when the card is done.
-    fn mean(&self) -> Result<f32, Error> {
-        let mut mean = [0.0];
-        self.batch.mean.as_ref().map_or(Ok(()), |buffer| buffer.read(0, &mut mean))?;
-        Ok(mean[0])
+    fn loss(&self) -> Result<f32, Error> {
+        Ok(self.losses_so_far()?[0] as f32)
+    }
+
+    /// The loss of the last step, the sum of those of all steps since [`Engine::forget_losses`], up to the first that is no finite number,
+    /// and how many these are; when the card is done.
+    pub(crate) fn losses_so_far(&self) -> Result<[f64; 3], Error> {
+        let mut losses = [0.0; 3];
+        self.script.loss.read(0, &mut losses)?;
+        Ok(losses)
+    }
+
+    /// Begins the sum of losses anew.
+    #[cfg_attr(not(feature = "trainer"), allow(dead_code))] // Its epochs are.
+    pub(crate) fn forget_losses(&mut self) -> Result<(), Error> {
+        self.script.loss.clear()
     }
 
     /// Gives the results of a pass, when the card is done.
@@ -381,18 +386,17 @@ impl Script {
         at
     }
 
-    /// Room for so many parts of sums, of this list alone; gives its number.
-    pub(super) fn sums(&mut self, parts: usize) -> Result<(usize, u64), Error> {
+    /// Room for so many parts of sums, of this list alone.
+    pub(super) fn sums(&mut self, parts: usize) -> Result<u64, Error> {
         let number = self.sums_used;
         self.sums_used += 1;
         self.sums.resize_with(self.sums.len().max(self.sums_used), || None);
-        let at = grow(&mut self.sums[number], &self.card, parts, || "sums".to_owned())?;
-        Ok((number, at))
+        grow(&mut self.sums[number], &self.card, parts, || "sums".to_owned())
     }
 
-    /// Sums by their number, when the card is done.
-    fn read_sums(&self, number: usize, to: &mut [f64]) -> Result<(), Error> {
-        self.sums[number].as_ref().map_or(Ok(()), |sums| sums.read(0, to))
+    /// Where the loss is.
+    pub(super) fn loss(&self) -> Word {
+        Word::Address(self.loss.address())
     }
 
     /// Adds zeros for so many floats.
@@ -512,11 +516,23 @@ pub(crate) fn step<N: Network>(
     batch: &CardBatch<'_>,
     optimizer: &mut dyn Optimizer,
 ) -> Result<f32, Error> {
+    let added = tell_step(engine, model, workspace, batch, optimizer)?;
+    Ok(engine.loss()? + added)
+}
+
+/// The same without waiting for the card, which adds the loss to those before. Gives what an optimizer of the host adds to it.
+pub(crate) fn tell_step<N: Network>(
+    engine: &mut Engine,
+    model: &mut N,
+    workspace: &mut Workspace,
+    batch: &CardBatch<'_>,
+    optimizer: &mut dyn Optimizer,
+) -> Result<f32, Error> {
     engine.check::<N>()?;
     let (draw, threads) = (workspace.draw(), workspace.threads());
     let (weights, gradients) = (model.weights_mut(), workspace.gradient_floats());
     let card = engine.script.card.clone();
-    // Held until the card is done.
+    // Memory is given back in the card's order: what is told uses it before.
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
@@ -527,33 +543,23 @@ pub(crate) fn step<N: Network>(
     engine.pass(PassKind::Train, &mut places, weights.version())?;
     let added = match optimizer.on_card() {
         Some(optimizer) => {
-            let mut update =
-                Update::new(&mut engine.script, [places.params, places.gradients], N::PARAMETERS, batch.samples);
-            optimizer.add_step(&mut update)?;
-            let penalties = update.penalties();
-            engine.play()?;
-            let mut added = 0.0;
-            for (penalty, sums) in penalties {
-                let mut parts = [0.0; 2 * flat::SUM_BLOCKS as usize];
-                engine.script.read_sums(sums, &mut parts)?;
-                let sum = |first: usize| parts.iter().skip(first).step_by(2).sum::<f64>();
-                added += penalty.l1 * sum(0) + penalty.l2 * sum(1);
-            }
+            let all = [places.params, places.gradients];
+            optimizer.add_step(&mut Update::new(&mut engine.script, all, N::PARAMETERS, batch.samples))?;
+            engine.play_with_loss(&places)?;
             weights.written();
             gradients.written();
-            added as f32
+            0.0
         }
         None => {
-            engine.play()?;
+            engine.play_with_loss(&places)?;
             weights.written();
             gradients.written();
             let (params, _) = weights.both_mut();
             optimizer.follow(params, gradients.get_mut(), batch.samples, threads)
         }
     };
-    let mean = engine.mean()?;
     workspace.next_step();
-    Ok(mean + added)
+    Ok(added)
 }
 
 /// [`network::gradients`](crate::network::gradients) on the card of a workspace, whose gradients they are.
@@ -573,9 +579,9 @@ pub(crate) fn gradients<N: Network>(
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::Train, &mut places, weights.version())?;
-    engine.play()?;
+    engine.play_with_loss(&places)?;
     gradients.written();
-    engine.mean()
+    engine.loss()
 }
 
 /// The outputs of a forward pass, as in inference or in training, on the card of a workspace.
@@ -619,7 +625,7 @@ pub(crate) fn input_gradients<N: Network>(
     places.gradients = grow(&mut engine.passes.unwanted, &card, N::PARAMETERS, || "gradients".to_owned())?;
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::InputGradients, &mut places, weights.version())?;
-    engine.play()?;
+    engine.play_with_loss(&places)?;
     engine.give(PassKind::InputGradients, &places, 0, each)?;
-    Ok(engine.mean()? / batch.samples.max(1) as f32)
+    Ok(engine.loss()? / batch.samples.max(1) as f32)
 }

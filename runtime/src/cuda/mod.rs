@@ -30,6 +30,8 @@ mod update;
 pub use calls::Played;
 pub use card::count;
 pub(crate) use card::{Buffer, Card};
+#[cfg(feature = "trainer")]
+pub(crate) use engine::tell_step;
 pub(crate) use engine::{CardBatch, Engine, forward, gradients, input_gradients, step};
 pub use engine::{CardLoss, Targets};
 pub use kernels::options;

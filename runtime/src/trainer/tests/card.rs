@@ -168,3 +168,31 @@ fn what_a_card_cannot_do_is_told() {
         "kernels know no mean of two losses",
     );
 }
+
+#[test]
+fn nothing_waits_for_the_card_within_an_epoch() {
+    if !has_card() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w");
+    let driver = cuda_sim::open().unwrap();
+    driver.reset();
+    on_card(&DIGITS, &["train", "--device", "cuda", "--epochs", "1", "--out", text(&out)]).unwrap();
+    let activity = driver.activity();
+    // Behind the 45 steps: their losses, the weights, and the outputs of 45 batches to train with and of 12 to test with.
+    assert_eq!((activity.copies_to_host, activity.waits), (59, 59), "{activity:?}");
+    assert!(activity.graph_launches >= 45);
+}
+
+#[test]
+fn a_run_that_diverges_is_told_as_on_the_processor() {
+    if !has_card() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w");
+    let train = |device| on_card(&DIGITS, &["train", "--device", device, "--lr", "1e38", "--out", text(&out)]);
+    let Err(Failure::Failed(wanted)) = train("cpu") else { panic!("it goes well") };
+    refuse(train("cuda"), 1, &wanted);
+}

@@ -273,7 +273,7 @@ pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, shares: &[], totals };
         cuda::step(engine, model, workspace, &batch, optimizer)
     }) {
         return done;
@@ -307,7 +307,7 @@ pub fn gradients<N: Network, L: Losses<N::Output>>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, shares: &[], totals };
         cuda::gradients(engine, model, workspace, &batch)
     }) {
         let mean = done?;
@@ -383,7 +383,7 @@ pub fn input_gradients<N: Network, L: Losses<N::Output>>(
         assert_asked::<N>();
         let losses = on_card::<N, L>(loss, targets)?;
         let totals = &[1.0; OUTPUTS][..N::Output::COUNT];
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, shares: &[], totals };
         cuda::input_gradients(engine, model, workspace.draw(), &batch, &mut each)
     }) {
         return done;

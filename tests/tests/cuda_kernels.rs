@@ -108,7 +108,7 @@ fn takes(arg: &Arg) -> &'static [&'static str] {
     match arg {
         // Places of maxima are values, too.
         Arg::Value(_) => &["const float *", "float *", "const u8 *", "u8 *", "const u32 *", "u32 *"],
-        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::LossWeights(_) | Arg::LossFactor(_) => {
+        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::Shares | Arg::LossWeights(_) | Arg::LossFactor(_) => {
             &["const float *"]
         }
         Arg::Statistics(_) | Arg::Folded(_) | Arg::State(_) | Arg::Scratch(_) => &["const float *", "float *"],
@@ -506,6 +506,7 @@ impl<'a> Bench<'a> {
             Arg::Draw => pointer(self.draw, 0),
             Arg::Updates => Argument::U32(1),
             Arg::Targets(output) => pointer(self.targets[*output], 0),
+            Arg::Shares => Argument::Pointer(0),
             Arg::LossNumber(_) => Argument::F32(0.0),
             Arg::LossFactor(_) => pointer(self.factor, 0),
             Arg::Losses(output) => pointer(self.losses, (output * self.samples) as u64),
@@ -619,5 +620,73 @@ fn wirings_give_what_the_reference_gives() {
             if what.starts_with("dropout") { body.replace("dropout(0.4)", "dropout") } else { (*body).to_owned() };
         PROBABILITY.set(0.5);
         agrees_with_the_reference(&of_text(&format!("model Wired {{ {body} }}")), Order::Reversed);
+    }
+}
+
+#[test]
+fn a_mixed_loss_is_the_mean_of_two() {
+    if !card::is_ready() {
+        return;
+    }
+    // Three classes at each of two positions.
+    let model = of_text("model Mixed { input x [2, 1, 2]; conv(3, kernel = 1); }");
+    let (_, train) = &model.program.passes[0];
+    let kinds = train.steps.iter().find_map(|step| match step {
+        Step::Loss(kinds) => Some(kinds),
+        _ => None,
+    });
+    let source = with_kernels(&model.program.source, |kernel| kernel.contains("_loss_"));
+    let compiled = Nvrtc::get().and_then(|nvrtc| nvrtc.compile("losses.cu", &source, &options(80, Precision::F32)));
+    let mut device = Device::new();
+    let module = device.load(&compiled.expect("it compiles").ptx).expect("the stand-in knows it");
+    const LEN: usize = 6;
+    let mut numbers = Numbers(7);
+    let mut floats = |count: usize| numbers.numbers(count).iter().map(|&of| of as f32).collect::<Vec<_>>();
+    let arena = device.upload(&floats(SAMPLES * train.arena as usize));
+    // Its own targets, then the others'.
+    let targets: Vec<f32> = floats(2 * SAMPLES * LEN).iter().map(|target| target.abs().fract()).collect();
+    let labels: Vec<u32> = (0..2 * SAMPLES as u32 * 2).map(|at| at * at % 3).collect();
+    let weights = device.upload(&[0.5_f32, 2.0, 1.25, 3.0, 1.0, 0.25]);
+    let shares = [0.75_f32, 0.0, 1.0, 0.5, 0.125];
+    let (factor, losses) = (device.upload(&[0.5_f32]), device.alloc(4 * SAMPLES));
+    for (kind, Launch { kernel, threads, args, .. }) in kinds.expect("a loss").iter().filter(|(kind, _)| *kind != "None") {
+        // The losses, and the derivatives; the first targets are those of the set that is given.
+        let mut run = |set: usize, shares: &[f32]| {
+            let shares = if shares.is_empty() { 0 } else { device.upload(shares) };
+            let of_labels = device.upload(&labels[set * 2 * SAMPLES..]);
+            let of_targets = device.upload(&targets[set * LEN * SAMPLES..]);
+            let place = |at: &Strided| arena + 4 * SAMPLES as u64 * at.first;
+            let given = |arg: &Arg| match arg {
+                Arg::Value(at) => Argument::Pointer(place(at)),
+                Arg::Labels(_) => Argument::Pointer(of_labels),
+                Arg::Targets(_) => Argument::Pointer(of_targets),
+                Arg::LossWeights(_) => Argument::Pointer(weights),
+                Arg::LossNumber(_) => Argument::F32(0.3),
+                Arg::Shares => Argument::Pointer(shares),
+                Arg::LossFactor(_) => Argument::Pointer(factor),
+                Arg::Losses(_) => Argument::Pointer(losses),
+                other => unreachable!("a loss is given no {other:?}"),
+            };
+            let args_given: Vec<Argument> = args.iter().map(given).collect();
+            let geometry = Geometry { grid: [SAMPLES as u32, 1, 1], block: [*threads, 1, 1], dynamic_shared: 0 };
+            let ran = device.launch(&module, kernel, geometry, &args_given);
+            ran.unwrap_or_else(|finding| panic!("{kind}: {finding:?}"));
+            // The second value is the derivative.
+            let dy = args.iter().filter_map(|arg| if let Arg::Value(at) = arg { Some(place(at)) } else { None }).nth(1);
+            let read = |from: u64, count: usize| device.read::<f32>(from, count).expect("memory of its own");
+            (read(losses, SAMPLES), read(dy.expect("a derivative"), SAMPLES * LEN))
+        };
+        let (own, other, mixed) = (run(0, &[]), run(1, &[]), run(0, &shares));
+        let same = |own: &[f32], other: &[f32], mixed: &[f32]| {
+            let each = mixed.len() / SAMPLES;
+            for (at, mixed) in mixed.iter().enumerate() {
+                let share = shares[at / each];
+                let wanted = share * own[at] + (1.0 - share) * other[at];
+                assert!((mixed - wanted).abs() <= 1e-6 * wanted.abs().max(1.0), "{kind}: {mixed}, wanted {wanted}");
+            }
+        };
+        same(&own.0, &other.0, &mixed.0);
+        same(&own.1, &other.1, &mixed.1);
+        assert!(own.0 != other.0 && own.1 != other.1, "{kind}: the targets differ");
     }
 }

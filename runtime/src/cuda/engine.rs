@@ -92,6 +92,7 @@ struct BatchMemory {
     picked: PickMemory,
     labels: Vec<Option<Buffer<u32>>>,
     targets: Vec<Option<Buffer<f32>>>,
+    shares: Option<Buffer<f32>>,
     loss_weights: Vec<(Vec<f32>, Option<Buffer<f32>>)>,
     losses: Option<Buffer<f32>>,
     /// What goes to the card, until it is there.
@@ -126,6 +127,7 @@ struct Places {
     updates: bool,
     inputs: Vec<u64>,
     losses: Vec<LossPlaces>,
+    shares: u64,
     /// The losses of all outputs.
     all_losses: u64,
 }
@@ -221,14 +223,26 @@ impl Engine {
         }
     }
 
-    /// Begins a list: brings the inputs of so many samples to the card, from one on.
-    fn begin(&mut self, first: usize, batch: usize, from: &Inputs<'_>, draw: Draw) -> Result<Places, Error> {
+    /// Begins a list: brings the inputs of so many samples to the card, from one on. With shares each is mixed with another, which are
+    /// behind all of the batch.
+    fn begin(
+        &mut self,
+        (first, batch): (usize, usize),
+        from: &Inputs<'_>,
+        shares: &[f32],
+        draw: Draw,
+    ) -> Result<Places, Error> {
         let Engine { script, batch: memory, program, .. } = self;
         script.calls.clear();
         script.numbers.clear();
         script.sums_used = 0;
         let draw = script.put(&[draw.seed, draw.step].map(|number| [number as u32, (number >> 32) as u32]).concat());
         let what = || format!("the inputs of a batch of {batch}");
+        let (mut shares_at, mut of_sample) = (0, 1);
+        if !shares.is_empty() {
+            (shares_at, of_sample) = (grow(&mut memory.shares, &script.card, batch, what)?, 2);
+            memory.shares.as_mut().map_or(Ok(()), |buffer| buffer.write(shares))?;
+        }
         memory.inputs.resize_with(program.inputs.len(), || None);
         let mut inputs = Vec::new();
         for (number, (len, buffer)) in program.inputs.iter().zip(&mut memory.inputs).enumerate() {
@@ -242,9 +256,9 @@ impl Engine {
                     buffer.as_mut().map_or(Ok(()), |buffer| buffer.write(&memory.host))?;
                 }
                 Inputs::Records { of, numbers, changes } => {
-                    let each = changes.len() / numbers.len();
-                    let picked = (&numbers[first..][..batch], &changes[each * first..][..each * batch]);
-                    of.pick(script, &mut memory.picked, picked, to)?;
+                    let (each, count) = (changes.len() / numbers.len(), of_sample * batch);
+                    let picked = (&numbers[first..][..count], &changes[each * first..][..each * count]);
+                    of.pick(script, &mut memory.picked, picked, shares_at, (batch, to))?;
                 }
             }
         }
@@ -263,6 +277,7 @@ impl Engine {
             updates: false,
             inputs,
             losses: Vec::new(),
+            shares: shares_at,
             all_losses: 0,
         })
     }
@@ -490,6 +505,7 @@ impl Places {
             Arg::Updates => Word::U32(self.updates.into()),
             Arg::Labels(output) => Word::Address(self.losses[*output].labels),
             Arg::Targets(output) => Word::Address(self.losses[*output].targets),
+            Arg::Shares => Word::Address(self.shares),
             Arg::LossWeights(output) => Word::Address(self.losses[*output].weights),
             Arg::LossNumber(output) => Word::F32(self.losses[*output].number),
             Arg::LossFactor(output) => Word::Address(self.losses[*output].factor),
@@ -504,6 +520,9 @@ pub(crate) struct CardBatch<'a> {
     pub(crate) inputs: Inputs<'a>,
     /// Of each output.
     pub(crate) losses: &'a [CardLoss],
+    /// What part of each sample's loss is that to its own target; empty where no sample is mixed with another (mixup). Records and targets of
+    /// the others are behind those of the batch.
+    pub(crate) shares: &'a [f32],
     /// What the samples count together, of each output.
     pub(crate) totals: &'a [f64],
 }
@@ -536,7 +555,7 @@ pub(crate) fn tell_step<N: Network>(
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     places.updates = true;
     engine.losses(&mut places, batch.losses, batch.totals)?;
@@ -575,7 +594,7 @@ pub(crate) fn gradients<N: Network>(
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::Train, &mut places, weights.version())?;
@@ -599,7 +618,7 @@ pub(crate) fn forward<N: Network>(
     // As in training a batch is normalised as a whole.
     let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
     for first in (0..samples).step_by(part) {
-        let mut places = engine.begin(first, part.min(samples - first), inputs, draw)?;
+        let mut places = engine.begin((first, part.min(samples - first)), inputs, &[], draw)?;
         (places.params, places.statistics) = (params.address(), statistics.address());
         engine.pass(kind, &mut places, weights.version())?;
         engine.play()?;
@@ -620,7 +639,7 @@ pub(crate) fn input_gradients<N: Network>(
     let (weights, card) = (model.weights(), engine.script.card.clone());
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics) = (params.address(), statistics.address());
     places.gradients = grow(&mut engine.passes.unwanted, &card, N::PARAMETERS, || "gradients".to_owned())?;
     engine.losses(&mut places, batch.losses, batch.totals)?;

@@ -201,6 +201,9 @@ pub enum Arg {
     Labels(usize),
     /// Targets of an output, by its number: `[batch][floats of a sample]`, in PyTorch's order.
     Targets(usize),
+    /// What part of the loss of each sample is that to its own target: `[batch]`. The rest is that to another one (mixup), which stands behind
+    /// those of the batch: labels and targets are `[2][batch]` then. The null pointer where each sample has one target.
+    Shares,
     /// Weights of the loss of an output: of its classes, or of a yes for each of its floats. The null pointer if all are 1.
     LossWeights(usize),
     /// `f32`: the number of the loss of an output, which [`LossKind`] has.

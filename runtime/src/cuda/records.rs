@@ -82,16 +82,18 @@ impl Records {
         Ok(Some(Records { of, black, shape }))
     }
 
-    /// Adds to a list what writes a batch of them to an address.
+    /// Adds to a list what writes a batch of so many samples to an address: of each its record, or with shares, which are at an address too,
+    /// a mean of that and of one behind the batch's.
     pub(super) fn pick(
         &self,
         script: &mut Script,
         memory: &mut PickMemory,
         (numbers, changes): (&[u32], &[Change]),
-        to: u64,
+        shares: u64,
+        (batch, to): (usize, u64),
     ) -> Result<(), Error> {
         let PickMemory { numbers: numbers_at, changes: changes_at } = memory;
-        let what = || format!("the records of a batch of {}", numbers.len());
+        let what = || format!("the records of a batch of {batch}");
         let at = [
             grow(numbers_at, &script.card, numbers.len(), what)?,
             grow(changes_at, &script.card, 5 * changes.len(), what)?,
@@ -110,10 +112,10 @@ impl Records {
                 "records_of_floats"
             }
         };
-        let changed = changes.len() / numbers.len().max(1);
-        let elements = numbers.len() * self.shape.iter().product::<usize>();
+        let of_record = changes.len() / numbers.len().max(1);
+        let elements = batch * self.shape.iter().product::<usize>();
         args.extend([self.black.address(), at[0], at[1]].map(address));
-        args.extend([Word::U32(changed as u32), address(to), Word::U32(numbers.len() as u32)]);
+        args.extend([Word::U32(of_record as u32), address(shares), address(to), Word::U32(batch as u32)]);
         args.extend(self.shape.map(|size| Word::U32(size as u32)));
         let blocks = elements.div_ceil(THREADS as usize) as u32;
         script.launch(kernel, [blocks, 1, 1], THREADS, &args)

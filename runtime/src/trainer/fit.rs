@@ -19,8 +19,6 @@ use crate::Stateful;
 use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
 use crate::network::{self, BatchLoss, Network, SaveOptions};
-#[cfg(feature = "cuda")]
-use crate::{DeviceProblem, Error};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
@@ -136,14 +134,11 @@ fn pass<N: Network>(
         totals_of(part, &augmented, batch, &mut totals);
         #[cfg(feature = "cuda")]
         let told = workspace.on_card(|engine, workspace| {
-            if batch.iter().any(|&record| augmented.mix(record).is_some()) {
-                let problem = "kernels know no mean of two losses, which `mixup` takes".to_owned();
-                return Err(Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem }));
-            }
-            let losses = &part.on_card(batch, outputs::<N>());
-            let (numbers, changes) = (part.numbers(batch), cuda::changes(&augmented, batch));
+            let (records, shares) = mixed(&augmented, batch);
+            let losses = &part.on_card(&records, outputs::<N>());
+            let (numbers, changes) = (part.numbers(&records), cuda::changes(&augmented, &records));
             let inputs = part.inputs(&feed, &numbers, &changes);
-            let batch = CardBatch { samples: batch.len(), inputs, losses, totals: &totals };
+            let batch = CardBatch { samples: batch.len(), inputs, losses, shares: &shares, totals: &totals };
             // The optimizers of specs have kernels: the host adds nothing to the loss.
             cuda::tell_step(engine, model, workspace, &batch, &mut course.recipe)?;
             let is_read = step == steps || progress.is_due();
@@ -176,6 +171,14 @@ fn pass<N: Network>(
         progress.step(step, tally.last);
     }
     Ok(tally.mean())
+}
+
+/// The records of a batch and, with mixup, those that they are mixed with behind them; and what part each of the batch's own has in the mean.
+#[cfg(feature = "cuda")]
+fn mixed(augmented: &Augmented<'_>, batch: &[usize]) -> (Vec<usize>, Vec<f32>) {
+    let mixes: Vec<Mix> = batch.iter().filter_map(|&record| augmented.mix(record)).collect();
+    let records = batch.iter().copied().chain(mixes.iter().map(|mix| mix.other)).collect();
+    (records, mixes.iter().map(|mix| mix.own).collect())
 }
 
 /// For each output what the records of a batch count together: of a mean of two, each its part.

@@ -134,6 +134,8 @@ pub enum Arg {
     Labels(usize),
     /// Targets of an output.
     Targets(usize),
+    /// The part of each sample's own target in a mean of two.
+    Shares,
     /// Weights of the loss of an output.
     LossWeights(usize),
     /// `f32`: the number of the loss of an output.
@@ -239,6 +241,7 @@ fn arg_text(arg: &Arg) -> String {
         | Arg::Updates
         | Arg::Labels(_)
         | Arg::Targets(_)
+        | Arg::Shares
         | Arg::LossWeights(_)
         | Arg::LossNumber(_)
         | Arg::LossFactor(_)

@@ -206,6 +206,18 @@ impl Engine {
         self.player.call_by_call = call_by_call;
     }
 
+    /// The card.
+    pub(super) fn card(&self) -> &Arc<Card> {
+        &self.script.card
+    }
+
+    /// Sets whether lists are told call by call, and each kernel is timed; gives the kernels that were, and their seconds.
+    pub(super) fn set_timed(&mut self, is_timed: bool) -> Vec<(String, f64)> {
+        let times = std::mem::replace(&mut self.player.times, is_timed.then(Vec::new)).unwrap_or_default();
+        let name = |number: usize| self.script.kernels.kernel(number).name.clone();
+        times.into_iter().map(|(kernel, seconds)| (name(kernel), seconds)).collect()
+    }
+
     /// Checks that it is a model's.
     fn check<N: Network>(&self) -> Result<(), Error> {
         if self.of == TypeId::of::<N>() {
@@ -611,20 +623,44 @@ pub(crate) fn forward<N: Network>(
     (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
+    // As in training a batch is normalised as a whole.
+    let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
+    for first in (0..samples).step_by(part) {
+        let places = tell_forward(engine, model, kind, (first, part.min(samples - first)), (inputs, draw))?;
+        engine.give(kind, &places, first, each)?;
+    }
+    Ok(())
+}
+
+/// Inference, whose outputs stay where they are.
+pub(super) fn tell_inference<N: Network>(
+    engine: &mut Engine,
+    model: &N,
+    (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
+) -> Result<(), Error> {
+    for first in (0..samples).step_by(PART) {
+        tell_forward(engine, model, PassKind::Infer, (first, PART.min(samples - first)), (inputs, draw))?;
+    }
+    Ok(())
+}
+
+/// Tells the card to run so many samples forward, from one on.
+fn tell_forward<N: Network>(
+    engine: &mut Engine,
+    model: &N,
+    kind: PassKind,
+    samples: (usize, usize),
+    (inputs, draw): (&Inputs<'_>, Draw),
+) -> Result<Places, Error> {
     engine.check::<N>()?;
     let (weights, card) = (model.weights(), engine.script.card.clone());
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
-    // As in training a batch is normalised as a whole.
-    let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
-    for first in (0..samples).step_by(part) {
-        let mut places = engine.begin((first, part.min(samples - first)), inputs, &[], draw)?;
-        (places.params, places.statistics) = (params.address(), statistics.address());
-        engine.pass(kind, &mut places, weights.version())?;
-        engine.play()?;
-        engine.give(kind, &places, first, each)?;
-    }
-    Ok(())
+    let mut places = engine.begin(samples, inputs, &[], draw)?;
+    (places.params, places.statistics) = (params.address(), statistics.address());
+    engine.pass(kind, &mut places, weights.version())?;
+    engine.play()?;
+    Ok(places)
 }
 
 /// [`network::input_gradients`](crate::network::input_gradients) on the card of a workspace. The totals are 1.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::calls::Word;
-use super::card::{Buffer, Card, grow};
+use super::card::{Buffer, Card, Number, grow};
 use super::engine::Script;
 use crate::Error;
 use crate::data::{Augmented, Drawn, Split};
@@ -57,29 +57,26 @@ impl Records {
         if takes > card.free() / PARTS {
             return Ok(None);
         }
-        let what = || "a data set".to_owned();
-        let of = match bytes {
-            Some((bytes, tables)) => {
-                let mut of = Buffer::new(card, elements, what)?;
-                of.write(bytes)?;
-                // There may be one for all channels.
-                let all: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
-                let mut tables = Buffer::new(card, all.len(), what)?;
-                tables.write(&all)?;
-                Elements::Bytes(of, tables)
-            }
-            None => {
-                let mut all = vec![0.0; elements];
-                all.chunks_exact_mut(len).enumerate().for_each(|(record, to)| split.feed(record, to));
-                let mut of = Buffer::new(card, elements, what)?;
-                of.write(&all)?;
-                Elements::Floats(of)
-            }
+        let black: Vec<f32> = (0..channels).map(|channel| split.black(channel)).collect();
+        let Some((bytes, tables)) = bytes else {
+            let mut all = vec![0.0; elements];
+            all.chunks_exact_mut(len).enumerate().for_each(|(record, to)| split.feed(record, to));
+            return Records::of_floats(card, &all, &black, shape).map(Some);
         };
-        let all: Vec<f32> = (0..channels).map(|channel| split.black(channel)).collect();
-        let mut black = Buffer::new(card, channels, what)?;
-        black.write(&all)?;
-        Ok(Some(Records { of, black, shape }))
+        // There may be one for all channels.
+        let tables: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
+        let of = Elements::Bytes(brought(card, bytes)?, brought(card, &tables)?);
+        Ok(Some(Records { of, black: brought(card, &black)?, shape }))
+    }
+
+    /// Brings records to a card that are numbers as a model reads them, of this shape, and what is black in each channel.
+    pub(super) fn of_floats(
+        card: &Arc<Card>,
+        floats: &[f32],
+        black: &[f32],
+        shape: [usize; 3],
+    ) -> Result<Records, Error> {
+        Ok(Records { of: Elements::Floats(brought(card, floats)?), black: brought(card, black)?, shape })
     }
 
     /// Adds to a list what writes a batch of so many samples to an address: of each its record, or with shares, which are at an address too,
@@ -120,6 +117,13 @@ impl Records {
         let blocks = elements.div_ceil(THREADS as usize) as u32;
         script.launch(kernel, [blocks, 1, 1], THREADS, &args)
     }
+}
+
+/// A part of a data set, on a card.
+fn brought<T: Number>(card: &Arc<Card>, from: &[T]) -> Result<Buffer<T>, Error> {
+    let mut buffer = Buffer::new(card, from.len(), || "a data set".to_owned())?;
+    buffer.write(from)?;
+    Ok(buffer)
 }
 
 /// Memory for which records a batch has.

@@ -19,6 +19,7 @@ use netspec_compiler::source::{Sources, Spelling};
 use netspec_compiler::{Main, Options, compile};
 use netspec_tests::card;
 use netspec_tests::forms::{FORMS, WIRINGS, in_the_middle_text};
+use netspec_tests::kernels::{Kernel, kernels, with_kernels};
 use netspec_tests::reference::{Numbers, mse, relative_l2, root, unfused, verified};
 
 /// A model for a card, and what it was compiled from.
@@ -83,24 +84,13 @@ fn all_launches(program: &Program) -> Vec<&Launch> {
     of_all
 }
 
-/// A kernel as the text declares it: the most threads of a block, and the types of its parameters.
-fn declared(source: &str) -> HashMap<&str, (u32, Vec<String>)> {
-    let mut kernels = HashMap::new();
-    for text in source.split("extern \"C\" __global__ void __launch_bounds__(").skip(1) {
-        let (threads, rest) = text.split_once(')').expect("a bound");
-        let (threads, _) = threads.split_once(',').unwrap_or((threads, ""));
-        let (name, rest) = rest.trim_start().split_once('(').expect("parameters");
-        let (params, _) = rest.split_once(')').expect("the end of the parameters");
-        let of_param = |param: &str| {
-            let param = param.trim();
-            let at = param.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').expect("a type and a name");
-            param[..=at].trim().to_owned()
-        };
-        let params = params.split(',').map(of_param).collect();
-        let is_new = kernels.insert(name, (threads.parse().expect("a number"), params)).is_none();
-        assert!(is_new, "`{name}` is declared twice");
-    }
-    kernels
+/// The kernels that a text declares, by their names.
+fn declared(source: &str) -> HashMap<&str, Kernel<'_>> {
+    let all = kernels(source);
+    let count = all.len();
+    let by_name: HashMap<_, _> = all.into_iter().map(|kernel| (kernel.name, kernel)).collect();
+    assert_eq!(by_name.len(), count, "a kernel is declared twice");
+    by_name
 }
 
 /// The types of parameters that may be given an argument.
@@ -128,15 +118,13 @@ fn launches_give_kernels_what_they_take() {
         let launched = all_launches(&program);
         assert!(!launched.is_empty(), "{name}");
         for Launch { kernel, grid, threads, args } in launched {
-            let (most, params) = kernels.get(kernel.as_str()).unwrap_or_else(|| panic!("{name}: no kernel `{kernel}`"));
-            assert_eq!(threads, most, "{name}: threads of `{kernel}`");
+            let declared = kernels.get(kernel.as_str()).unwrap_or_else(|| panic!("{name}: no kernel `{kernel}`"));
+            let (most, params) = (declared.threads, &declared.params);
+            assert_eq!(*threads, most, "{name}: threads of `{kernel}`");
             assert!(*threads <= 1024 && threads.is_multiple_of(32), "{name}: `{kernel}`");
             assert_eq!(params.len(), args.len(), "{name}: `{kernel}` takes {params:?}, and is given {args:?}");
             for (param, arg) in params.iter().zip(args) {
-                assert!(
-                    takes(arg).contains(&param.as_str()),
-                    "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}"
-                );
+                assert!(takes(arg).contains(param), "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}");
             }
             assert!(grid.per_block > 0 && grid.fixed + grid.of_sample > 0, "{name}: `{kernel}`");
             assert!((1..=65_535).contains(&grid.y) && (1..=65_535).contains(&grid.z), "{name}: `{kernel}`");
@@ -242,19 +230,14 @@ fn meanings(source: &str) -> HashMap<&str, String> {
             Some((name, rest.split_once("\n};")?.0))
         })
         .collect();
-    let mut kernels = HashMap::new();
-    for text in source.split("extern \"C\" __global__ void").skip(1) {
-        let (text, _) = text.split_once("\n}\n").expect("the end of a kernel");
-        let (_, rest) = text.split_once(')').expect("a bound");
-        let (name, rest) = rest.trim_start().split_once('(').expect("parameters");
-        let words = rest.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let meaning = words.map(|word| {
-            let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len();
-            format!("{}{}", sizes.get(&word[..end]).copied().unwrap_or(&word[..end]), &word[end..])
-        });
-        kernels.insert(name, meaning.collect());
-    }
-    kernels
+    let of_word = |word: &str| {
+        let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len();
+        format!("{}{}", sizes.get(&word[..end]).copied().unwrap_or(&word[..end]), &word[end..])
+    };
+    let words = |text: &str| -> String {
+        text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(of_word).collect()
+    };
+    kernels(source).into_iter().map(|kernel| (kernel.name, words(kernel.rest))).collect()
 }
 
 /// Kernels of a model that has many.
@@ -276,7 +259,7 @@ fn kernels_compile_within_their_budgets() {
             _ => &[Precision::F32],
         };
         let mut meanings = meanings(&program.source);
-        let all = declared(&program.source).into_iter().map(|(kernel, (threads, _))| (kernel.to_owned(), threads));
+        let all = declared(&program.source).into_values().map(|kernel| (kernel.name.to_owned(), kernel.threads));
         let mut is_new = |kernel: &str| known.insert(meanings.remove(kernel).expect("the kernel's text"));
         let new: HashMap<String, u32> = all.filter(|(kernel, _)| is_new(kernel) || precisions.len() > 1).collect();
         if new.is_empty() {
@@ -520,23 +503,6 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// A text without the kernels that are not wanted.
-fn with_kernels(source: &str, is_wanted: impl Fn(&str) -> bool) -> String {
-    const HEAD: &str = "extern \"C\" __global__";
-    let mut parts = source.split(HEAD);
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let name = part.split_once('(').and_then(|(_, rest)| rest.split_once('(')).map_or("", |(before, _)| before);
-        let name = name.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
-        let (kernel, behind) = part.split_once("\n}\n").expect("the end of a kernel");
-        if is_wanted(name) {
-            text += &format!("{HEAD}{kernel}\n}}\n");
-        }
-        text += behind;
-    }
-    text
-}
-
 /// A few sums of f32 of at most a few thousand terms each; of what batch norms of few numbers make larger.
 const TOLERANCE: f64 = 5e-5;
 
@@ -649,7 +615,9 @@ fn a_mixed_loss_is_the_mean_of_two() {
     let weights = device.upload(&[0.5_f32, 2.0, 1.25, 3.0, 1.0, 0.25]);
     let shares = [0.75_f32, 0.0, 1.0, 0.5, 0.125];
     let (factor, losses) = (device.upload(&[0.5_f32]), device.alloc(4 * SAMPLES));
-    for (kind, Launch { kernel, threads, args, .. }) in kinds.expect("a loss").iter().filter(|(kind, _)| *kind != "None") {
+    for (kind, Launch { kernel, threads, args, .. }) in
+        kinds.expect("a loss").iter().filter(|(kind, _)| *kind != "None")
+    {
         // The losses, and the derivatives; the first targets are those of the set that is given.
         let mut run = |set: usize, shares: &[f32]| {
             let shares = if shares.is_empty() { 0 } else { device.upload(shares) };

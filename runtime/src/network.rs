@@ -273,7 +273,13 @@ pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch {
+            samples: inputs.len(),
+            inputs: Inputs::Feed(&feed(inputs)),
+            losses: &losses,
+            shares: &[],
+            totals,
+        };
         cuda::step(engine, model, workspace, &batch, optimizer)
     }) {
         return done;
@@ -307,7 +313,13 @@ pub fn gradients<N: Network, L: Losses<N::Output>>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch {
+            samples: inputs.len(),
+            inputs: Inputs::Feed(&feed(inputs)),
+            losses: &losses,
+            shares: &[],
+            totals,
+        };
         cuda::gradients(engine, model, workspace, &batch)
     }) {
         let mean = done?;
@@ -383,7 +395,13 @@ pub fn input_gradients<N: Network, L: Losses<N::Output>>(
         assert_asked::<N>();
         let losses = on_card::<N, L>(loss, targets)?;
         let totals = &[1.0; OUTPUTS][..N::Output::COUNT];
-        let batch = CardBatch { samples: inputs.len(), inputs: Inputs::Feed(&feed(inputs)), losses: &losses, totals };
+        let batch = CardBatch {
+            samples: inputs.len(),
+            inputs: Inputs::Feed(&feed(inputs)),
+            losses: &losses,
+            shares: &[],
+            totals,
+        };
         cuda::input_gradients(engine, model, workspace.draw(), &batch, &mut each)
     }) {
         return done;
@@ -641,7 +659,10 @@ fn assert_asked<N: Network>() {
 
 /// What a loss is to a card.
 #[cfg(feature = "cuda")]
-fn on_card<N: Network, L: Losses<N::Output>>(loss: &L, targets: &[L::Target]) -> Result<Vec<cuda::CardLoss>, Error> {
+pub(crate) fn on_card<N: Network, L: Losses<N::Output>>(
+    loss: &L,
+    targets: &[L::Target],
+) -> Result<Vec<cuda::CardLoss>, Error> {
     loss.all_on_card(targets).ok_or_else(|| own_loss(N::NAME))
 }
 
@@ -670,7 +691,7 @@ pub fn check_batch<N: Network>(samples: usize) -> Result<(), Error> {
 }
 
 /// Checks the targets of a batch; gives what they count together, for each output.
-fn totals<Input, Output: Parts, L: Losses<Output>>(
+pub(crate) fn totals<Input, Output: Parts, L: Losses<Output>>(
     inputs: &[Input],
     targets: &[L::Target],
     loss: &L,
@@ -698,7 +719,7 @@ fn of_targets<Output, L: Losses<Output>>(
     |sample, index, output, derivative| loss.loss_of(index, output, &targets[sample], derivative)
 }
 
-fn same_length(what: &'static str, found: usize, wanted: usize) -> Result<(), Error> {
+pub(crate) fn same_length(what: &'static str, found: usize, wanted: usize) -> Result<(), Error> {
     if found == wanted { Ok(()) } else { Err(Error::Lengths { what, found, of: "inputs", wanted }) }
 }
 

@@ -5,6 +5,7 @@
 pub mod card;
 pub mod clock;
 pub mod forms;
+pub mod kernels;
 pub mod kinks;
 pub mod parity;
 pub mod reference;

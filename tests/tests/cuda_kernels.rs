@@ -19,6 +19,7 @@ use netspec_compiler::source::{Sources, Spelling};
 use netspec_compiler::{Main, Options, compile};
 use netspec_tests::card;
 use netspec_tests::forms::{FORMS, WIRINGS, in_the_middle_text};
+use netspec_tests::kernels::{Kernel, kernels, with_kernels};
 use netspec_tests::reference::{Numbers, mse, relative_l2, root, unfused, verified};
 
 /// A model for a card, and what it was compiled from.
@@ -83,24 +84,13 @@ fn all_launches(program: &Program) -> Vec<&Launch> {
     of_all
 }
 
-/// A kernel as the text declares it: the most threads of a block, and the types of its parameters.
-fn declared(source: &str) -> HashMap<&str, (u32, Vec<String>)> {
-    let mut kernels = HashMap::new();
-    for text in source.split("extern \"C\" __global__ void __launch_bounds__(").skip(1) {
-        let (threads, rest) = text.split_once(')').expect("a bound");
-        let (threads, _) = threads.split_once(',').unwrap_or((threads, ""));
-        let (name, rest) = rest.trim_start().split_once('(').expect("parameters");
-        let (params, _) = rest.split_once(')').expect("the end of the parameters");
-        let of_param = |param: &str| {
-            let param = param.trim();
-            let at = param.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').expect("a type and a name");
-            param[..=at].trim().to_owned()
-        };
-        let params = params.split(',').map(of_param).collect();
-        let is_new = kernels.insert(name, (threads.parse().expect("a number"), params)).is_none();
-        assert!(is_new, "`{name}` is declared twice");
-    }
-    kernels
+/// The kernels that a text declares, by their names.
+fn declared(source: &str) -> HashMap<&str, Kernel<'_>> {
+    let all = kernels(source);
+    let count = all.len();
+    let by_name: HashMap<_, _> = all.into_iter().map(|kernel| (kernel.name, kernel)).collect();
+    assert_eq!(by_name.len(), count, "a kernel is declared twice");
+    by_name
 }
 
 /// The types of parameters that may be given an argument.
@@ -108,7 +98,7 @@ fn takes(arg: &Arg) -> &'static [&'static str] {
     match arg {
         // Places of maxima are values, too.
         Arg::Value(_) => &["const float *", "float *", "const u8 *", "u8 *", "const u32 *", "u32 *"],
-        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::LossWeights(_) | Arg::LossFactor(_) => {
+        Arg::Params(_) | Arg::Input(_) | Arg::Targets(_) | Arg::Shares | Arg::LossWeights(_) | Arg::LossFactor(_) => {
             &["const float *"]
         }
         Arg::Statistics(_) | Arg::Folded(_) | Arg::State(_) | Arg::Scratch(_) => &["const float *", "float *"],
@@ -128,15 +118,13 @@ fn launches_give_kernels_what_they_take() {
         let launched = all_launches(&program);
         assert!(!launched.is_empty(), "{name}");
         for Launch { kernel, grid, threads, args } in launched {
-            let (most, params) = kernels.get(kernel.as_str()).unwrap_or_else(|| panic!("{name}: no kernel `{kernel}`"));
-            assert_eq!(threads, most, "{name}: threads of `{kernel}`");
+            let declared = kernels.get(kernel.as_str()).unwrap_or_else(|| panic!("{name}: no kernel `{kernel}`"));
+            let (most, params) = (declared.threads, &declared.params);
+            assert_eq!(*threads, most, "{name}: threads of `{kernel}`");
             assert!(*threads <= 1024 && threads.is_multiple_of(32), "{name}: `{kernel}`");
             assert_eq!(params.len(), args.len(), "{name}: `{kernel}` takes {params:?}, and is given {args:?}");
             for (param, arg) in params.iter().zip(args) {
-                assert!(
-                    takes(arg).contains(&param.as_str()),
-                    "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}"
-                );
+                assert!(takes(arg).contains(param), "{name}: `{kernel}` takes a `{param}`, and is given {arg:?}");
             }
             assert!(grid.per_block > 0 && grid.fixed + grid.of_sample > 0, "{name}: `{kernel}`");
             assert!((1..=65_535).contains(&grid.y) && (1..=65_535).contains(&grid.z), "{name}: `{kernel}`");
@@ -242,19 +230,14 @@ fn meanings(source: &str) -> HashMap<&str, String> {
             Some((name, rest.split_once("\n};")?.0))
         })
         .collect();
-    let mut kernels = HashMap::new();
-    for text in source.split("extern \"C\" __global__ void").skip(1) {
-        let (text, _) = text.split_once("\n}\n").expect("the end of a kernel");
-        let (_, rest) = text.split_once(')').expect("a bound");
-        let (name, rest) = rest.trim_start().split_once('(').expect("parameters");
-        let words = rest.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let meaning = words.map(|word| {
-            let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len();
-            format!("{}{}", sizes.get(&word[..end]).copied().unwrap_or(&word[..end]), &word[end..])
-        });
-        kernels.insert(name, meaning.collect());
-    }
-    kernels
+    let of_word = |word: &str| {
+        let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len();
+        format!("{}{}", sizes.get(&word[..end]).copied().unwrap_or(&word[..end]), &word[end..])
+    };
+    let words = |text: &str| -> String {
+        text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(of_word).collect()
+    };
+    kernels(source).into_iter().map(|kernel| (kernel.name, words(kernel.rest))).collect()
 }
 
 /// Kernels of a model that has many.
@@ -276,7 +259,7 @@ fn kernels_compile_within_their_budgets() {
             _ => &[Precision::F32],
         };
         let mut meanings = meanings(&program.source);
-        let all = declared(&program.source).into_iter().map(|(kernel, (threads, _))| (kernel.to_owned(), threads));
+        let all = declared(&program.source).into_values().map(|kernel| (kernel.name.to_owned(), kernel.threads));
         let mut is_new = |kernel: &str| known.insert(meanings.remove(kernel).expect("the kernel's text"));
         let new: HashMap<String, u32> = all.filter(|(kernel, _)| is_new(kernel) || precisions.len() > 1).collect();
         if new.is_empty() {
@@ -506,6 +489,7 @@ impl<'a> Bench<'a> {
             Arg::Draw => pointer(self.draw, 0),
             Arg::Updates => Argument::U32(1),
             Arg::Targets(output) => pointer(self.targets[*output], 0),
+            Arg::Shares => Argument::Pointer(0),
             Arg::LossNumber(_) => Argument::F32(0.0),
             Arg::LossFactor(_) => pointer(self.factor, 0),
             Arg::Losses(output) => pointer(self.losses, (output * self.samples) as u64),
@@ -517,23 +501,6 @@ impl<'a> Bench<'a> {
         let found = self.device.read::<f32>(from, floats).expect("memory of its own");
         found.into_iter().map(f64::from).collect()
     }
-}
-
-/// A text without the kernels that are not wanted.
-fn with_kernels(source: &str, is_wanted: impl Fn(&str) -> bool) -> String {
-    const HEAD: &str = "extern \"C\" __global__";
-    let mut parts = source.split(HEAD);
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let name = part.split_once('(').and_then(|(_, rest)| rest.split_once('(')).map_or("", |(before, _)| before);
-        let name = name.rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
-        let (kernel, behind) = part.split_once("\n}\n").expect("the end of a kernel");
-        if is_wanted(name) {
-            text += &format!("{HEAD}{kernel}\n}}\n");
-        }
-        text += behind;
-    }
-    text
 }
 
 /// A few sums of f32 of at most a few thousand terms each; of what batch norms of few numbers make larger.
@@ -619,5 +586,75 @@ fn wirings_give_what_the_reference_gives() {
             if what.starts_with("dropout") { body.replace("dropout(0.4)", "dropout") } else { (*body).to_owned() };
         PROBABILITY.set(0.5);
         agrees_with_the_reference(&of_text(&format!("model Wired {{ {body} }}")), Order::Reversed);
+    }
+}
+
+#[test]
+fn a_mixed_loss_is_the_mean_of_two() {
+    if !card::is_ready() {
+        return;
+    }
+    // Three classes at each of two positions.
+    let model = of_text("model Mixed { input x [2, 1, 2]; conv(3, kernel = 1); }");
+    let (_, train) = &model.program.passes[0];
+    let kinds = train.steps.iter().find_map(|step| match step {
+        Step::Loss(kinds) => Some(kinds),
+        _ => None,
+    });
+    let source = with_kernels(&model.program.source, |kernel| kernel.contains("_loss_"));
+    let compiled = Nvrtc::get().and_then(|nvrtc| nvrtc.compile("losses.cu", &source, &options(80, Precision::F32)));
+    let mut device = Device::new();
+    let module = device.load(&compiled.expect("it compiles").ptx).expect("the stand-in knows it");
+    const LEN: usize = 6;
+    let mut numbers = Numbers(7);
+    let mut floats = |count: usize| numbers.numbers(count).iter().map(|&of| of as f32).collect::<Vec<_>>();
+    let arena = device.upload(&floats(SAMPLES * train.arena as usize));
+    // Its own targets, then the others'.
+    let targets: Vec<f32> = floats(2 * SAMPLES * LEN).iter().map(|target| target.abs().fract()).collect();
+    let labels: Vec<u32> = (0..2 * SAMPLES as u32 * 2).map(|at| at * at % 3).collect();
+    let weights = device.upload(&[0.5_f32, 2.0, 1.25, 3.0, 1.0, 0.25]);
+    let shares = [0.75_f32, 0.0, 1.0, 0.5, 0.125];
+    let (factor, losses) = (device.upload(&[0.5_f32]), device.alloc(4 * SAMPLES));
+    for (kind, Launch { kernel, threads, args, .. }) in
+        kinds.expect("a loss").iter().filter(|(kind, _)| *kind != "None")
+    {
+        // The losses, and the derivatives; the first targets are those of the set that is given.
+        let mut run = |set: usize, shares: &[f32]| {
+            let shares = if shares.is_empty() { 0 } else { device.upload(shares) };
+            let of_labels = device.upload(&labels[set * 2 * SAMPLES..]);
+            let of_targets = device.upload(&targets[set * LEN * SAMPLES..]);
+            let place = |at: &Strided| arena + 4 * SAMPLES as u64 * at.first;
+            let given = |arg: &Arg| match arg {
+                Arg::Value(at) => Argument::Pointer(place(at)),
+                Arg::Labels(_) => Argument::Pointer(of_labels),
+                Arg::Targets(_) => Argument::Pointer(of_targets),
+                Arg::LossWeights(_) => Argument::Pointer(weights),
+                Arg::LossNumber(_) => Argument::F32(0.3),
+                Arg::Shares => Argument::Pointer(shares),
+                Arg::LossFactor(_) => Argument::Pointer(factor),
+                Arg::Losses(_) => Argument::Pointer(losses),
+                other => unreachable!("a loss is given no {other:?}"),
+            };
+            let args_given: Vec<Argument> = args.iter().map(given).collect();
+            let geometry = Geometry { grid: [SAMPLES as u32, 1, 1], block: [*threads, 1, 1], dynamic_shared: 0 };
+            let ran = device.launch(&module, kernel, geometry, &args_given);
+            ran.unwrap_or_else(|finding| panic!("{kind}: {finding:?}"));
+            // The second value is the derivative.
+            let dy = args.iter().filter_map(|arg| if let Arg::Value(at) = arg { Some(place(at)) } else { None }).nth(1);
+            let read = |from: u64, count: usize| device.read::<f32>(from, count).expect("memory of its own");
+            (read(losses, SAMPLES), read(dy.expect("a derivative"), SAMPLES * LEN))
+        };
+        let (own, other, mixed) = (run(0, &[]), run(1, &[]), run(0, &shares));
+        let same = |own: &[f32], other: &[f32], mixed: &[f32]| {
+            let each = mixed.len() / SAMPLES;
+            for (at, mixed) in mixed.iter().enumerate() {
+                let share = shares[at / each];
+                let wanted = share * own[at] + (1.0 - share) * other[at];
+                assert!((mixed - wanted).abs() <= 1e-6 * wanted.abs().max(1.0), "{kind}: {mixed}, wanted {wanted}");
+            }
+        };
+        same(&own.0, &other.0, &mixed.0);
+        same(&own.1, &other.1, &mixed.1);
+        assert!(own.0 != other.0 && own.1 != other.1, "{kind}: the targets differ");
     }
 }

@@ -4,8 +4,9 @@
 mod nets;
 
 use nets::{moving_net, random_net, random_wide_net};
+use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
-use netspec_compiler::emit::{Planned, planned};
+use netspec_compiler::emit::{Planned, planned, planned_for};
 use netspec_compiler::fuse::PlanKind;
 use netspec_compiler::interpret::scheduled::{Results, run_plan};
 use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
@@ -79,20 +80,22 @@ fn difference((found, found_statistics): &Numbered, (wanted, statistics): &Numbe
         .max(outputs.fold(0.0, f64::max))
 }
 
-/// Runs the plans of a model, and gives how far the worst is from its program.
+/// Runs the plans of a model, for the processor and for a graphics card, and gives how far the worst is from its program.
 fn agrees(what: &str, checked: &Checked, seed: u64) -> f64 {
     let mut checked = checked.clone();
     checked.net.inputs.iter_mut().for_each(|input| input.has_gradient = true);
     let data = Data::new(&checked, seed);
-    let of_kind = |kind: PlanKind| {
-        let planned = planned(&checked, kind);
+    let of_kind = |target: Target, kind: PlanKind| {
+        let planned = planned_for(&checked, kind, target);
         let found = data.by_plan(&planned, &planned.plan);
-        let found = found.unwrap_or_else(|problem| panic!("{kind:?} of {what}: {problem}\n{}", planned.plan));
+        let found =
+            found.unwrap_or_else(|problem| panic!("{kind:?} of {what} for {target:?}: {problem}\n{}", planned.plan));
         let apart = difference(&found, &data.by_program(&planned));
-        assert!(apart <= TOLERANCE, "{kind:?} of {what} differs by {apart:.1e}\n{}", planned.plan);
+        assert!(apart <= TOLERANCE, "{kind:?} of {what} for {target:?} differs by {apart:.1e}\n{}", planned.plan);
         apart
     };
-    KINDS.into_iter().map(of_kind).fold(0.0, f64::max)
+    let of_target = |target: Target| KINDS.into_iter().map(|kind| of_kind(target, kind)).fold(0.0, f64::max);
+    [Target::Cpu, Target::Cuda].into_iter().map(of_target).fold(0.0, f64::max)
 }
 
 #[test]

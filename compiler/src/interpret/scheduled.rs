@@ -6,15 +6,13 @@
 //! writes over what it reads and may not, or that leaves its memory. What a kernel computes, `kinds` and its formulas say, as for
 //! [`run`](super::run).
 
-use std::ops::Range;
-
 use super::kinds::{Made, Pairs, Scope};
 use super::{Batch, Samples, formulas};
-use crate::ir::{Kind, Norm, Program, Store, TensorId};
+use crate::ir::{Act, Kind, Norm, Program, Store, TensorId};
 use crate::layout::{Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
-use crate::schedule::{Begin, Call, Kernel, LoopId, Node, Operand, Repeated, Step};
+use crate::schedule::{Begin, Call, Epilogue, Kernel, LoopId, Node, Operand, Repeated, Step};
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -203,10 +201,23 @@ impl Machine<'_> {
 
     fn call(&mut self, call: &Call) -> Result<(), String> {
         self.may_write(call)?;
-        let reads: Vec<Samples> = call.reads.iter().map(|read| self.read(read)).collect::<Result<_, String>>()?;
+        let mut reads: Vec<Samples> = call.reads.iter().map(|read| self.read(read)).collect::<Result<_, String>>()?;
+        let back = call.epilogue.iter().find_map(|step| match step {
+            Epilogue::Back(act) => Some(*act),
+            _ => None,
+        });
+        let back = back.and_then(|act| Some((act, reads.pop()?)));
+        // Of what is read first, or of what the sums are.
+        let is_before = matches!(call.kernel, Kernel::Op(Kind::MaxPoolGrad(..)));
+        if let Some((act, y)) = back.as_ref().filter(|_| is_before) {
+            reads[0] = derived(*act, y, &reads[0]);
+        }
         let reads: Vec<&[Vec<f64>]> = reads.iter().map(Vec::as_slice).collect();
         let len = call.writes.first().map_or(0, |(write, _)| self.elements(write));
-        let made = self.made(&call.kernel, len, &reads)?;
+        let mut made = self.made(&call.kernel, len, &reads)?;
+        if let Some((act, y)) = back.filter(|_| !is_before) {
+            made.values[0] = derived(act, &y, &made.values[0]);
+        }
         for (tensor, gradient) in made.gradients {
             self.add_to_gradient(&call.kernel, tensor, &gradient)?;
         }
@@ -308,11 +319,21 @@ impl Machine<'_> {
         }
     }
 
-    /// Where an operand is now.
-    fn range(&self, operand: &Operand) -> (Region, Range<usize>) {
+    /// Where the floats of an operand are now: of one with channels last in PyTorch's order, of others as they lie.
+    fn places(&self, operand: &Operand) -> (Region, Vec<usize>) {
+        let schedule = &self.plan.schedule;
         let address = self.plan.address(operand);
         let first = self.shifted(address.offset, &address.terms);
-        (address.region, first..first + address.len as usize)
+        let places = match schedule.slots[operand.slot.0 as usize].layout {
+            Layout::Last { channels, positions } => {
+                let (from, len) = schedule.floats(operand);
+                let whole = first - from as usize;
+                let place = |element: u64| (element % positions * channels + element / positions) as usize;
+                (from..from + len).map(|element| whole + place(element)).collect()
+            }
+            _ => (first..first + address.len as usize).collect(),
+        };
+        (address.region, places)
     }
 
     fn slot(&self, operand: &Operand) -> &str {
@@ -321,20 +342,21 @@ impl Machine<'_> {
 
     /// Whether what a call writes lies apart from everything else that it touches, or where it may.
     fn may_write(&self, call: &Call) -> Result<(), String> {
-        let apart = |(region, a): &(Region, Range<usize>), (other, b): &(Region, Range<usize>)| {
-            region != other || a.end <= b.start || b.end <= a.start
+        let apart = |(region, a): &(Region, Vec<usize>), (other, b): &(Region, Vec<usize>)| {
+            let ([from, to], [first, last]) = (extent(a), extent(b));
+            region != other || to < first || last < from || !a.iter().any(|place| b.contains(place))
         };
         for (index, (write, store)) in call.writes.iter().enumerate() {
-            let written = self.range(write);
+            let written = self.places(write);
             for (number, read) in call.reads.iter().enumerate() {
                 let is_over = *store == Store::Write && plan::over(&call.kernel).contains(&number);
-                let from = self.range(read);
+                let from = self.places(read);
                 if !(apart(&written, &from) || is_over && written == from) {
                     return Err(format!("writes `{}` over `{}`, which it reads", self.slot(write), self.slot(read)));
                 }
             }
             if let Some((other, _)) =
-                call.writes[..index].iter().find(|(other, _)| !apart(&written, &self.range(other)))
+                call.writes[..index].iter().find(|(other, _)| !apart(&written, &self.places(other)))
             {
                 return Err(format!("writes `{}` over `{}`", self.slot(write), self.slot(other)));
             }
@@ -342,9 +364,9 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// A region, the floats of an operand in it, and the operand's block.
-    fn find(&self, operand: &Operand) -> Result<(&Memory, Range<usize>, usize), String> {
-        let ((region, range), slot) = (self.range(operand), self.slot(operand));
+    /// A region, the places of an operand's floats in it, and the operand's block.
+    fn find(&self, operand: &Operand) -> Result<(&Memory, Vec<usize>, usize), String> {
+        let ((region, places), slot) = (self.places(operand), self.slot(operand));
         let memory = match region {
             Region::Tile => &self.tile,
             Region::Batch => &self.batch,
@@ -352,16 +374,17 @@ impl Machine<'_> {
         if region == Region::Tile && self.stage.is_none() {
             return Err(format!("finds `{slot}` in a worker's memory, behind the stage"));
         }
-        if range.end > memory.writers.len() {
-            return Err(format!("finds `{slot}` at {range:?}, of a memory of {}", memory.writers.len()));
+        let [first, last] = extent(&places);
+        if last >= memory.writers.len() && !places.is_empty() {
+            return Err(format!("finds `{slot}` at {:?}, of a memory of {}", first..last + 1, memory.writers.len()));
         }
         let block = self.plan.places[operand.slot.0 as usize].block;
-        Ok((memory, range, block.ok_or_else(|| format!("finds `{slot}` nowhere"))?))
+        Ok((memory, places, block.ok_or_else(|| format!("finds `{slot}` nowhere"))?))
     }
 
     fn read(&self, operand: &Operand) -> Result<Samples, String> {
-        let (memory, range, block) = self.find(operand)?;
-        if let Some(at) = range.clone().find(|&at| memory.writers[at] != Some(block)) {
+        let (memory, places, block) = self.find(operand)?;
+        if let Some(&at) = places.iter().find(|&&at| memory.writers[at] != Some(block)) {
             let writer = memory.writers[at].map(|writer| self.plan.blocks[writer].names.join(" = "));
             let writer = writer.map_or("nothing has written".to_owned(), |writer| format!("`{writer}` has written"));
             let region = self.plan.blocks[block].region;
@@ -370,7 +393,8 @@ impl Machine<'_> {
         let layout = self.plan.schedule.layout(operand);
         let mut values = Vec::with_capacity(memory.rows.len());
         for row in &memory.rows {
-            let value = elements_of(&layout, &row[range.clone()]);
+            let floats: Vec<f64> = places.iter().map(|&at| row[at]).collect();
+            let value = elements_of(&layout, &floats);
             values.push(value.ok_or_else(|| format!("reads `{}`, whose halo is not zero", self.slot(operand)))?);
         }
         Ok(values)
@@ -382,19 +406,19 @@ impl Machine<'_> {
                 sum.iter_mut().zip(old).for_each(|(sum, old)| *sum += old);
             }
         }
-        let (_, range, block) = self.find(operand)?;
-        let memory = match self.range(operand).0 {
+        let (_, places, block) = self.find(operand)?;
+        let layout = self.plan.schedule.layout(operand);
+        let memory = match self.plan.address(operand).region {
             Region::Tile => &mut self.tile,
             Region::Batch => &mut self.batch,
         };
-        memory.writers[range.clone()].fill(Some(block));
-        let layout = self.plan.schedule.layout(operand);
+        places.iter().for_each(|&at| memory.writers[at] = Some(block));
         for (row, value) in memory.rows.iter_mut().zip(value) {
             let floats = floats_of(&layout, &value);
-            if floats.len() != range.len() {
-                return Err(format!("makes {} floats for {}", floats.len(), range.len()));
+            if floats.len() != places.len() {
+                return Err(format!("makes {} floats for {}", floats.len(), places.len()));
             }
-            row[range.clone()].copy_from_slice(&floats);
+            places.iter().zip(floats).for_each(|(&at, float)| row[at] = float);
         }
         Ok(())
     }
@@ -407,13 +431,8 @@ const NO_PLACE: f64 = 255.0;
 /// places to a float.
 fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
     match layout {
-        Layout::Plain => value.to_vec(),
-        Layout::Last { channels, .. } => {
-            let mut floats = vec![0.0; value.len()];
-            let places = places_last(*channels as usize, value.len());
-            places.zip(value).for_each(|(at, value)| floats[at] = *value);
-            floats
-        }
+        // With channels last, places are in PyTorch's order.
+        Layout::Plain | Layout::Last { .. } => value.to_vec(),
         Layout::Bytes => bytes_of(value.len().div_ceil(4), value.iter().enumerate()),
         Layout::Blocked(map) => {
             let mut floats = vec![0.0; map.len() as usize];
@@ -441,10 +460,9 @@ fn bytes_of<'a>(floats: usize, places: impl Iterator<Item = (usize, &'a f64)>) -
     bytes.chunks_exact(4).map(|four| four.iter().rev().fold(0.0, |all, byte| 256.0 * all + byte)).collect()
 }
 
-/// The place of each element with channels last, in PyTorch's order.
-fn places_last(channels: usize, len: usize) -> impl Iterator<Item = usize> {
-    let positions = len / channels;
-    (0..len).map(move |at| at % positions * channels + at / positions)
+/// The first place of some, and the last.
+fn extent(places: &[usize]) -> [usize; 2] {
+    [places.iter().min(), places.iter().max()].map(|place| place.copied().unwrap_or(0))
 }
 
 /// The elements of a value in a layout; None when its halo is not zero.
@@ -452,10 +470,7 @@ fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
     let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
     let place = |byte: f64| if byte == NO_PLACE { f64::NAN } else { byte };
     match layout {
-        Layout::Plain => Some(floats.to_vec()),
-        Layout::Last { channels, .. } => {
-            Some(places_last(*channels as usize, floats.len()).map(|at| floats[at]).collect())
-        }
+        Layout::Plain | Layout::Last { .. } => Some(floats.to_vec()),
         Layout::Bytes => Some((0..4 * floats.len()).map(|at| place(byte(at))).collect()),
         Layout::Blocked(map) => {
             let elements: Vec<f64> = map.places().into_iter().map(|at| floats[at]).collect();
@@ -464,6 +479,11 @@ fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
         }
         Layout::Places(map) => Some(map.places().into_iter().map(|at| place(byte(at))).collect()),
     }
+}
+
+/// Multiplied with the derivative of a nonlinearity that gave y.
+fn derived(act: Act, y: &[Vec<f64>], dy: &[Vec<f64>]) -> Samples {
+    y.iter().zip(dy).map(|(y, dy)| formulas::act_grad(act, y, dy)).collect()
 }
 
 /// A kernel's name without its geometry.

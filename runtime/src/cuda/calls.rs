@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{CUevent_flags, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, DriverError, LaunchConfig, PushKernelArg, result};
 
 use super::card::{Card, failed};
@@ -89,6 +89,8 @@ pub(super) struct Player {
     graphs: Vec<(Calls, Graph)>,
     /// Whether nothing is captured, and each list is told call by call.
     pub(super) call_by_call: bool,
+    /// Kernels by their numbers and the seconds that each took, when they are timed: each list is told call by call then, too.
+    pub(super) times: Option<Vec<(usize, f64)>>,
     pub(super) played: Played,
 }
 
@@ -116,6 +118,10 @@ impl Player {
     pub(super) fn play(&mut self, card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<(), Error> {
         let of = |error| failed("run the kernels", error);
         self.played.kernels += calls.kernels();
+        if let Some(times) = &mut self.times {
+            times.extend(time(card, kernels, calls).map_err(of)?);
+            return Ok(());
+        }
         if self.call_by_call || calls.calls.len() < 2 {
             return tell(card, kernels, calls).map_err(of);
         }
@@ -151,25 +157,43 @@ fn capture(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<CudaGra
 
 /// Tells a list call by call.
 fn tell(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<(), DriverError> {
+    calls.calls.iter().try_for_each(|call| tell_call(card, kernels, calls, call))
+}
+
+fn tell_call(card: &Arc<Card>, kernels: &Kernels, calls: &Calls, call: &Call) -> Result<(), DriverError> {
     let stream = &card.stream;
-    for call in &calls.calls {
-        match call {
-            Call::Clear { address, bytes } => {
-                card.context.bind_to_thread()?;
-                // SAFETY: the bytes are part of memory that its owner keeps at this address.
-                unsafe { result::memset_d8_async(*address, 0, *bytes, stream.cu_stream()) }?;
-            }
-            Call::Launch { kernel, grid: [x, y, z], threads, args } => {
-                let mut launch = stream.launch_builder(kernels.kernel(*kernel));
-                calls.words[args.clone()].iter().for_each(|word| {
-                    launch.arg(word);
-                });
-                let config = LaunchConfig { grid_dim: (*x, *y, *z), block_dim: (*threads, 1, 1), shared_mem_bytes: 0 };
-                // SAFETY: `Kernels::find` has checked that the kernel takes as many arguments of these sizes. That it stays in the memory
-                // it is given is the compiler's to see to, and its tests'.
-                unsafe { launch.launch(config) }?;
-            }
+    match call {
+        Call::Clear { address, bytes } => {
+            card.context.bind_to_thread()?;
+            // SAFETY: the bytes are part of memory that its owner keeps at this address.
+            unsafe { result::memset_d8_async(*address, 0, *bytes, stream.cu_stream()) }
+        }
+        Call::Launch { kernel, grid: [x, y, z], threads, args } => {
+            let mut launch = stream.launch_builder(&kernels.kernel(*kernel).function);
+            calls.words[args.clone()].iter().for_each(|word| {
+                launch.arg(word);
+            });
+            let config = LaunchConfig { grid_dim: (*x, *y, *z), block_dim: (*threads, 1, 1), shared_mem_bytes: 0 };
+            // SAFETY: `Kernels::find` has checked that the kernel takes as many arguments of these sizes. That it stays in the memory
+            // it is given is the compiler's to see to, and its tests'.
+            unsafe { launch.launch(config) }.map(drop)
         }
     }
-    Ok(())
+}
+
+/// Tells a list call by call, and waits; gives each kernel, by its number, and the seconds between an event before and one behind it.
+fn time(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<Vec<(usize, f64)>, DriverError> {
+    let event = || card.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
+    let mut events = vec![event()?];
+    for call in &calls.calls {
+        tell_call(card, kernels, calls, call)?;
+        events.push(event()?);
+    }
+    let mut times = Vec::new();
+    for (call, around) in calls.calls.iter().zip(events.windows(2)) {
+        if let Call::Launch { kernel, .. } = call {
+            times.push((*kernel, f64::from(around[0].elapsed_ms(&around[1])?) / 1e3));
+        }
+    }
+    Ok(times)
 }

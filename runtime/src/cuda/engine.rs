@@ -77,6 +77,8 @@ pub(crate) struct Script {
     /// The numbers of the list, and where they will be.
     numbers: Vec<u32>,
     numbers_at: Buffer<u32>,
+    /// The loss, as `flat::LOSS` has it.
+    loss: Buffer<f64>,
     /// Parts of sums, of each use in a list.
     sums: Vec<Option<Buffer<f64>>>,
     sums_used: usize,
@@ -90,10 +92,9 @@ struct BatchMemory {
     picked: PickMemory,
     labels: Vec<Option<Buffer<u32>>>,
     targets: Vec<Option<Buffer<f32>>>,
+    shares: Option<Buffer<f32>>,
     loss_weights: Vec<(Vec<f32>, Option<Buffer<f32>>)>,
     losses: Option<Buffer<f32>>,
-    /// The mean loss, and its sum over steps.
-    mean: Option<Buffer<f32>>,
     /// What goes to the card, until it is there.
     host: Vec<f32>,
 }
@@ -126,6 +127,7 @@ struct Places {
     updates: bool,
     inputs: Vec<u64>,
     losses: Vec<LossPlaces>,
+    shares: u64,
     /// The losses of all outputs.
     all_losses: u64,
 }
@@ -159,6 +161,8 @@ impl Engine {
         let source = [program.source, records::TEXT].concat();
         let kernels = Kernels::load(&card, &N::NAME.to_lowercase(), &source, precision)?;
         let numbers_at = Buffer::new(&card, NUMBERS, || "a list of numbers".to_owned())?;
+        let mut loss = Buffer::new(&card, flat::LOSS, || "a loss".to_owned())?;
+        loss.clear()?;
         Ok(Engine {
             of: TypeId::of::<N>(),
             model: N::NAME,
@@ -170,6 +174,7 @@ impl Engine {
                 calls: Calls::default(),
                 numbers: Vec::new(),
                 numbers_at,
+                loss,
                 sums: Vec::new(),
                 sums_used: 0,
                 args: Vec::new(),
@@ -201,6 +206,18 @@ impl Engine {
         self.player.call_by_call = call_by_call;
     }
 
+    /// The card.
+    pub(super) fn card(&self) -> &Arc<Card> {
+        &self.script.card
+    }
+
+    /// Sets whether lists are told call by call, and each kernel is timed; gives the kernels that were, and their seconds.
+    pub(super) fn set_timed(&mut self, is_timed: bool) -> Vec<(String, f64)> {
+        let times = std::mem::replace(&mut self.player.times, is_timed.then(Vec::new)).unwrap_or_default();
+        let name = |number: usize| self.script.kernels.kernel(number).name.clone();
+        times.into_iter().map(|(kernel, seconds)| (name(kernel), seconds)).collect()
+    }
+
     /// Checks that it is a model's.
     fn check<N: Network>(&self) -> Result<(), Error> {
         if self.of == TypeId::of::<N>() {
@@ -218,14 +235,26 @@ impl Engine {
         }
     }
 
-    /// Begins a list: brings the inputs of so many samples to the card, from one on.
-    fn begin(&mut self, first: usize, batch: usize, from: &Inputs<'_>, draw: Draw) -> Result<Places, Error> {
+    /// Begins a list: brings the inputs of so many samples to the card, from one on. With shares each is mixed with another, which are
+    /// behind all of the batch.
+    fn begin(
+        &mut self,
+        (first, batch): (usize, usize),
+        from: &Inputs<'_>,
+        shares: &[f32],
+        draw: Draw,
+    ) -> Result<Places, Error> {
         let Engine { script, batch: memory, program, .. } = self;
         script.calls.clear();
         script.numbers.clear();
         script.sums_used = 0;
         let draw = script.put(&[draw.seed, draw.step].map(|number| [number as u32, (number >> 32) as u32]).concat());
         let what = || format!("the inputs of a batch of {batch}");
+        let (mut shares_at, mut of_sample) = (0, 1);
+        if !shares.is_empty() {
+            (shares_at, of_sample) = (grow(&mut memory.shares, &script.card, batch, what)?, 2);
+            memory.shares.as_mut().map_or(Ok(()), |buffer| buffer.write(shares))?;
+        }
         memory.inputs.resize_with(program.inputs.len(), || None);
         let mut inputs = Vec::new();
         for (number, (len, buffer)) in program.inputs.iter().zip(&mut memory.inputs).enumerate() {
@@ -239,9 +268,9 @@ impl Engine {
                     buffer.as_mut().map_or(Ok(()), |buffer| buffer.write(&memory.host))?;
                 }
                 Inputs::Records { of, numbers, changes } => {
-                    let each = changes.len() / numbers.len();
-                    let picked = (&numbers[first..][..batch], &changes[each * first..][..each * batch]);
-                    of.pick(script, &mut memory.picked, picked, to)?;
+                    let (each, count) = (changes.len() / numbers.len(), of_sample * batch);
+                    let picked = (&numbers[first..][..count], &changes[each * first..][..each * count]);
+                    of.pick(script, &mut memory.picked, picked, shares_at, (batch, to))?;
                 }
             }
         }
@@ -260,6 +289,7 @@ impl Engine {
             updates: false,
             inputs,
             losses: Vec::new(),
+            shares: shares_at,
             all_losses: 0,
         })
     }
@@ -303,7 +333,7 @@ impl Engine {
 
     /// Adds a pass to the list.
     fn pass(&mut self, kind: PassKind, places: &mut Places, version: u64) -> Result<(), Error> {
-        let (pass, outputs) = (self.program_of(kind), self.program.outputs.len());
+        let pass = self.program_of(kind);
         let Engine { script, passes, .. } = self;
         let what = || format!("the values of a batch of {}", places.batch);
         let floats = places.batch.checked_mul(pass.arena).expect("a batch fits the address space");
@@ -318,25 +348,15 @@ impl Engine {
                 *of = Some(version);
             }
         }
-        script.steps(pass.steps, places, &mut Vec::new())?;
-        if places.losses.len() == outputs && outputs > 0 {
-            self.add_up(places)?;
-        }
-        Ok(())
+        script.steps(pass.steps, places, &mut Vec::new())
     }
 
-    /// Adds up the losses of the batch.
-    fn add_up(&mut self, places: &Places) -> Result<(), Error> {
-        let Engine { script, batch: memory, .. } = self;
-        if memory.mean.is_none() {
-            let mut mean = Buffer::new(&script.card, 2, || "a loss".to_owned())?;
-            mean.clear()?;
-            memory.mean = Some(mean);
-        }
-        let mean = memory.mean.as_ref().map_or(0, Buffer::address);
+    /// Adds up the losses of the batch, and what penalties have added, and tells the list to the card.
+    fn play_with_loss(&mut self, places: &Places) -> Result<(), Error> {
         let count = Word::U32((places.losses.len() * places.batch) as u32);
-        let args = [Word::Address(places.all_losses), count, Word::Address(mean)];
-        script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, &args)
+        let args = [Word::Address(places.all_losses), count, self.script.loss()];
+        self.script.launch(flat::ADD_UP, [1, 1, 1], flat::THREADS, &args)?;
+        self.play()
     }
 
     /// Tells the list to the card.
@@ -347,10 +367,22 @@ impl Engine {
     }
 
     /// The mean loss of the list, when the card is done.
-    fn mean(&self) -> Result<f32, Error> {
-        let mut mean = [0.0];
-        self.batch.mean.as_ref().map_or(Ok(()), |buffer| buffer.read(0, &mut mean))?;
-        Ok(mean[0])
+    fn loss(&self) -> Result<f32, Error> {
+        Ok(self.losses_so_far()?[0] as f32)
+    }
+
+    /// The loss of the last step, the sum of those of all steps since [`Engine::forget_losses`], up to the first that is no finite number,
+    /// and how many these are; when the card is done.
+    pub(crate) fn losses_so_far(&self) -> Result<[f64; 3], Error> {
+        let mut losses = [0.0; 3];
+        self.script.loss.read(0, &mut losses)?;
+        Ok(losses)
+    }
+
+    /// Begins the sum of losses anew.
+    #[cfg_attr(not(feature = "trainer"), allow(dead_code))] // Its epochs are.
+    pub(crate) fn forget_losses(&mut self) -> Result<(), Error> {
+        self.script.loss.clear()
     }
 
     /// Gives the results of a pass, when the card is done.
@@ -381,18 +413,17 @@ impl Script {
         at
     }
 
-    /// Room for so many parts of sums, of this list alone; gives its number.
-    pub(super) fn sums(&mut self, parts: usize) -> Result<(usize, u64), Error> {
+    /// Room for so many parts of sums, of this list alone.
+    pub(super) fn sums(&mut self, parts: usize) -> Result<u64, Error> {
         let number = self.sums_used;
         self.sums_used += 1;
         self.sums.resize_with(self.sums.len().max(self.sums_used), || None);
-        let at = grow(&mut self.sums[number], &self.card, parts, || "sums".to_owned())?;
-        Ok((number, at))
+        grow(&mut self.sums[number], &self.card, parts, || "sums".to_owned())
     }
 
-    /// Sums by their number, when the card is done.
-    fn read_sums(&self, number: usize, to: &mut [f64]) -> Result<(), Error> {
-        self.sums[number].as_ref().map_or(Ok(()), |sums| sums.read(0, to))
+    /// Where the loss is.
+    pub(super) fn loss(&self) -> Word {
+        Word::Address(self.loss.address())
     }
 
     /// Adds zeros for so many floats.
@@ -486,6 +517,7 @@ impl Places {
             Arg::Updates => Word::U32(self.updates.into()),
             Arg::Labels(output) => Word::Address(self.losses[*output].labels),
             Arg::Targets(output) => Word::Address(self.losses[*output].targets),
+            Arg::Shares => Word::Address(self.shares),
             Arg::LossWeights(output) => Word::Address(self.losses[*output].weights),
             Arg::LossNumber(output) => Word::F32(self.losses[*output].number),
             Arg::LossFactor(output) => Word::Address(self.losses[*output].factor),
@@ -500,6 +532,9 @@ pub(crate) struct CardBatch<'a> {
     pub(crate) inputs: Inputs<'a>,
     /// Of each output.
     pub(crate) losses: &'a [CardLoss],
+    /// What part of each sample's loss is that to its own target; empty where no sample is mixed with another (mixup). Records and targets of
+    /// the others are behind those of the batch.
+    pub(crate) shares: &'a [f32],
     /// What the samples count together, of each output.
     pub(crate) totals: &'a [f64],
 }
@@ -512,48 +547,50 @@ pub(crate) fn step<N: Network>(
     batch: &CardBatch<'_>,
     optimizer: &mut dyn Optimizer,
 ) -> Result<f32, Error> {
+    let added = tell_step(engine, model, workspace, batch, optimizer)?;
+    Ok(engine.loss()? + added)
+}
+
+/// The same without waiting for the card, which adds the loss to those before. Gives what an optimizer of the host adds to it.
+pub(crate) fn tell_step<N: Network>(
+    engine: &mut Engine,
+    model: &mut N,
+    workspace: &mut Workspace,
+    batch: &CardBatch<'_>,
+    optimizer: &mut dyn Optimizer,
+) -> Result<f32, Error> {
     engine.check::<N>()?;
     let (draw, threads) = (workspace.draw(), workspace.threads());
     let (weights, gradients) = (model.weights_mut(), workspace.gradient_floats());
     let card = engine.script.card.clone();
-    // Held until the card is done.
+    // Memory is given back in the card's order: what is told uses it before.
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     places.updates = true;
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::Train, &mut places, weights.version())?;
     let added = match optimizer.on_card() {
         Some(optimizer) => {
-            let mut update =
-                Update::new(&mut engine.script, [places.params, places.gradients], N::PARAMETERS, batch.samples);
-            optimizer.add_step(&mut update)?;
-            let penalties = update.penalties();
-            engine.play()?;
-            let mut added = 0.0;
-            for (penalty, sums) in penalties {
-                let mut parts = [0.0; 2 * flat::SUM_BLOCKS as usize];
-                engine.script.read_sums(sums, &mut parts)?;
-                let sum = |first: usize| parts.iter().skip(first).step_by(2).sum::<f64>();
-                added += penalty.l1 * sum(0) + penalty.l2 * sum(1);
-            }
+            let all = [places.params, places.gradients];
+            optimizer.add_step(&mut Update::new(&mut engine.script, all, N::PARAMETERS, batch.samples))?;
+            engine.play_with_loss(&places)?;
             weights.written();
             gradients.written();
-            added as f32
+            0.0
         }
         None => {
-            engine.play()?;
+            engine.play_with_loss(&places)?;
             weights.written();
             gradients.written();
             let (params, _) = weights.both_mut();
             optimizer.follow(params, gradients.get_mut(), batch.samples, threads)
         }
     };
-    let mean = engine.mean()?;
     workspace.next_step();
-    Ok(mean + added)
+    Ok(added)
 }
 
 /// [`network::gradients`](crate::network::gradients) on the card of a workspace, whose gradients they are.
@@ -569,13 +606,13 @@ pub(crate) fn gradients<N: Network>(
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
     let room = gradients.room_on_card(&card, N::PARAMETERS)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics, places.gradients) = (params.address(), statistics.address(), room.address());
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::Train, &mut places, weights.version())?;
-    engine.play()?;
+    engine.play_with_loss(&places)?;
     gradients.written();
-    engine.mean()
+    engine.loss()
 }
 
 /// The outputs of a forward pass, as in inference or in training, on the card of a workspace.
@@ -586,20 +623,44 @@ pub(crate) fn forward<N: Network>(
     (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
+    // As in training a batch is normalised as a whole.
+    let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
+    for first in (0..samples).step_by(part) {
+        let places = tell_forward(engine, model, kind, (first, part.min(samples - first)), (inputs, draw))?;
+        engine.give(kind, &places, first, each)?;
+    }
+    Ok(())
+}
+
+/// Inference, whose outputs stay where they are.
+pub(super) fn tell_inference<N: Network>(
+    engine: &mut Engine,
+    model: &N,
+    (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
+) -> Result<(), Error> {
+    for first in (0..samples).step_by(PART) {
+        tell_forward(engine, model, PassKind::Infer, (first, PART.min(samples - first)), (inputs, draw))?;
+    }
+    Ok(())
+}
+
+/// Tells the card to run so many samples forward, from one on.
+fn tell_forward<N: Network>(
+    engine: &mut Engine,
+    model: &N,
+    kind: PassKind,
+    samples: (usize, usize),
+    (inputs, draw): (&Inputs<'_>, Draw),
+) -> Result<Places, Error> {
     engine.check::<N>()?;
     let (weights, card) = (model.weights(), engine.script.card.clone());
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
-    // As in training a batch is normalised as a whole.
-    let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
-    for first in (0..samples).step_by(part) {
-        let mut places = engine.begin(first, part.min(samples - first), inputs, draw)?;
-        (places.params, places.statistics) = (params.address(), statistics.address());
-        engine.pass(kind, &mut places, weights.version())?;
-        engine.play()?;
-        engine.give(kind, &places, first, each)?;
-    }
-    Ok(())
+    let mut places = engine.begin(samples, inputs, &[], draw)?;
+    (places.params, places.statistics) = (params.address(), statistics.address());
+    engine.pass(kind, &mut places, weights.version())?;
+    engine.play()?;
+    Ok(places)
 }
 
 /// [`network::input_gradients`](crate::network::input_gradients) on the card of a workspace. The totals are 1.
@@ -614,12 +675,12 @@ pub(crate) fn input_gradients<N: Network>(
     let (weights, card) = (model.weights(), engine.script.card.clone());
     let params = weights.floats()[0].on_card(&card)?;
     let statistics = weights.floats()[1].on_card(&card)?;
-    let mut places = engine.begin(0, batch.samples, &batch.inputs, draw)?;
+    let mut places = engine.begin((0, batch.samples), &batch.inputs, batch.shares, draw)?;
     (places.params, places.statistics) = (params.address(), statistics.address());
     places.gradients = grow(&mut engine.passes.unwanted, &card, N::PARAMETERS, || "gradients".to_owned())?;
     engine.losses(&mut places, batch.losses, batch.totals)?;
     engine.pass(PassKind::InputGradients, &mut places, weights.version())?;
-    engine.play()?;
+    engine.play_with_loss(&places)?;
     engine.give(PassKind::InputGradients, &places, 0, each)?;
-    Ok(engine.mean()? / batch.samples.max(1) as f32)
+    Ok(engine.loss()? / batch.samples.max(1) as f32)
 }

@@ -41,8 +41,9 @@ pub(super) struct Kernels {
     ptx: String,
 }
 
-/// A kernel, and the bytes of each of its parameters.
+/// A kernel, its name, and the bytes of each of its parameters.
 pub(super) struct Kernel {
+    pub(super) name: String,
     pub(super) function: CudaFunction,
     params: Vec<usize>,
 }
@@ -108,14 +109,14 @@ impl Kernels {
         };
         let params = params(&self.ptx, name).ok_or_else(none)?;
         let function = self.module.load_function(name).map_err(|error| failed("find a kernel", error))?;
-        self.kernels.push(Kernel { function, params });
+        self.kernels.push(Kernel { name: name.to_owned(), function, params });
         self.by_name.insert(name.to_owned(), self.kernels.len() - 1);
         Ok(self.kernels.len() - 1)
     }
 
     /// A kernel by its number.
-    pub(super) fn kernel(&self, number: usize) -> &CudaFunction {
-        &self.kernels[number].function
+    pub(super) fn kernel(&self, number: usize) -> &Kernel {
+        &self.kernels[number]
     }
 }
 

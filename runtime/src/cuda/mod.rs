@@ -11,7 +11,8 @@
 //!
 //! - `card.rs`: whether there is a card, and memory on it; `nvrtc.rs`: the compiler, found and called; `cache.rs`: what it made, kept.
 //! - `program.rs`: what the compiler of specs writes: kernels and launches. `kernels.rs` loads the one, `engine.rs` makes lists of calls of
-//!   the other, `calls.rs` tells them to the card. `update.rs`: optimizers. `records.rs`: data sets that the card has.
+//!   the other, `calls.rs` tells them to the card. `update.rs`: optimizers. `records.rs`: data sets that the card has. `measured.rs`: for
+//!   programs that measure.
 //!
 //! A driver must know CUDA 12.0, NVRTC be of it, and a card have compute capability 8.0.
 
@@ -20,6 +21,7 @@ mod calls;
 mod card;
 mod engine;
 mod kernels;
+mod measured;
 mod nvrtc;
 pub mod program;
 mod records;
@@ -30,9 +32,12 @@ mod update;
 pub use calls::Played;
 pub use card::count;
 pub(crate) use card::{Buffer, Card};
+#[cfg(feature = "trainer")]
+pub(crate) use engine::tell_step;
 pub(crate) use engine::{CardBatch, Engine, forward, gradients, input_gradients, step};
 pub use engine::{CardLoss, Targets};
 pub use kernels::options;
+pub use measured::Measured;
 pub use nvrtc::{Compiled, FOLDER, Nvrtc};
 pub(crate) use records::Inputs;
 #[cfg(feature = "trainer")]

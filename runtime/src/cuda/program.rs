@@ -201,6 +201,9 @@ pub enum Arg {
     Labels(usize),
     /// Targets of an output, by its number: `[batch][floats of a sample]`, in PyTorch's order.
     Targets(usize),
+    /// What part of the loss of each sample is that to its own target: `[batch]`. The rest is that to another one (mixup), which stands behind
+    /// those of the batch: labels and targets are `[2][batch]` then. The null pointer where each sample has one target.
+    Shares,
     /// Weights of the loss of an output: of its classes, or of a yes for each of its floats. The null pointer if all are 1.
     LossWeights(usize),
     /// `f32`: the number of the loss of an output, which [`LossKind`] has.
@@ -281,6 +284,15 @@ pub mod flat {
     /// alpha, 1 - alpha, momentum.
     pub const SCALE_BY_ROOT: &str = "scale_by_root";
 
-    /// `(const float *losses, u32 count, float *mean)`, one block: `mean[0]` becomes the sum of the losses, `mean[1]` grows by it.
+    /// Numbers of a loss, f64 on the device: the last one; the sum of all since that was last cleared, up to the first that is no finite
+    /// number; how many those are; and what penalties add to the next one.
+    pub const LOSS: usize = 4;
+
+    /// `(const double *sums, f32 l1, f32 l2, double *loss)`, one block: `loss[3]` grows by what a penalty adds to the loss. The sums are
+    /// those that [`SUMS`] wrote, of what it is on.
+    pub const ADD_PENALTY: &str = "add_penalty";
+
+    /// `(const float *losses, u32 count, double *loss)`, one block: `loss[0]` becomes the sum of the losses and `loss[3]`, which becomes 0;
+    /// `loss[1]` grows by it and `loss[2]` by 1, unless `loss[1]` is no finite number.
     pub const ADD_UP: &str = "add_up";
 }

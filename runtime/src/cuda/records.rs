@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::calls::Word;
-use super::card::{Buffer, Card, grow};
+use super::card::{Buffer, Card, Number, grow};
 use super::engine::Script;
 use crate::Error;
 use crate::data::{Augmented, Drawn, Split};
@@ -57,41 +57,40 @@ impl Records {
         if takes > card.free() / PARTS {
             return Ok(None);
         }
-        let what = || "a data set".to_owned();
-        let of = match bytes {
-            Some((bytes, tables)) => {
-                let mut of = Buffer::new(card, elements, what)?;
-                of.write(bytes)?;
-                // There may be one for all channels.
-                let all: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
-                let mut tables = Buffer::new(card, all.len(), what)?;
-                tables.write(&all)?;
-                Elements::Bytes(of, tables)
-            }
-            None => {
-                let mut all = vec![0.0; elements];
-                all.chunks_exact_mut(len).enumerate().for_each(|(record, to)| split.feed(record, to));
-                let mut of = Buffer::new(card, elements, what)?;
-                of.write(&all)?;
-                Elements::Floats(of)
-            }
+        let black: Vec<f32> = (0..channels).map(|channel| split.black(channel)).collect();
+        let Some((bytes, tables)) = bytes else {
+            let mut all = vec![0.0; elements];
+            all.chunks_exact_mut(len).enumerate().for_each(|(record, to)| split.feed(record, to));
+            return Records::of_floats(card, &all, &black, shape).map(Some);
         };
-        let all: Vec<f32> = (0..channels).map(|channel| split.black(channel)).collect();
-        let mut black = Buffer::new(card, channels, what)?;
-        black.write(&all)?;
-        Ok(Some(Records { of, black, shape }))
+        // There may be one for all channels.
+        let tables: Vec<f32> = tables.iter().cycle().take(channels.max(tables.len())).flatten().copied().collect();
+        let of = Elements::Bytes(brought(card, bytes)?, brought(card, &tables)?);
+        Ok(Some(Records { of, black: brought(card, &black)?, shape }))
     }
 
-    /// Adds to a list what writes a batch of them to an address.
+    /// Brings records to a card that are numbers as a model reads them, of this shape, and what is black in each channel.
+    pub(super) fn of_floats(
+        card: &Arc<Card>,
+        floats: &[f32],
+        black: &[f32],
+        shape: [usize; 3],
+    ) -> Result<Records, Error> {
+        Ok(Records { of: Elements::Floats(brought(card, floats)?), black: brought(card, black)?, shape })
+    }
+
+    /// Adds to a list what writes a batch of so many samples to an address: of each its record, or with shares, which are at an address too,
+    /// a mean of that and of one behind the batch's.
     pub(super) fn pick(
         &self,
         script: &mut Script,
         memory: &mut PickMemory,
         (numbers, changes): (&[u32], &[Change]),
-        to: u64,
+        shares: u64,
+        (batch, to): (usize, u64),
     ) -> Result<(), Error> {
         let PickMemory { numbers: numbers_at, changes: changes_at } = memory;
-        let what = || format!("the records of a batch of {}", numbers.len());
+        let what = || format!("the records of a batch of {batch}");
         let at = [
             grow(numbers_at, &script.card, numbers.len(), what)?,
             grow(changes_at, &script.card, 5 * changes.len(), what)?,
@@ -110,14 +109,21 @@ impl Records {
                 "records_of_floats"
             }
         };
-        let changed = changes.len() / numbers.len().max(1);
-        let elements = numbers.len() * self.shape.iter().product::<usize>();
+        let of_record = changes.len() / numbers.len().max(1);
+        let elements = batch * self.shape.iter().product::<usize>();
         args.extend([self.black.address(), at[0], at[1]].map(address));
-        args.extend([Word::U32(changed as u32), address(to), Word::U32(numbers.len() as u32)]);
+        args.extend([Word::U32(of_record as u32), address(shares), address(to), Word::U32(batch as u32)]);
         args.extend(self.shape.map(|size| Word::U32(size as u32)));
         let blocks = elements.div_ceil(THREADS as usize) as u32;
         script.launch(kernel, [blocks, 1, 1], THREADS, &args)
     }
+}
+
+/// A part of a data set, on a card.
+fn brought<T: Number>(card: &Arc<Card>, from: &[T]) -> Result<Buffer<T>, Error> {
+    let mut buffer = Buffer::new(card, from.len(), || "a data set".to_owned())?;
+    buffer.write(from)?;
+    Ok(buffer)
 }
 
 /// Memory for which records a batch has.

@@ -30,19 +30,12 @@ pub struct Update<'a> {
     /// Those that are trained, in order.
     trained: Vec<Range<usize>>,
     samples: usize,
-    /// Penalties, and the numbers of the sums of what they are on.
-    penalties: Vec<(Penalty, usize)>,
 }
 
 impl<'a> Update<'a> {
     pub(super) fn new(script: &'a mut Script, [params, gradients]: [u64; 2], len: usize, samples: usize) -> Update<'a> {
         let trained = std::iter::once(0..len).filter(|all| !all.is_empty()).collect();
-        Update { script, params, gradients, len, trained, samples, penalties: Vec::new() }
-    }
-
-    /// Penalties, and the numbers of the sums of what they are on.
-    pub(super) fn penalties(self) -> Vec<(Penalty, usize)> {
-        self.penalties
+        Update { script, params, gradients, len, trained, samples }
     }
 
     /// Samples of the batch.
@@ -106,11 +99,13 @@ impl<'a> Update<'a> {
         Ok(())
     }
 
-    /// Notes what a penalty on some parameters adds to the loss, as they are before the step.
+    /// Adds to the loss what a penalty on some parameters does, as they are before the step.
     pub(crate) fn note(&mut self, penalty: Penalty, on: Range<usize>) -> Result<(), Error> {
-        let (number, sums) = self.script.sums(2 * flat::SUM_BLOCKS as usize)?;
-        self.penalties.push((penalty, number));
-        self.sum(at(self.params, &on), on.len(), sums)
+        let sums = self.script.sums(2 * flat::SUM_BLOCKS as usize)?;
+        self.sum(at(self.params, &on), on.len(), sums)?;
+        let (l1, l2) = (Word::F32(penalty.l1 as f32), Word::F32(penalty.l2 as f32));
+        let args = [Word::Address(sums), l1, l2, self.script.loss()];
+        self.script.launch(flat::ADD_PENALTY, [1, 1, 1], flat::THREADS, &args)
     }
 
     fn sum(&mut self, of: Word, count: usize, sums: u64) -> Result<(), Error> {
@@ -137,7 +132,7 @@ impl<'a> Update<'a> {
             }
             Clip::Norm(most) => {
                 let pairs = flat::SUM_BLOCKS as usize * trained.len();
-                let (_, sums) = self.script.sums(2 * pairs)?;
+                let sums = self.script.sums(2 * pairs)?;
                 for (number, range) in trained.iter().enumerate() {
                     let sums = sums + (8 * 2 * flat::SUM_BLOCKS as usize * number) as u64;
                     self.sum(at(self.gradients, range), range.len(), sums)?;

@@ -12,14 +12,13 @@ use super::args::TrainArgs;
 use super::course::Course;
 use super::failure::Failure;
 use super::progress::Progress;
+use super::tally::Tally;
 use super::task::{Part, Task, outputs};
 use crate::Stateful;
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, CardBatch};
 use crate::data::{Augmented, Mix, order};
 use crate::network::{self, BatchLoss, Network, SaveOptions};
-#[cfg(feature = "cuda")]
-use crate::{DeviceProblem, Error};
 
 /// Checks that the weights can be written, before the work is done that would be lost.
 pub(super) fn check_out(path: &Path) -> Result<(), Failure> {
@@ -95,6 +94,9 @@ pub(super) fn fit<N: Network>(task: &mut Task<N>, args: &TrainArgs, out: &mut dy
 }
 
 /// Takes a step on each batch of an order, or on each few; gives the mean of the batches' losses, or says where it went wrong.
+///
+/// A graphics card is told one step after the other, and goes on by itself: what it has added up of the losses is read at the end, and from
+/// time to time for who looks on. A loss that is no finite number is found then, and is the same.
 fn pass<N: Network>(
     task: &mut Task<N>,
     order: &[usize],
@@ -116,9 +118,11 @@ fn pass<N: Network>(
     let part = part.with(on_card[0].as_ref());
     let augmented = Augmented::new(&dataset.train, &dataset.shape, train.tricks.augment, train.seed, epoch);
     let augmented = augmented.map_err(|error| error.to_string())?;
+    #[cfg(feature = "cuda")]
+    workspace.on_card(|engine, _| engine.forget_losses()).transpose().map_err(|error| error.to_string())?;
     let steps = order.len().div_ceil(train.batch);
     let mut totals = vec![0.0; outputs::<N>()];
-    let mut sum = 0.0;
+    let mut tally = Tally::default();
     for (step, batch) in (1..).zip(order.chunks(train.batch)) {
         course.recipe.set_lr(course.rate(epoch - 1, step - 1));
         let feed = |sample: usize, _: usize, to: &mut [f32]| augmented.feed(batch[sample], to);
@@ -128,43 +132,53 @@ fn pass<N: Network>(
             })
         };
         totals_of(part, &augmented, batch, &mut totals);
-        let on_host = BatchLoss { of: &of, totals: &totals };
-        #[cfg(not(feature = "cuda"))]
-        let loss = network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe);
         #[cfg(feature = "cuda")]
-        let on_card = workspace.on_card(|engine, workspace| {
-            if batch.iter().any(|&record| augmented.mix(record).is_some()) {
-                let problem = "kernels know no mean of two losses, which `mixup` takes".to_owned();
-                return Err(Error::Device(DeviceProblem::NoKernel { model: N::NAME, problem }));
-            }
-            let losses = &part.on_card(batch, outputs::<N>());
-            let (numbers, changes) = (part.numbers(batch), cuda::changes(&augmented, batch));
+        let told = workspace.on_card(|engine, workspace| {
+            let (records, shares) = mixed(&augmented, batch);
+            let losses = &part.on_card(&records, outputs::<N>());
+            let (numbers, changes) = (part.numbers(&records), cuda::changes(&augmented, &records));
             let inputs = part.inputs(&feed, &numbers, &changes);
-            let batch = CardBatch { samples: batch.len(), inputs, losses, totals: &totals };
-            cuda::step(engine, model, workspace, &batch, &mut course.recipe)
+            let batch = CardBatch { samples: batch.len(), inputs, losses, shares: &shares, totals: &totals };
+            // The optimizers of specs have kernels: the host adds nothing to the loss.
+            cuda::tell_step(engine, model, workspace, &batch, &mut course.recipe)?;
+            let is_read = step == steps || progress.is_due();
+            is_read.then(|| Tally::of_card(engine)).transpose()
         });
-        #[cfg(feature = "cuda")]
-        let loss = on_card
-            .unwrap_or_else(|| network::step_by(model, workspace, batch.len(), &feed, on_host, &mut course.recipe));
-        if step == steps && !course.recipe.is_flushed() {
-            course.recipe.flush(model.weights_mut().params_mut());
-        }
-        let problem = match loss {
-            Ok(loss) if !loss.is_finite() => format!("the loss is {loss}"),
-            // A loss is that before its step: of the last one, the weights tell.
-            Ok(_) if step == steps && !model.weights().params().iter().all(|param| param.is_finite()) => {
-                "a weight is not a finite number".to_owned()
-            }
-            Ok(loss) => {
-                sum += f64::from(loss);
-                progress.step(step, loss);
-                continue;
-            }
-            Err(error) => error.to_string(),
+        #[cfg(not(feature = "cuda"))]
+        let told = None;
+        let now = told.unwrap_or_else(|| {
+            let loss = BatchLoss { of: &of, totals: &totals };
+            let loss = network::step_by(model, workspace, batch.len(), &feed, loss, &mut course.recipe);
+            loss.map(|loss| Some(tally.and(loss)))
+        });
+        tally = match now {
+            Ok(Some(now)) => now,
+            Ok(None) => continue,
+            Err(error) => return Err(format!("step {step} of {steps}, {error}")),
         };
-        return Err(format!("step {step} of {steps}, {problem}"));
+        if let Some((step, loss)) = tally.problem() {
+            return Err(format!("step {step} of {steps}, the loss is {loss}"));
+        }
+        if step == steps {
+            if !course.recipe.is_flushed() {
+                course.recipe.flush(model.weights_mut().params_mut());
+            }
+            // A loss is that before its step: of the last one, the weights tell.
+            if !model.weights().params().iter().all(|param| param.is_finite()) {
+                return Err(format!("step {step} of {steps}, a weight is not a finite number"));
+            }
+        }
+        progress.step(step, tally.last);
     }
-    Ok(sum / steps as f64)
+    Ok(tally.mean())
+}
+
+/// The records of a batch and, with mixup, those that they are mixed with behind them; and what part each of the batch's own has in the mean.
+#[cfg(feature = "cuda")]
+fn mixed(augmented: &Augmented<'_>, batch: &[usize]) -> (Vec<usize>, Vec<f32>) {
+    let mixes: Vec<Mix> = batch.iter().filter_map(|&record| augmented.mix(record)).collect();
+    let records = batch.iter().copied().chain(mixes.iter().map(|mix| mix.other)).collect();
+    (records, mixes.iter().map(|mix| mix.own).collect())
 }
 
 /// For each output what the records of a batch count together: of a mean of two, each its part.

@@ -44,6 +44,9 @@
 //! `auto` it runs on the first card; where there is none, or no driver, it says so and runs on the processor. A checkpoint or weights of
 //! one device are read on any other. What is drawn, dropout's masks, orders of data and changes of images, is the same on all.
 //!
+//! A card adds up the losses of an epoch by itself, so that its steps follow each other without a pause. Of a loss that is no longer a finite
+//! number it is therefore known later, at the latest behind the epoch: the error names the same step.
+//!
 //! # Exit codes
 //!
 //! 0: all went well. 1: the training failed, or a file does not hold what it should. 2: the command line is wrong, or a file cannot be
@@ -57,6 +60,7 @@ mod failure;
 mod fit;
 mod progress;
 mod run;
+mod tally;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,10 @@ use crate::emit::text::grouped;
 pub struct Program {
     /// CUDA C++.
     pub source: String,
+    /// The files of the families of kernels that it begins with.
+    pub families: Vec<&'static str>,
+    /// Where the model's own part of it begins, behind them.
+    pub own: usize,
     /// Floats of a sample of each input.
     pub inputs: Vec<u64>,
     /// Of each output floats of a sample, classes, positions.
@@ -134,6 +138,8 @@ pub enum Arg {
     Labels(usize),
     /// Targets of an output.
     Targets(usize),
+    /// The part of each sample's own target in a mean of two.
+    Shares,
     /// Weights of the loss of an output.
     LossWeights(usize),
     /// `f32`: the number of the loss of an output.
@@ -239,6 +245,7 @@ fn arg_text(arg: &Arg) -> String {
         | Arg::Updates
         | Arg::Labels(_)
         | Arg::Targets(_)
+        | Arg::Shares
         | Arg::LossWeights(_)
         | Arg::LossNumber(_)
         | Arg::LossFactor(_)

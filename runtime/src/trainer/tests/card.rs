@@ -18,14 +18,21 @@ extern "C" __global__ void forward(const float *x, const float *params, float *y
     for (u32 k = 0; k < 64; ++k) sum += params[64 * out + k] * x[64 * sample + k];
     y[i] = sum + params[640 + out];
 }
-extern "C" __global__ void loss(const float *y, const u32 *labels, const float *factor, float *dy, float *losses, u32 batch) {
+extern "C" __global__ void loss(
+    const float *y, const u32 *labels, const float *shares, const float *factor, float *dy, float *losses, u32 batch) {
     const u64 n = thread_number();
     if (n >= batch) return;
-    float most = y[10 * n], sum = 0.0f;
+    float most = y[10 * n], sum = 0.0f, loss = 0.0f;
     for (u32 i = 1; i < 10; ++i) most = fmaxf(most, y[10 * n + i]);
     for (u32 i = 0; i < 10; ++i) sum += expf(y[10 * n + i] - most);
-    for (u32 i = 0; i < 10; ++i) dy[10 * n + i] = factor[0] * (expf(y[10 * n + i] - most) / sum - (labels[n] == i ? 1.0f : 0.0f));
-    losses[n] = factor[0] * (logf(sum) + most - y[10 * n + labels[n]]);
+    for (u32 i = 0; i < 10; ++i) dy[10 * n + i] = factor[0] * expf(y[10 * n + i] - most) / sum;
+    for (u32 which = 0; which < (shares ? 2 : 1); ++which) {
+        const float share = !shares ? 1.0f : which == 0 ? shares[n] : 1.0f - shares[n];
+        const u32 label = labels[which * batch + n];
+        dy[10 * n + label] -= factor[0] * share;
+        loss += share * (logf(sum) + most - y[10 * n + label]);
+    }
+    losses[n] = factor[0] * loss;
 }
 extern "C" __global__ void backward(const float *x, const float *dy, float *gradients, u32 batch) {
     const u64 i = thread_number();
@@ -56,7 +63,7 @@ const LOSS: Step = Step::Loss(&[(
         kernel: "loss",
         grid: Grid { fixed: 0, of_sample: 1, per_block: 64, y: 1, z: 1 },
         threads: 64,
-        args: &[Y, Arg::Labels(0), Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch],
+        args: &[Y, Arg::Labels(0), Arg::Shares, Arg::LossFactor(0), DY, Arg::Losses(0), Arg::Batch],
     },
 )]);
 const BACKWARD: Step = launch("backward", [650, 0], &[Arg::Input(0), DY, Arg::Gradients(at(0)), Arg::Batch]);
@@ -113,7 +120,7 @@ fn a_training_on_a_card_is_the_processors() {
     }
     let folder = tempfile::tempdir().unwrap();
     let [ours, theirs] = ["card.safetensors", "processor.safetensors"].map(|name| folder.path().join(name));
-    for train in [TRAIN, CHANGED] {
+    for train in [TRAIN, CHANGED, Train { tricks: course::ALL, ..TRAIN }] {
         let defaults = Defaults { train: Some(train), ..DIGITS };
         let line = |device, out| ["train", "--epochs", "2", "--device", device, "--out", text(out)];
         let found = on_card(&defaults, &line("cuda", &ours)).unwrap();
@@ -160,11 +167,32 @@ fn what_a_card_cannot_do_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("w");
     refuse(on_card(&DIGITS, &["train", "--device", "cuda:5", "--out", text(&out)]), 2, "there is no device cuda:5: ");
-    let tricks = Tricks { augment: &[Augment::Mixup { alpha: 1.0 }], ..Tricks::NONE };
-    let mixed = Defaults { train: Some(Train { tricks, ..TRAIN }), ..DIGITS };
-    refuse(
-        on_card(&mixed, &["train", "--device", "cuda", "--out", text(&out)]),
-        1,
-        "kernels know no mean of two losses",
-    );
+}
+
+#[test]
+fn nothing_waits_for_the_card_within_an_epoch() {
+    if !has_card() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w");
+    let driver = cuda_sim::open().unwrap();
+    driver.reset();
+    on_card(&DIGITS, &["train", "--device", "cuda", "--epochs", "1", "--out", text(&out)]).unwrap();
+    let activity = driver.activity();
+    // Behind the 45 steps: their losses, the weights, and the outputs of 45 batches to train with and of 12 to test with.
+    assert_eq!((activity.copies_to_host, activity.waits), (59, 59), "{activity:?}");
+    assert!(activity.graph_launches >= 45);
+}
+
+#[test]
+fn a_run_that_diverges_is_told_as_on_the_processor() {
+    if !has_card() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("w");
+    let train = |device| on_card(&DIGITS, &["train", "--device", device, "--lr", "1e38", "--out", text(&out)]);
+    let Err(Failure::Failed(wanted)) = train("cpu") else { panic!("it goes well") };
+    refuse(train("cuda"), 1, &wanted);
 }

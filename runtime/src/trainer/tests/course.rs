@@ -5,7 +5,7 @@ use crate::data::Augment;
 use crate::{Clip, Schedule, WarmUp};
 
 /// All that changes steps.
-const ALL: Tricks = Tricks {
+pub(super) const ALL: Tricks = Tricks {
     schedule: Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 },
     warm_up: Some(WarmUp { epochs: 1, start: 0.1 }),
     penalties: &[

@@ -3,20 +3,23 @@
 //! Figures are images a second of processor time, of one thread: on a machine with other work they repeat within a percent where those
 //! of wall clocks do not. Inputs are random and made before the clock runs, and ten calls warm up. A round whose probe of the peak,
 //! before or behind it, falls short of the best of all is measured again. With `--threads` a wall clock counts, and only rounds that
-//! began on idle cores.
+//! began on idle cores. With `--device cuda` models run on a graphics card, whose figures are by the wall's clock (`card.rs`).
 
+mod card;
 mod kernels;
 mod models;
 mod peak;
 mod rounds;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
-use netspec::Isa;
+use netspec::{Device, Isa, Precision};
 use netspec_tests::clock;
 use serde_json::{Value, json};
 
+use card::{Card, Wanted};
 use kernels::Work;
 use models::{MODELS, Model, Pass, Setup};
 use rounds::{Rounds, best, median};
@@ -43,6 +46,12 @@ struct Arguments {
     /// Rounds of a figure.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// cpu, cuda or cuda:N: where models run.
+    #[arg(long, default_value_t = Device::Cpu, value_parser = device, conflicts_with_all = ["one", "probe", "threads", "isa"])]
+    device: Device,
+    /// f32, tf32 or bf16: what a graphics card multiplies in.
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
     /// Threads; with more than one the clock is the wall's.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threads: u16,
@@ -55,7 +64,7 @@ struct Arguments {
     /// One measurement of this model, one round: prints a line of JSON. Needs --train or --infer, and --batch.
     #[arg(long, value_name = "MODEL", value_parser = model, requires = "batch")]
     one: Option<&'static Model>,
-    /// Kernels instead of models.
+    /// Kernels instead of models; on a graphics card those of each model's call, one after the other, and what part of it each is.
     #[arg(long)]
     kernels: bool,
     /// Of the kernels, those whose names have this text.
@@ -71,6 +80,14 @@ fn model(name: &str) -> Result<&'static Model, String> {
     MODELS.iter().find(|model| model.name == name).ok_or_else(|| format!("there are {}", names.join(", ")))
 }
 
+fn device(name: &str) -> Result<Device, String> {
+    match name.parse() {
+        Ok(Device::Auto) => Err("what is measured is said: cpu, or cuda".to_owned()),
+        Ok(device) => Ok(device),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds: &f64| (0.0..1e6).contains(seconds));
     seconds.ok_or_else(|| "a number of seconds is wanted".to_owned())
@@ -79,6 +96,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 impl Arguments {
     fn setup(&self) -> Setup {
         Setup { isa: self.isa, threads: self.threads.into(), seconds: self.seconds }
+    }
+
+    fn models(&self) -> Vec<&'static Model> {
+        if self.models.is_empty() { MODELS.iter().collect() } else { self.models.clone() }
+    }
+
+    fn batches(&self) -> Vec<usize> {
+        self.batch.map_or(vec![64, 1], |batch| vec![batch.into()])
     }
 
     fn passes(&self) -> &'static [Pass] {
@@ -90,8 +115,17 @@ impl Arguments {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if arguments.probe {
         println!("{:.2}", peak::probe(arguments.isa));
         return Ok(());
@@ -104,11 +138,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: what it measures is no figure");
     }
-    let measured = if arguments.kernels { all_kernels(&arguments) } else { all_models(&arguments) };
+    if arguments.device == Device::Cpu && arguments.precision != Precision::F32 {
+        return Err(format!("--precision {} is for graphics cards: --device cuda", arguments.precision).into());
+    }
+    let measured = match arguments.device {
+        Device::Cuda(number) => on_card(arguments, Card { number, precision: arguments.precision })?,
+        _ if arguments.kernels => all_kernels(arguments),
+        _ => all_models(arguments),
+    };
     if let Some(path) = &arguments.json {
         let all = json!({
             "machine": clock::machine(),
             "netspec": env!("CARGO_PKG_VERSION"),
+            "device": arguments.device.to_string(),
+            "precision": arguments.precision.name(),
             "isa": arguments.isa.name(),
             "threads": arguments.threads,
             "seconds": arguments.seconds,
@@ -118,6 +161,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::fs::write(path, format!("{all:#}\n")).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+fn on_card(arguments: &Arguments, card: Card) -> Result<Vec<Value>, netspec::Error> {
+    let wanted = Wanted {
+        models: &arguments.models(),
+        passes: arguments.passes(),
+        batches: &arguments.batches(),
+        seconds: arguments.seconds,
+        rounds: arguments.rounds.into(),
+        kernels: arguments.kernels.then(|| arguments.only.as_deref().unwrap_or_default()),
+    };
+    card::measure(card, &wanted)
 }
 
 /// One round of one figure.
@@ -134,12 +189,10 @@ fn one(model: &Model, pass: Pass, batch: usize, setup: &Setup) -> Value {
 fn all_models(arguments: &Arguments) -> Vec<Value> {
     let mut rounds = Rounds::new(arguments.isa, arguments.threads > 1);
     let mut measured = Vec::new();
-    let all: Vec<&Model> = MODELS.iter().collect();
-    let models: &[&Model] = if arguments.models.is_empty() { &all } else { &arguments.models };
-    let batches = arguments.batch.map_or(vec![64, 1], |batch| vec![batch.into()]);
+    let batches = arguments.batches();
     let unit = if arguments.threads > 1 { "image/s" } else { "image/s of processor time" };
     println!("{} instructions, peak {:.1} GFLOP/s, {unit}", arguments.isa, peak::probe(arguments.isa));
-    for model in models {
+    for model in arguments.models() {
         for &pass in arguments.passes() {
             measured.extend(batches.iter().map(|&batch| figure(arguments, &mut rounds, model, pass, batch)));
         }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::time::Instant;
 
 use netspec::network::{self, Network};
-use netspec::{CrossEntropy, Isa, Loss, Sample, Sgd, Workspace, random};
+use netspec::{CrossEntropy, Error, Isa, Loss, Sample, Sgd, Workspace, random};
 use serde_json::{Value, json};
 
 use netspec_tests::clock::{self, cpu_seconds};
+
+use crate::card::{self, Card, OnCard};
 
 /// What a model is trained to or asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(crate) struct Model {
     pub(crate) name: &'static str,
     /// Makes a call over a batch of so many images.
     call: fn(Pass, usize, &Setup) -> Call,
+    /// Puts it on a card with batches of so many images.
+    pub(crate) on_card: fn(Card, usize) -> Result<Box<dyn OnCard>, Error>,
 }
 
 /// Images a second.
@@ -77,7 +81,8 @@ impl fmt::Display for Times {
     }
 }
 
-const WARM_UP: usize = 10;
+/// Calls before any clock runs.
+pub(crate) const WARM_UP: usize = 10;
 
 /// Calls of one image whose times are told, if they take no longer than [`MOST_ROUNDS`] rounds.
 const CALLS: usize = 10_000;
@@ -152,7 +157,11 @@ macro_rules! models {
 
         /// All of them.
         pub(crate) const MODELS: &[Model] = &[
-            $(Model { name: stringify!($module), call: call::<specs::$module::Measured> },)*
+            $(Model {
+                name: stringify!($module),
+                call: call::<specs::$module::Measured>,
+                on_card: card::place::<specs::$module::Measured>,
+            },)*
         ];
     };
 }

@@ -41,8 +41,13 @@ impl Emitter<'_> {
             let params = match kind {
                 "None" => vec![of_dy, losses],
                 _ => {
-                    let factor = param(READ, "factor", Arg::LossFactor(output));
-                    [param(READ, "y", y.clone()), of_dy].into_iter().chain(of_kind).chain([factor, losses]).collect()
+                    let (shares, factor) =
+                        (param(READ, "shares", Arg::Shares), param(READ, "factor", Arg::LossFactor(output)));
+                    [param(READ, "y", y.clone()), of_dy]
+                        .into_iter()
+                        .chain(of_kind)
+                        .chain([shares, factor, losses])
+                        .collect()
                 }
             };
             let role = format!("loss_{}", words(kind));

@@ -111,12 +111,28 @@ extern "C" __global__ void __launch_bounds__(256)
     params[i] -= numbers[0] * step;
 }
 
-// The mean loss: the sum of losses that are parts of it; and the sum of those since it was last 0. One block.
-extern "C" __global__ void __launch_bounds__(256) add_up(const float *losses, u32 count, float *mean) {
+// What a penalty adds to the loss, of the sums that `sums` made. One block.
+extern "C" __global__ void __launch_bounds__(256) add_penalty(const double *sums, float l1, float l2, double *loss) {
+    __shared__ double parts[256];
+    parts[threadIdx.x] = l1 * sums[2 * threadIdx.x] + l2 * sums[2 * threadIdx.x + 1];
+    for (u32 distance = 128; distance > 0; distance /= 2) {
+        __syncthreads();
+        if (threadIdx.x < distance) parts[threadIdx.x] += parts[threadIdx.x + distance];
+    }
+    if (threadIdx.x == 0) loss[3] += parts[0];
+}
+
+// The loss, of losses that are parts of it and of what penalties have added: `loss` has it; the sum of all losses since it was last 0, up
+// to the first that is no finite number; how many these are; and what penalties add to the next. One block.
+extern "C" __global__ void __launch_bounds__(256) add_up(const float *losses, u32 count, double *loss) {
     float sum = 0.0f;
     for (u32 i = threadIdx.x; i < count; i += 256) sum += losses[i];
     sum = block_sum<256>(sum);
     if (threadIdx.x > 0) return;
-    mean[0] = sum;
-    mean[1] += sum;
+    const double mean = sum + loss[3];
+    loss[0] = mean;
+    loss[3] = 0.0;
+    if (!isfinite(loss[1])) return;
+    loss[1] += mean;
+    loss[2] += 1.0;
 }

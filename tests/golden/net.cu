@@ -187,6 +187,28 @@ template <int STRIDE, int OUT> __device__ int output_along(int at) {
     return at >= 0 && at % STRIDE == 0 && at / STRIDE < OUT ? at / STRIDE : -1;
 }
 
+// Which elements of their windows maxima are: a number for each element of Y...
+template <class Y, class Number> struct Each {
+    using Word = Number;
+    static __device__ u32 of(const Number *places, u32 n, u32 c, u32 p) { return places[Y::at(n, c, p)]; }
+    static __device__ void keep(Number *places, u32 n, u32 c, u32 p, u32 place) { places[Y::at(n, c, p)] = place; }
+};
+
+// ...or, of windows of 2 by 2, two bits, those of four channels of a position in a byte.
+template <u32 C, u32 P> struct TwoBits {
+    using Word = u8;
+    static constexpr u32 channels = C, positions = P;
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return ((u64)n * P + p) * ((C + 3) / 4) + c / 4; }
+    static __device__ u32 of(const u8 *places, u32 n, u32 c, u32 p) { return places[at(n, c, p)] >> c % 4 * 2 & 3; }
+    // Of threads of which each four that follow each other have four channels.
+    static __device__ void keep(u8 *places, u32 n, u32 c, u32 p, u32 place) {
+        u32 four = place << c % 4 * 2;
+        four |= __shfl_xor_sync(0xffffffffu, four, 1);
+        four |= __shfl_xor_sync(0xffffffffu, four, 2);
+        if (c % 4 == 0) places[at(n, c, p)] = four;
+    }
+};
+
 // Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
 //
 // A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
@@ -261,6 +283,50 @@ template <u32 COLUMNS> struct Product {
             step(left, right);
             __syncthreads();
         }
+    }
+
+    // Of each column's first `rows` sums the mean, and the sum of their squared distances from it: those of column n go to `means[n]` and
+    // `squares[n]`, of the first so many columns.
+    __device__ void moments(u32 rows, u32 columns, float *means, float *squares) const {
+        // The parts of a column's total: the rows of each warp that has it.
+        __shared__ float totals[SHARES][COLUMNS], distances[SHARES][COLUMNS];
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? sums[i][j] : 0.0f;
+            share(totals, j, total);
+        }
+        __syncthreads();
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            const float mean = of_all(totals, column(j)) / rows;
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? (sums[i][j] - mean) * (sums[i][j] - mean) : 0.0f;
+            share(distances, j, total);
+        }
+        __syncthreads();
+        if (threadIdx.x >= min(columns, COLUMNS)) return;
+        means[threadIdx.x] = of_all(totals, threadIdx.x) / rows;
+        squares[threadIdx.x] = of_all(distances, threadIdx.x);
+    }
+
+    // How many warps have rows of a column, and how far apart the threads are in a warp that have it.
+    static constexpr u32 SHARES = PRECISION == 0 ? 1 : 4, APART = PRECISION == 0 ? 1 : 4;
+
+    // Keeps what the threads of this warp have of column `j` together.
+    static __device__ void share(float (&shares)[SHARES][COLUMNS], u32 j, float total) {
+#pragma unroll
+        for (u32 distance = 16; distance >= APART; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
+        if (threadIdx.x % 32 < APART) shares[threadIdx.x / 32 % SHARES][column(j)] = total;
+    }
+
+    static __device__ float of_all(const float (&shares)[SHARES][COLUMNS], u32 column) {
+        float total = 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < SHARES; ++i) total += shares[i][column];
+        return total;
     }
 
 #if PRECISION == 0
@@ -438,25 +504,38 @@ template <class G> struct Weights {
     }
 };
 
+// The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
+// of what two threads have.
+template <class Places, u32 STRIDE>
+__device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32 windows, u32 first_column, u8 *places) {
+    constexpr u32 fours = STRIDE / 4 - 1;
+    __syncthreads();
+#pragma unroll
+    for (u32 i = threadIdx.x; i < 32 * fours; i += 128) {
+        const u32 window = first_window + i / fours, c = first_column + i % fours * 4;
+        if (window >= windows || c >= Places::channels) continue;
+        const u32 four = *reinterpret_cast<const u32 *>(&taps[i / fours][i % fours * 4]);
+        places[Places::at(window / Places::positions, c, window % Places::positions)] = four | four >> 6 | four >> 12 | four >> 18;
+    }
+}
+
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
-// with another value added before it or behind it. Blocks: rows, output channels, groups.
+// with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
+// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
 template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
-                             u32 batch) {
+                             float *moments, u32 batch) {
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
     product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
+    if constexpr (POOL) {
+        __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
 #pragma unroll
-    for (u32 j = 0; j < product.HELD; ++j) {
-        const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
-        if (o >= Per<G>::outputs) continue;
-        const float shift = bias ? bias[c] : 0.0f;
-        if constexpr (POOL) {
-            // There are whole windows only.
-            if (row >= rows) continue;
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 c = first_column + product.column(j);
             float most = product.sums[0][j];
             u8 place = 0;
 #pragma unroll
@@ -464,20 +543,32 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
                 const float sum = product.sums[tap][j];
                 if (sum > most || sum != sum) most = sum, place = tap;
             }
+            if (places) taps[product.row() / 4][product.column(j)] = place;
+            // There are whole windows only.
+            if (c >= G::out_channels || row >= rows) continue;
             const u32 window = row / 4;
-            const u64 at = Y::at(window / Y::positions, c, window % Y::positions);
-            y[at] = Act::of(most + shift);
-            if (places) places[at] = place;
-        } else {
+            y[Y::at(window / Y::positions, c, window % Y::positions)] = Act::of(most + (bias ? bias[c] : 0.0f));
+        }
+        if (places) write_places<TwoBits<G::out_channels, Y::positions>>(taps, first_row / 4, rows / 4, first_column, places);
+    } else {
+#pragma unroll
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
+            if (o >= Per<G>::outputs) continue;
+            const float shift = bias ? bias[c] : 0.0f;
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 if (row + i >= rows) continue;
                 const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
                 const float other = added ? added[R::at(n, c, p)] : 0.0f;
                 const float sum = product.sums[i][j] + shift;
-                y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+                product.sums[i][j] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+                y[Y::at(n, c, p)] = product.sums[i][j];
             }
         }
+        if (!moments) return;
+        moments += (u64)blockIdx.x * 2 * G::out_channels + group * Per<G>::outputs + first_column;
+        product.moments(min(product.ROWS, rows - first_row), Per<G>::outputs - first_column, moments, moments + G::out_channels);
     }
 }
 
@@ -660,7 +751,8 @@ __device__ void linear_by_warps(const float *x, const float *weight, const float
 // Pools. A window W has `size`, `out`, `kernel`, `stride`, `padding`, `dilation`, as a convolution's geometry.
 
 // The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A thread for each output.
-template <class W, class X, class Y, class Where> __device__ void max_pool(const float *x, float *y, Where *places, u32 batch) {
+template <class W, class X, class Y, class Places>
+__device__ void max_pool(const float *x, float *y, typename Places::Word *places, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
@@ -676,13 +768,13 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
         if (place == W::kernel::len || value > most || value != value) most = value, place = tap;
     }
     y[Y::at(n, c, p)] = most;
-    if (places) places[Y::at(n, c, p)] = place;
+    if (places) Places::keep(places, n, c, p, place);
 }
 
 // `dx = dy` where the maximum was, else 0; dy on its way through the nonlinearity Back whose result y is. A thread for each input, which
 // looks at the windows that have it.
-template <class W, class DY, class Y, class DX, class Back, class Where, Store STORE>
-__device__ void max_pool_back(const float *dy, const Where *places, const float *y, float *dx, u32 batch) {
+template <class W, class DY, class Y, class DX, class Back, class Places, Store STORE>
+__device__ void max_pool_back(const float *dy, const typename Places::Word *places, const float *y, float *dx, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
@@ -695,7 +787,7 @@ __device__ void max_pool_back(const float *dy, const Where *places, const float 
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
         if (d < 0 || h < 0 || w < 0) continue;
         const u32 output = (d * W::out::h + h) * W::out::w + w;
-        if (places[Y::at(n, c, output)] != k) continue;
+        if (Places::of(places, n, c, output) != k) continue;
         const float derivative = dy[DY::at(n, c, output)];
         sum += y ? Back::back(y[Y::at(n, c, output)], derivative) : derivative;
     }
@@ -1049,13 +1141,14 @@ struct CONV1_2 {
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, places, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
+        x, weight, bias, nullptr, y, places, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -1068,7 +1161,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1139,7 +1232,7 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv2_pool_back(const float *dy, const u8 *places, const float *y, float *dx, u32 batch) {
-    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, u8, WRITE>(dy, places, y, dx, batch);
+    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, TwoBits<8, 64>, WRITE>(dy, places, y, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1160,7 +1253,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv1_pool_back(const float *dy, const u8 *places, float *dx, u32 batch) {
-    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, u8, WRITE>(dy, places, nullptr, dx, batch);
+    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, TwoBits<16, 256>, WRITE>(dy, places, nullptr, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1176,13 +1269,15 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, nullptr, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, nullptr, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -1195,5 +1290,5 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }

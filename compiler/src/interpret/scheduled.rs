@@ -14,7 +14,7 @@ use crate::ir::{Kind, Norm, Program, Store, TensorId};
 use crate::layout::{Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
-use crate::schedule::{Begin, Call, Kernel, LoopId, Node, Operand, Repeated, Step};
+use crate::schedule::{Begin, Call, Epilogue, Kernel, LoopId, Node, Operand, Repeated, Step};
 
 /// What a run leaves.
 #[derive(Debug)]
@@ -206,7 +206,11 @@ impl Machine<'_> {
         let reads: Vec<Samples> = call.reads.iter().map(|read| self.read(read)).collect::<Result<_, String>>()?;
         let reads: Vec<&[Vec<f64>]> = reads.iter().map(Vec::as_slice).collect();
         let len = call.writes.first().map_or(0, |(write, _)| self.elements(write));
-        let made = self.made(&call.kernel, len, &reads)?;
+        let mut made = self.made(&call.kernel, len, &reads)?;
+        if let Some(Epilogue::Moments(norm)) = call.epilogue.last() {
+            let moments = made.values[0].iter().map(|y| formulas::moments_of_sample(norm, y));
+            made.values.push(sums(self.elements(&call.writes[1].0), moments));
+        }
         for (tensor, gradient) in made.gradients {
             self.add_to_gradient(&call.kernel, tensor, &gradient)?;
         }
@@ -227,10 +231,10 @@ impl Machine<'_> {
                 self.scope.made(&Kind::ConvGradWeight(*conv, *weight, *bias), len, reads)
             }
             Kernel::NormStatistics(norm) => {
-                values(reads[0].iter().map(|x| floats(&formulas::moments_of_sample(norm, x))).collect())
+                values(sums(len, reads[0].iter().map(|x| formulas::moments_of_sample(norm, x))))
             }
             Kernel::NormMerge(norm, tensors) => {
-                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| of_sample(norm, sums)).collect();
                 let moments = formulas::moments(&of_samples);
                 self.scope.update_running(norm, tensors, &moments);
                 self.state(norm)?[0].copy_from_slice(&floats(&moments));
@@ -244,12 +248,11 @@ impl Machine<'_> {
             Kernel::NormSums(norm, tensors, act) => {
                 let moments = pairs(self.state(norm)?[0]);
                 let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
-                let of_sample =
-                    |(x, dy): (&Vec<f64>, &Vec<f64>)| floats(&formulas::batch_norm_means(norm, &moments, x, dy));
-                values(reads[0].iter().zip(&dy).map(of_sample).collect())
+                let means = |(x, dy): (&Vec<f64>, &Vec<f64>)| formulas::batch_norm_means(norm, &moments, x, dy);
+                values(sums(len, reads[0].iter().zip(&dy).map(means)))
             }
             Kernel::NormMergeBackward(norm, tensors) => {
-                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| of_sample(norm, sums)).collect();
                 let means = formulas::mean_pairs(&of_samples);
                 let ones = vec![1.0; norm.channels as usize];
                 let weight = tensors.weight.map_or(ones, |weight| self.scope.floats(weight).to_vec());
@@ -304,6 +307,7 @@ impl Machine<'_> {
         match self.plan.schedule.layout(operand) {
             Layout::Plain | Layout::Last { .. } => self.plan.address(operand).len as usize,
             Layout::Bytes => self.plan.schedule.slots[operand.slot.0 as usize].len as usize * 4,
+            Layout::TwoBits { channels, positions } => (channels * positions) as usize,
             Layout::Blocked(map) | Layout::Places(map) => map.places().len(),
         }
     }
@@ -415,6 +419,13 @@ fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
             floats
         }
         Layout::Bytes => bytes_of(value.len().div_ceil(4), value.iter().enumerate()),
+        Layout::TwoBits { channels, positions } => {
+            let mut bytes = vec![0.0; (channels.div_ceil(4) * positions) as usize];
+            for (place, (byte, unit)) in value.iter().zip(two_bits(*channels, *positions)) {
+                bytes[byte] += unit * place;
+            }
+            bytes_of(layout.len(0) as usize, bytes.iter().enumerate())
+        }
         Layout::Blocked(map) => {
             let mut floats = vec![0.0; map.len() as usize];
             let mut first = 0;
@@ -447,6 +458,15 @@ fn places_last(channels: usize, len: usize) -> impl Iterator<Item = usize> {
     (0..len).map(move |at| at % positions * channels + at / positions)
 }
 
+/// The byte of each element of [`Layout::TwoBits`], in PyTorch's order, and what 1 is there.
+fn two_bits(channels: u64, positions: u64) -> impl Iterator<Item = (usize, f64)> {
+    let row = channels.div_ceil(4);
+    (0..channels * positions).map(move |at| {
+        let (channel, position) = (at / positions, at % positions);
+        ((position * row + channel / 4) as usize, [1.0, 4.0, 16.0, 64.0][channel as usize % 4])
+    })
+}
+
 /// The elements of a value in a layout; None when its halo is not zero.
 fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
     let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
@@ -457,6 +477,9 @@ fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
             Some(places_last(*channels as usize, floats.len()).map(|at| floats[at]).collect())
         }
         Layout::Bytes => Some((0..4 * floats.len()).map(|at| place(byte(at))).collect()),
+        Layout::TwoBits { channels, positions } => {
+            Some(two_bits(*channels, *positions).map(|(at, unit)| (byte(at) / unit).floor() % 4.0).collect())
+        }
         Layout::Blocked(map) => {
             let elements: Vec<f64> = map.places().into_iter().map(|at| floats[at]).collect();
             let is_same = |(a, b): (&f64, &f64)| a == b || a.is_nan() || b.is_nan();
@@ -479,6 +502,21 @@ fn name(kernel: &Kernel) -> String {
 fn floats(pairs: &Pairs) -> Vec<f64> {
     let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     [first, second].concat()
+}
+
+/// A batch norm's sums of each sample. A card has room for those of more parts.
+fn sums(len: usize, of_samples: impl Iterator<Item = Pairs>) -> Samples {
+    let padded = |sums: Pairs| {
+        let mut sums = floats(&sums);
+        sums.resize(len, f64::NAN);
+        sums
+    };
+    of_samples.map(padded).collect()
+}
+
+/// What [`sums`] has of a sample.
+fn of_sample(norm: &Norm, sums: &[f64]) -> Pairs {
+    pairs(&sums[..2 * norm.channels as usize])
 }
 
 fn pairs(floats: &[f64]) -> Pairs {

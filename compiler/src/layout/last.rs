@@ -115,6 +115,9 @@ fn is_of_channels(op: &Op) -> bool {
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
             | Kind::NormByRunningGrad(..)
+            | Kind::Frame(..)
+            | Kind::Resample(..)
+            | Kind::ResampleGrad(..)
     )
 }
 

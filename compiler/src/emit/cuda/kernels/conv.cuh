@@ -309,19 +309,20 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
 }
 
 // A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
-// one output, in f32.
+// one output, in f32. Features are added up in the order in which they lie.
 template <class G, class X, class Y, class Act>
 __device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
     const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
     if (first >= rows) return;
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (u32 k = lane; k < G::channels; k += 32) {
+    for (u32 i = lane; i < G::channels; i += 32) {
+        const u32 k = X::feature(i);
         const float factor = weight[(u64)o * G::channels + k];
 #pragma unroll
-        for (u32 i = 0; i < 4; ++i) {
-            const u32 row = min(first + i, rows - 1);
-            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        for (u32 j = 0; j < 4; ++j) {
+            const u32 row = min(first + j, rows - 1);
+            sums[j] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
         }
     }
 #pragma unroll

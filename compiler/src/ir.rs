@@ -552,6 +552,12 @@ impl Window {
     pub fn taps(&self) -> u64 {
         self.kernel.iter().product()
     }
+
+    /// Whether the windows are of 2 by 2, side by side.
+    pub fn is_two_by_two(&self) -> bool {
+        let Window { kernel, stride, padding, dilation, .. } = *self;
+        (kernel, stride, padding, dilation) == ([1, 2, 2], [1, 2, 2], [0; 3], [1; 3])
+    }
 }
 
 /// Says what is wrong with a program: a value that is read before it is made or outside the loops it is made in, made twice, or of

@@ -37,6 +37,13 @@ pub enum Layout {
     },
     /// One byte for each element of a value, in the order of the maxima that they are the places of: a graphics card's.
     Bytes,
+    /// Two bits for each element of a map, four channels of a position to a byte: places of maxima of windows of 2 by 2, a graphics card's.
+    TwoBits {
+        /// How many channels.
+        channels: u64,
+        /// How many positions each has.
+        positions: u64,
+    },
 }
 
 /// A map in planes: `[plane][depth + halo][lines + halo][columns + halo][lanes]`.
@@ -123,6 +130,7 @@ impl Layout {
         match self {
             Layout::Plain | Layout::Last { .. } => elements,
             Layout::Bytes => elements.div_ceil(4),
+            Layout::TwoBits { channels, positions } => (channels.div_ceil(4) * positions).div_ceil(4),
             Layout::Blocked(map) => map.len(),
             Layout::Places(map) => map.len().div_ceil(4),
         }
@@ -132,7 +140,7 @@ impl Layout {
     pub fn blocked(&self) -> Option<&Blocked> {
         match self {
             Layout::Blocked(map) => Some(map),
-            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => None,
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes | Layout::TwoBits { .. } => None,
         }
     }
 }

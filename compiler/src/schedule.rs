@@ -71,6 +71,8 @@ pub enum Epilogue {
     /// Multiplies with the derivative of a nonlinearity, whose result is the call's last read: of what the sums are, or of what is read
     /// first.
     Back(Act),
+    /// Writes the sums of [`Kernel::NormStatistics`] too, of what it stores.
+    Moments(Norm),
 }
 
 /// The memory of one value, or of one for each iteration of the loops that save it.
@@ -236,7 +238,7 @@ pub enum Kernel {
     LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>, Store),
     /// A convolution's weight gradient over the whole batch.
     ConvGradWeightBatch(Conv, TensorId, Option<TensorId>),
-    /// `x -> sums`: mean and squared deviations of each sample's channels.
+    /// `x -> sums`: mean and squared deviations of each sample's channels; on a card of each part's, [`Target::norm_sums`].
     NormStatistics(Norm),
     /// `sums ->`: statistics of the batch, and the running ones.
     NormMerge(Norm, NormTensors),
@@ -404,24 +406,16 @@ impl Scheduler<'_> {
                 }
             }
             Kind::BatchNorm(norm, tensors, act, order) => {
-                let sums = self.slot(
-                    format!("{} statistics", self.slots[writes[0].0.slot.0 as usize].name),
-                    2 * norm.channels,
-                    Layout::Plain,
-                    None,
-                );
-                let written = vec![(sums.clone(), Store::Write)];
-                steps.call(call(Kernel::NormStatistics(norm), reads[..1].to_vec(), written));
+                let sums = self.norm_sums(&norm, "statistics", &writes[0].0);
+                if !self.gives_moments(steps, &norm, &reads[0], &sums) {
+                    let written = vec![(sums.clone(), Store::Write)];
+                    steps.call(call(Kernel::NormStatistics(norm), reads[..1].to_vec(), written));
+                }
                 steps.whole(call(Kernel::NormMerge(norm, tensors), vec![sums], Vec::new()));
                 steps.call(call(Kernel::NormForward(norm, tensors, act, order), reads, writes));
             }
             Kind::BatchNormGrad(norm, tensors, act) => {
-                let sums = self.slot(
-                    format!("{} sums", self.slots[writes[0].0.slot.0 as usize].name),
-                    2 * norm.channels,
-                    Layout::Plain,
-                    None,
-                );
+                let sums = self.norm_sums(&norm, "sums", &writes[0].0);
                 let written = vec![(sums.clone(), Store::Write)];
                 steps.call(call(Kernel::NormSums(norm, tensors, act), reads.clone(), written));
                 steps.whole(call(Kernel::NormMergeBackward(norm, tensors), vec![sums], Vec::new()));
@@ -535,6 +529,30 @@ impl Scheduler<'_> {
             return false;
         }
         steps.done[at] = Step::Whole(joined);
+        true
+    }
+
+    /// The slot of a batch norm's sums, named after what they are for.
+    fn norm_sums(&mut self, norm: &Norm, what: &str, of: &Operand) -> Operand {
+        let name = format!("{} {what}", self.slots[of.slot.0 as usize].name);
+        self.slot(name, self.target.norm_sums(norm), Layout::Plain, None)
+    }
+
+    /// Lets the call that makes what a batch norm reads give the norm's sums, if its kernel can.
+    fn gives_moments(&self, steps: &mut Steps, norm: &Norm, of: &Operand, sums: &Operand) -> bool {
+        let makes = |call: &Call| matches!(call.writes.as_slice(), [(write, Store::Write)] if write == of);
+        let maker = steps.done.iter_mut().rev().find_map(|step| match step {
+            Step::Whole(call) if makes(call) => Some(call),
+            _ => None,
+        });
+        let Some(Call { kernel: Kernel::Op(kind), writes, epilogue, .. }) = maker else {
+            return false;
+        };
+        if !self.target.gives_moments(kind, norm) {
+            return false;
+        }
+        writes.push((sums.clone(), Store::Write));
+        epilogue.push(Epilogue::Moments(*norm));
         true
     }
 

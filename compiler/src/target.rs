@@ -5,7 +5,7 @@
 //! everywhere, and a sample's result is the same bits in any batch.
 
 use crate::fuse::PlanKind;
-use crate::ir::{Conv, Kind, TensorId, Window};
+use crate::ir::{Conv, Kind, Linear, Norm, TensorId, Window};
 use crate::layout::Plane;
 
 /// The machine the program is for.
@@ -38,7 +38,10 @@ pub enum Class {
 }
 
 /// Samples that a batch is taken to have where it matters for a choice.
-const NOMINAL_BATCH: u64 = 64;
+pub(crate) const NOMINAL_BATCH: u64 = 64;
+
+/// Rows of a product that a block of a card makes.
+pub(crate) const PRODUCT_ROWS: u64 = 128;
 
 /// Floats of a convolution's weights up to which each tile makes a gradient of them: 64 KiB, which stay in a core's first caches; or 1 MiB
 /// where a map has so many positions that the sums outweigh adding that up.
@@ -93,10 +96,7 @@ impl Target {
 
     /// Whether a max-pool runs in the convolution before it: windows of 2 by 2 that do not overlap.
     pub fn pools_in_conv(self, conv: &Conv, pool: &Window, kind: PlanKind) -> bool {
-        let is_two_by_two = pool.kernel == [1, 2, 2]
-            && pool.stride == [1, 2, 2]
-            && pool.padding == [0; 3]
-            && pool.dilation == [1; 3]
+        let is_two_by_two = pool.is_two_by_two()
             && pool.size[0] == 1
             && conv.window.size[0] == 1
             && conv.window.kernel[0] == 1
@@ -108,6 +108,37 @@ impl Target {
             Class::Direct | Class::Sparse => conv.window.stride == [1; 3] && conv.window.dilation == [1; 3],
         };
         is_two_by_two && (has_backward || !kind.has_backward())
+    }
+
+    /// Whether a linear layer is no product in blocks, since those would be few and each long at it: a card's warps then make its outputs.
+    pub fn runs_by_warps(self, linear: &Linear) -> bool {
+        let blocks = (NOMINAL_BATCH * linear.rows).div_ceil(PRODUCT_ROWS)
+            * linear.outputs.div_ceil(product_columns(linear.outputs));
+        self == Target::Cuda && blocks <= 16 && linear.inputs >= 128
+    }
+
+    /// Floats of a sample's sums of a batch norm: two for each channel. A card has them not of samples but of parts of the batch, which
+    /// are as many positions as a block of a product makes rows.
+    pub fn norm_sums(self, norm: &Norm) -> u64 {
+        let parts = match self {
+            Target::Cpu => 1,
+            Target::Cuda => norm.positions.div_ceil(PRODUCT_ROWS),
+        };
+        2 * norm.channels * parts
+    }
+
+    /// Whether the kernel of an op gives the moments of what it writes too, which a batch norm then need not read for them.
+    pub fn gives_moments(self, kind: &Kind, norm: &Norm) -> bool {
+        let is = |channels: u64, positions: u64| (channels, positions) == (norm.channels, norm.positions);
+        match kind {
+            Kind::Conv(conv, ..) => {
+                self.conv(conv) == Class::Implicit && is(conv.out_channels, conv.window.positions())
+            }
+            Kind::Linear(linear, ..) => {
+                self == Target::Cuda && !self.runs_by_warps(linear) && linear.rows == 1 && is(linear.outputs, 1)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the backward pass of a convolution with a pool goes by the maxima alone. Where Winograd's would be used for all of the
@@ -180,6 +211,11 @@ impl Target {
             _ => self.scratch(class, &Kind::ConvGradWeight(*conv, TensorId(0), None), conv, x, y),
         }
     }
+}
+
+/// Columns of a block of a card's product with so many.
+pub(crate) fn product_columns(outputs: u64) -> u64 {
+    outputs.next_power_of_two().clamp(8, 64)
 }
 
 /// Whether Winograd's convolution takes a geometry, and is not most of the time at edges that are computed for nothing: at most 45 %.

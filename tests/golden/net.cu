@@ -1,4 +1,1099 @@
-// Behind base.cuh, activation.cuh, window.cuh, product.cuh, conv.cuh, pool.cuh, loss.cuh, flat.cuh:
+// `Net`, from specs/net.yaml.
+
+// What all kernels share: names of types, how values lie, sums over a block.
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+// Products in f32 (0), tf32 (1) or bf16 (2); sums are in f32.
+#ifndef PRECISION
+#define PRECISION 0
+#endif
+
+// A value of the batch in PyTorch's order: `[sample][channel][position]`.
+template <u32 C, u32 P> struct First {
+    static constexpr u32 channels = C, positions = P, len = C * P;
+    // Whether channels are last; whether elements lie in PyTorch's order; whether the channels of a position are next to each other.
+    static constexpr bool is_last = false, is_plain = true, is_packed = P == 1;
+    // The place of an element by channel and position, and by its number in PyTorch's order.
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + c * P + p; }
+    static __device__ u64 element(u32 n, u32 e) { return (u64)n * len + e; }
+    // What lies at place i of a sample.
+    static __device__ u32 channel(u32 i) { return i / P; }
+    static __device__ u32 position(u32 i) { return i % P; }
+    static __device__ u32 number(u32 i) { return i; }
+};
+
+// A value of the batch with channels last: `[sample][position][channel]`.
+template <u32 C, u32 P> struct Last {
+    static constexpr u32 channels = C, positions = P, len = C * P;
+    static constexpr bool is_last = true, is_plain = false, is_packed = true;
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + p * C + c; }
+    static __device__ u64 element(u32 n, u32 e) { return at(n, e / P, e % P); }
+    static __device__ u32 channel(u32 i) { return i % C; }
+    static __device__ u32 position(u32 i) { return i / C; }
+    static __device__ u32 number(u32 i) { return i % C * P + i / C; }
+};
+
+// Elements of a value from one on, in PyTorch's order.
+template <class Whole, u32 FROM, u32 LEN> struct Part {
+    static constexpr u32 len = LEN;
+    // Whole channels of a value with channels last are gone through as they lie.
+    static constexpr bool is_last = Whole::is_last && FROM % Whole::positions == 0 && LEN % Whole::positions == 0;
+    static constexpr bool is_plain = false;
+    static __device__ u64 element(u32 n, u32 e) { return Whole::element(n, FROM + e); }
+    static __device__ u32 number(u32 i) {
+        constexpr u32 channels = is_last ? LEN / Whole::positions : 1;
+        return is_last ? i % channels * Whole::positions + i / channels : i;
+    }
+};
+
+// A value that an op sees as a map of other channels than it lies in.
+template <class Whole, u32 C, u32 P> struct As {
+    static constexpr u32 channels = C, positions = P, len = C * P;
+    static constexpr bool is_packed = false;
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, c * P + p); }
+    static __device__ u32 channel(u32 i) { return i / P; }
+    static __device__ u32 position(u32 i) { return i % P; }
+};
+
+// A value `[rows][features]`, as a map of so many channels with a position for each row.
+template <class Whole, u32 FEATURES> struct Rows {
+    static constexpr u32 len = Whole::len;
+    static constexpr bool is_packed = Whole::is_plain;
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
+    // The feature at place i of a row.
+    static __device__ u32 feature(u32 i) { return FEATURES == len ? Whole::number(i) : i; }
+};
+
+// Whether a result replaces what is there or adds to it.
+enum Store { WRITE, ADD };
+
+template <Store STORE> __device__ void put(float *to, float value) { *to = STORE == ADD ? *to + value : value; }
+
+// The number of this thread among all of the launch.
+__device__ u64 thread_number() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+
+// The sum of a number of each thread of a block of so many, for all of them; always in the same order.
+template <u32 THREADS> __device__ float block_sum(float number) {
+    __shared__ float parts[THREADS / 32];
+    for (u32 distance = 16; distance > 0; distance /= 2) number += __shfl_xor_sync(0xffffffffu, number, distance);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = number;
+    __syncthreads();
+    float sum = 0.0f;
+    for (u32 warp = 0; warp < THREADS / 32; ++warp) sum += parts[warp];
+    return sum;
+}
+
+// Nonlinearities: `of(x)`, and `back(y, dy) = dy act'(x)` by the result y. NaN stays NaN.
+
+struct None {
+    static __device__ float of(float x) { return x; }
+    static __device__ float back(float, float dy) { return dy; }
+};
+
+struct Relu {
+    static __device__ float of(float x) { return x <= 0.0f ? 0.0f : x; }
+    static __device__ float back(float y, float dy) { return y <= 0.0f ? 0.0f : dy; }
+};
+
+struct Tanh {
+    static __device__ float of(float x) { return tanhf(x); }
+    static __device__ float back(float y, float dy) { return dy * (1.0f - y * y); }
+};
+
+struct Sigmoid {
+    static __device__ float of(float x) { return 1.0f / (1.0f + expf(-x)); }
+    static __device__ float back(float y, float dy) { return dy * (y * (1.0f - y)); }
+};
+
+// Of `Numbers::slope`.
+template <class Numbers> struct LeakyRelu {
+    static __device__ float of(float x) { return x > 0.0f ? x : Numbers::slope * x; }
+    static __device__ float back(float y, float dy) { return y > 0.0f ? dy : dy * Numbers::slope; }
+};
+
+// Of `Numbers::alpha`.
+template <class Numbers> struct Elu {
+    static __device__ float of(float x) { return x > 0.0f ? x : Numbers::alpha * expm1f(x); }
+    static __device__ float back(float y, float dy) { return y > 0.0f ? dy : dy * (y + Numbers::alpha); }
+};
+
+__device__ float clamp(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
+
+// Between `Numbers::least` and `Numbers::most`.
+template <class Numbers> struct Hardtanh {
+    static __device__ float of(float x) { return clamp(x, Numbers::least, Numbers::most); }
+    static __device__ float back(float y, float dy) { return y > Numbers::least && y < Numbers::most ? dy : 0.0f; }
+};
+
+struct Hardsigmoid {
+    static __device__ float of(float x) { return clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f; }
+    static __device__ float back(float y, float dy) { return y > 0.0f && y < 1.0f ? dy / 6.0f : 0.0f; }
+};
+
+__device__ float softplus(float x, float beta, float threshold) {
+    return beta * x > threshold ? x : log1pf(expf(beta * x)) / beta;
+}
+
+// Of `Numbers::beta` and a `Numbers::threshold` that is so large that the two parts are one.
+template <class Numbers> struct Softplus {
+    static __device__ float of(float x) { return softplus(x, Numbers::beta, Numbers::threshold); }
+    static __device__ float back(float y, float dy) { return dy * -expm1f(-Numbers::beta * y); }
+};
+
+// `y = act(x)`
+template <class Act, class X, class Y> __device__ void activate(const float *x, float *y, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * Y::len) return;
+    const u32 n = i / Y::len, e = Y::number(i % Y::len);
+    y[Y::element(n, e)] = Act::of(x[X::element(n, e)]);
+}
+
+// `dx = dy act'(x)`
+template <class Act, class Y, class DY, class DX, Store STORE>
+__device__ void activate_back(const float *y, const float *dy, float *dx, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * DX::len) return;
+    const u32 n = i / DX::len, e = DX::number(i % DX::len);
+    put<STORE>(dx + DX::element(n, e), Act::back(y[Y::element(n, e)], dy[DY::element(n, e)]));
+}
+
+// Windows that slide over maps. A geometry G has the sizes `size`, `out`, `kernel`, `stride`, `padding` and `dilation`, on three axes.
+
+template <int DEPTH, int HEIGHT, int WIDTH> struct Size {
+    static constexpr int d = DEPTH, h = HEIGHT, w = WIDTH;
+    static constexpr u32 len = (u32)DEPTH * HEIGHT * WIDTH;
+};
+
+// A position of a map.
+template <class S> struct Position {
+    int d, h, w;
+    __device__ explicit Position(u32 p) : d(p / (S::h * S::w)), h(p / S::w % S::h), w(p % S::w) {}
+};
+
+// The input's position at a tap of the window of an output; whether that lies in the map.
+template <class G> __device__ bool input_at(int d, int h, int w, u32 tap, u32 &position) {
+    const Position<typename G::kernel> at(tap);
+    d += at.d * G::dilation::d;
+    h += at.h * G::dilation::h;
+    w += at.w * G::dilation::w;
+    position = (d * G::size::h + h) * G::size::w + w;
+    return (u32)d < (u32)G::size::d && (u32)h < (u32)G::size::h && (u32)w < (u32)G::size::w;
+}
+
+// Along one axis the output whose window has an input at a tap; below 0 if there is none.
+template <int STRIDE, int OUT> __device__ int output_along(int at) {
+    return at >= 0 && at % STRIDE == 0 && at / STRIDE < OUT ? at / STRIDE : -1;
+}
+
+// Which elements of their windows maxima are: a number for each element of Y...
+template <class Y, class Number> struct Each {
+    using Word = Number;
+    static __device__ u32 of(const Number *places, u32 n, u32 c, u32 p) { return places[Y::at(n, c, p)]; }
+    static __device__ void keep(Number *places, u32 n, u32 c, u32 p, u32 place) { places[Y::at(n, c, p)] = place; }
+};
+
+// ...or, of windows of 2 by 2, two bits, those of four channels of a position in a byte.
+template <u32 C, u32 P> struct TwoBits {
+    using Word = u8;
+    static constexpr u32 channels = C, positions = P;
+    static __device__ u64 at(u32 n, u32 c, u32 p) { return ((u64)n * P + p) * ((C + 3) / 4) + c / 4; }
+    static __device__ u32 of(const u8 *places, u32 n, u32 c, u32 p) { return places[at(n, c, p)] >> c % 4 * 2 & 3; }
+    // Of threads of which each four that follow each other have four channels.
+    static __device__ void keep(u8 *places, u32 n, u32 c, u32 p, u32 place) {
+        u32 four = place << c % 4 * 2;
+        four |= __shfl_xor_sync(0xffffffffu, four, 1);
+        four |= __shfl_xor_sync(0xffffffffu, four, 2);
+        if (c % 4 == 0) places[at(n, c, p)] = four;
+    }
+};
+
+// Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
+//
+// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
+// those lie next to each other (`by_four`) `a.load_four(row, k)` four; `b.load(k, n)` an element of the other side; beside the matrices all
+// give 0. A thread then holds four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by
+// 2, say.
+
+template <u32 COLUMNS> struct Product {
+    static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
+    // Floats from one k to the next: of a warp's reads none, and of its writes two at most meet in one bank.
+    static constexpr u32 STRIDE = PRECISION == 0 ? ROWS + 4 : ROWS + 1;
+
+    float sums[4][HELD];
+
+    // The first of this thread's four rows in the block.
+    static __device__ u32 row() {
+#if PRECISION == 0
+        return threadIdx.x % 32 * 4;
+#else
+        return threadIdx.x / 32 * 32 + threadIdx.x % 32 / 4 * 4;
+#endif
+    }
+
+    // The column of this thread's sums `j`.
+    static __device__ u32 column(u32 j) {
+#if PRECISION == 0
+        return threadIdx.x / 32 * HELD + j;
+#else
+        return j / 2 * 8 + threadIdx.x % 4 * 2 + j % 2;
+#endif
+    }
+
+    // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
+    template <u32 UNROLLED, class A, class B>
+    __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
+        __shared__ __align__(16) float left[DEPTH][STRIDE];
+        __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
+        const u32 thread = threadIdx.x;
+        // A thread loads all elements of one row, or a quarter of those of four.
+        constexpr u32 loaded = A::by_four ? 4 : 1;
+        typename A::Row rows[loaded];
+#pragma unroll
+        for (u32 i = 0; i < loaded; ++i) rows[i] = a.row(first_row + (A::by_four ? thread / 4 + 32 * i : thread));
+        const u32 of_right = thread % COLUMNS;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+#pragma unroll
+            for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
+        }
+#pragma unroll UNROLLED
+        for (u32 k = from; k < to; k += DEPTH) {
+            if constexpr (A::by_four) {
+                const u32 quarter = thread % 4 * 4;
+#pragma unroll
+                for (u32 i = 0; i < loaded; ++i) {
+                    const u32 m = thread / 4 + 32 * i;
+                    const float4 four = k + quarter < to ? a.load_four(rows[i], k + quarter) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    left[quarter][m] = four.x;
+                    left[quarter + 1][m] = four.y;
+                    left[quarter + 2][m] = four.z;
+                    left[quarter + 3][m] = four.w;
+                }
+            } else {
+#pragma unroll
+                for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(rows[0], k + i) : 0.0f;
+            }
+#pragma unroll
+            for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
+                right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
+            }
+            __syncthreads();
+            step(left, right);
+            __syncthreads();
+        }
+    }
+
+    // Of each column's first `rows` sums the mean, and the sum of their squared distances from it: those of column n go to `means[n]` and
+    // `squares[n]`, of the first so many columns.
+    __device__ void moments(u32 rows, u32 columns, float *means, float *squares) const {
+        // The parts of a column's total: the rows of each warp that has it.
+        __shared__ float totals[SHARES][COLUMNS], distances[SHARES][COLUMNS];
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? sums[i][j] : 0.0f;
+            share(totals, j, total);
+        }
+        __syncthreads();
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            const float mean = of_all(totals, column(j)) / rows;
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? (sums[i][j] - mean) * (sums[i][j] - mean) : 0.0f;
+            share(distances, j, total);
+        }
+        __syncthreads();
+        if (threadIdx.x >= min(columns, COLUMNS)) return;
+        means[threadIdx.x] = of_all(totals, threadIdx.x) / rows;
+        squares[threadIdx.x] = of_all(distances, threadIdx.x);
+    }
+
+    // How many warps have rows of a column, and how far apart the threads are in a warp that have it.
+    static constexpr u32 SHARES = PRECISION == 0 ? 1 : 4, APART = PRECISION == 0 ? 1 : 4;
+
+    // Keeps what the threads of this warp have of column `j` together.
+    static __device__ void share(float (&shares)[SHARES][COLUMNS], u32 j, float total) {
+#pragma unroll
+        for (u32 distance = 16; distance >= APART; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
+        if (threadIdx.x % 32 < APART) shares[threadIdx.x / 32 % SHARES][column(j)] = total;
+    }
+
+    static __device__ float of_all(const float (&shares)[SHARES][COLUMNS], u32 column) {
+        float total = 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < SHARES; ++i) total += shares[i][column];
+        return total;
+    }
+
+#if PRECISION == 0
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
+#pragma unroll
+        for (u32 k = 0; k < DEPTH; ++k) {
+            const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
+#pragma unroll
+            for (u32 j = 0; j < HELD; ++j) {
+                const float b = right[k][column(j)];
+                sums[0][j] += a.x * b;
+                sums[1][j] += a.y * b;
+                sums[2][j] += a.z * b;
+                sums[3][j] += a.w * b;
+            }
+        }
+    }
+#elif PRECISION == 1
+    static __device__ u32 rounded(float x) {
+        u32 bits;
+        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+        return bits;
+    }
+
+    // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
+    // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+#pragma unroll
+        for (u32 k = 0; k < DEPTH; k += 8) {
+            u32 a[2][4];
+#pragma unroll
+            for (u32 half = 0; half < 2; ++half) {
+#pragma unroll
+                for (u32 i = 0; i < 4; ++i) a[half][i] = rounded(left[k + member + i / 2 * 4][row() + 2 * half + i % 2]);
+            }
+#pragma unroll
+            for (u32 j = 0; j < HELD; j += 2) {
+                const u32 b[2] = {rounded(right[k + member][j * 4 + group]), rounded(right[k + member + 4][j * 4 + group])};
+#pragma unroll
+                for (u32 half = 0; half < 2; ++half) {
+                    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                        "{%0, %1, %2, %3};"
+                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                          "+f"(sums[2 * half + 1][j + 1])
+                        : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+                }
+            }
+        }
+    }
+#else
+    // Two neighbours along k, the first in the lower half.
+    static __device__ u32 pair(float first, float second) {
+        u32 bits;
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
+        return bits;
+    }
+
+    // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
+    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+        u32 a[2][4];
+#pragma unroll
+        for (u32 half = 0; half < 2; ++half) {
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                const u32 k = 2 * member + i / 2 * 8, m = row() + 2 * half + i % 2;
+                a[half][i] = pair(left[k][m], left[k + 1][m]);
+            }
+        }
+#pragma unroll
+        for (u32 j = 0; j < HELD; j += 2) {
+            const u32 n = j * 4 + group, k = 2 * member;
+            const u32 b[2] = {pair(right[k][n], right[k + 1][n]), pair(right[k + 8][n], right[k + 9][n])};
+#pragma unroll
+            for (u32 half = 0; half < 2; ++half) {
+                asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                    "{%0, %1, %2, %3};"
+                    : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                      "+f"(sums[2 * half + 1][j + 1])
+                    : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+            }
+        }
+    }
+#endif
+};
+
+// Convolutions and linear layers as products of matrices that are never written out (implicit GEMM).
+//
+// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[output][channel of its group][tap]`.
+
+// A linear layer: a convolution of one tap, over rows.
+template <u32 ROWS, u32 INPUTS, u32 OUTPUTS> struct Linear {
+    static constexpr u32 channels = INPUTS, out_channels = OUTPUTS, groups = 1;
+    using size = Size<1, 1, ROWS>;
+    using out = Size<1, 1, ROWS>;
+    using kernel = Size<1, 1, 1>;
+    using stride = Size<1, 1, 1>;
+    using padding = Size<0, 0, 0>;
+    using dilation = Size<1, 1, 1>;
+};
+
+template <class G> struct Per {
+    static constexpr u32 channels = G::channels / G::groups, outputs = G::out_channels / G::groups;
+    static constexpr u32 taps = G::kernel::len;
+    // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
+    static constexpr u32 terms = taps * channels;
+    // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
+};
+
+// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
+__device__ float4 four_at(const float *found) {
+    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+}
+
+// Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
+template <class G, bool POOL> struct Output {
+    static constexpr u32 height = G::out::h / 2, width = G::out::w / 2;
+    static constexpr u32 rows = POOL ? 4 * height * width : G::out::len;
+    u32 n;
+    int d, h, w;
+    __device__ explicit Output(u32 row) : n(row / rows) {
+        if constexpr (POOL) {
+            const u32 window = row % rows / 4, tap = row % 4;
+            d = 0;
+            h = window / width * 2 + tap / 2;
+            w = window % width * 2 + tap % 2;
+        } else {
+            const Position<typename G::out> at(row % rows);
+            d = at.d;
+            h = at.h;
+            w = at.w;
+        }
+    }
+};
+
+// The input as a matrix: rows are outputs, columns taps and channels.
+template <class G, class X, bool POOL> struct Unfolded {
+    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
+    const float *x;
+    u32 rows, group;
+    struct Row {
+        u32 n;
+        int d, h, w;
+        bool is_there;
+    };
+    __device__ Row row(u32 m) const {
+        const Output<G, POOL> of(m);
+        return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                of.w * G::stride::w - G::padding::w, m < rows};
+    }
+    // Where an element is; nothing beside the map.
+    __device__ const float *find(const Row &row, u32 k) const {
+        u32 position;
+        const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
+        const u32 c = group * Per<G>::channels + k % Per<G>::channels;
+        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
+};
+
+// The weights as a matrix: rows are taps and channels, columns output channels.
+template <class G> struct Weights {
+    const float *weight;
+    u32 group;
+    __device__ float load(u32 k, u32 o) const {
+        const u32 tap = k / Per<G>::channels, c = k % Per<G>::channels;
+        const u32 row = group * Per<G>::outputs + o;
+        return o < Per<G>::outputs ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    }
+};
+
+// The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
+// of what two threads have.
+template <class Places, u32 STRIDE>
+__device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32 windows, u32 first_column, u8 *places) {
+    constexpr u32 fours = STRIDE / 4 - 1;
+    __syncthreads();
+#pragma unroll
+    for (u32 i = threadIdx.x; i < 32 * fours; i += 128) {
+        const u32 window = first_window + i / fours, c = first_column + i % fours * 4;
+        if (window >= windows || c >= Places::channels) continue;
+        const u32 four = *reinterpret_cast<const u32 *>(&taps[i / fours][i % fours * 4]);
+        places[Places::at(window / Places::positions, c, window % Places::positions)] = four | four >> 6 | four >> 12 | four >> 18;
+    }
+}
+
+// `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
+// with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
+// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
+template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
+__device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
+                             float *moments, u32 batch) {
+    const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    Product<COLUMNS> product;
+    const Unfolded<G, X, POOL> unfolded{x, rows, group};
+    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const u32 row = first_row + product.row();
+    if constexpr (POOL) {
+        __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
+#pragma unroll
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 c = first_column + product.column(j);
+            float most = product.sums[0][j];
+            u8 place = 0;
+#pragma unroll
+            for (u8 tap = 1; tap < 4; ++tap) {
+                const float sum = product.sums[tap][j];
+                if (sum > most || sum != sum) most = sum, place = tap;
+            }
+            if (places) taps[product.row() / 4][product.column(j)] = place;
+            // There are whole windows only.
+            if (c >= G::out_channels || row >= rows) continue;
+            const u32 window = row / 4;
+            y[Y::at(window / Y::positions, c, window % Y::positions)] = Act::of(most + (bias ? bias[c] : 0.0f));
+        }
+        if (places) write_places<TwoBits<G::out_channels, Y::positions>>(taps, first_row / 4, rows / 4, first_column, places);
+    } else {
+#pragma unroll
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
+            if (o >= Per<G>::outputs) continue;
+            const float shift = bias ? bias[c] : 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                if (row + i >= rows) continue;
+                const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
+                const float other = added ? added[R::at(n, c, p)] : 0.0f;
+                const float sum = product.sums[i][j] + shift;
+                product.sums[i][j] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+                y[Y::at(n, c, p)] = product.sums[i][j];
+            }
+        }
+        if (!moments) return;
+        moments += (u64)blockIdx.x * 2 * G::out_channels + group * Per<G>::outputs + first_column;
+        product.moments(min(product.ROWS, rows - first_row), Per<G>::outputs - first_column, moments, moments + G::out_channels);
+    }
+}
+
+// The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
+template <class G, class DY> struct Spread {
+    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
+    const float *dy;
+    u32 rows, group;
+    struct Row {
+        u32 n;
+        int d, h, w;
+        bool is_there;
+    };
+    __device__ Row row(u32 m) const {
+        const Position<typename G::size> at(m % G::size::len);
+        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
+    }
+    // Where an element is; nothing where no window has the input at this tap.
+    __device__ const float *find(const Row &row, u32 k) const {
+        const Position<typename G::kernel> tap(k / Per<G>::outputs);
+        const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
+        const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
+        const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
+        const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
+        const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
+        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        const float *found = find(row, k);
+        return found ? *found : 0.0f;
+    }
+    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
+};
+
+// The weights the other way around: rows are taps and output channels, columns channels.
+template <class G> struct WeightsBack {
+    const float *weight;
+    u32 group;
+    __device__ float load(u32 k, u32 c) const {
+        const u32 tap = k / Per<G>::outputs, row = group * Per<G>::outputs + k % Per<G>::outputs;
+        return c < Per<G>::channels ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    }
+};
+
+// `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
+// convolution. Blocks: rows, channels, groups.
+template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS>
+__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
+    const u32 rows = batch * G::size::len, group = blockIdx.z;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    Product<COLUMNS> product;
+    const Spread<G, DY> spread{dy, rows, group};
+    constexpr u32 terms = Per<G>::taps * Per<G>::outputs;
+    product.template run<1>(spread, WeightsBack<G>{weight, group}, first_row, first_column, 0, terms);
+    const u32 row = first_row + product.row();
+#pragma unroll
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 of_group = first_column + product.column(j), c = group * Per<G>::channels + of_group;
+        if (of_group >= Per<G>::channels) continue;
+        const float shift = bias ? bias[c] : 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            if (row + i >= rows) continue;
+            const u32 n = (row + i) / G::size::len, p = (row + i) % G::size::len;
+            const float sum = Act::of(product.sums[i][j] + shift);
+            put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
+        }
+    }
+}
+
+// The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
+template <class G, class X> struct Terms {
+    static constexpr bool by_four = false;
+    const float *x;
+    u32 group;
+    struct Row {
+        u32 tap, c;
+        bool is_there, is_one;
+    };
+    __device__ Row row(u32 m) const {
+        return {m / Per<G>::channels, group * Per<G>::channels + m % Per<G>::channels, m < Per<G>::terms, m == Per<G>::terms};
+    }
+    __device__ float load(const Row &row, u32 k) const {
+        const Output<G, false> of(k);
+        u32 position;
+        const bool inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                                        of.w * G::stride::w - G::padding::w, row.tap, position);
+        return row.is_one ? 1.0f : row.is_there && inside ? x[X::at(of.n, row.c, position)] : 0.0f;
+    }
+};
+
+// The gradient of outputs as a matrix: rows are the outputs of the batch, columns output channels.
+template <class G, class DY> struct Gradients {
+    const float *dy;
+    u32 group;
+    __device__ float load(u32 k, u32 o) const {
+        const u32 c = group * Per<G>::outputs + o;
+        return o < Per<G>::outputs ? dy[DY::at(k / G::out::len, c, k % G::out::len)] : 0.0f;
+    }
+};
+
+// Where a row and a column of a gradient belong: in the weight's, or in the bias's.
+template <class G> __device__ float *gradient_at(float *of_weight, float *of_bias, u32 group, u32 m, u32 o) {
+    const u32 row = group * Per<G>::outputs + o, tap = m / Per<G>::channels, c = m % Per<G>::channels;
+    if (m == Per<G>::terms) return of_bias + row;
+    return of_weight + ((u64)row * Per<G>::channels + c) * Per<G>::taps + tap;
+}
+
+// Adds `dW = dy x`, `db = sum of dy`; or, of the outputs of the batch in PARTS parts, writes sums of each. Blocks: rows of the gradient,
+// output channels, groups of parts.
+template <class G, class X, class DY, bool BIAS, u32 PARTS, u32 COLUMNS>
+__device__ void conv_grad_weight(const float *x, const float *dy, float *of_weight, float *of_bias, float *parts, u32 batch) {
+    constexpr u32 rows = Per<G>::terms + BIAS;
+    const u32 outputs = batch * G::out::len, group = blockIdx.z % G::groups, part = blockIdx.z / G::groups;
+    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
+    const u32 from = min(part * share, outputs);
+    Product<COLUMNS> product;
+    const Gradients<G, DY> gradients{dy, group};
+    product.template run<1>(Terms<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
+    const u32 row = first_row + product.row();
+#pragma unroll
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 o = first_column + product.column(j);
+        if (o >= Per<G>::outputs) continue;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            if (row + i >= rows) continue;
+            if constexpr (PARTS > 1) parts[((u64)blockIdx.z * rows + row + i) * Per<G>::outputs + o] = product.sums[i][j];
+            else *gradient_at<G>(of_weight, of_bias, group, row + i, o) += product.sums[i][j];
+        }
+    }
+}
+
+// Adds the parts of a gradient to it, in their order. A thread for each weight.
+template <class G, bool BIAS, u32 PARTS>
+__device__ void add_parts(const float *parts, float *of_weight, float *of_bias) {
+    constexpr u32 rows = Per<G>::terms + BIAS, len = G::groups * rows * Per<G>::outputs;
+    const u32 i = thread_number();
+    if (i >= len) return;
+    float sum = 0.0f;
+    for (u32 part = 0; part < PARTS; ++part) sum += parts[(u64)part * len + i];
+    const u32 o = i % Per<G>::outputs, m = i / Per<G>::outputs % rows, group = i / Per<G>::outputs / rows;
+    *gradient_at<G>(of_weight, of_bias, group, m, o) += sum;
+}
+
+// Adds each channel's sum over the batch to the gradient of a bias. A block for each channel.
+template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u32 batch) {
+    const u32 c = blockIdx.x;
+    float sum = 0.0f;
+    for (u32 i = threadIdx.x; i < batch * DY::positions; i += 256) sum += dy[DY::at(i / DY::positions, c, i % DY::positions)];
+    sum = block_sum<256>(sum);
+    if (threadIdx.x == 0) of_bias[c] += sum;
+}
+
+// A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
+// one output, in f32. Features are added up in the order in which they lie.
+template <class G, class X, class Y, class Act>
+__device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
+    const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
+    const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
+    if (first >= rows) return;
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (u32 i = lane; i < G::channels; i += 32) {
+        const u32 k = X::feature(i);
+        const float factor = weight[(u64)o * G::channels + k];
+#pragma unroll
+        for (u32 j = 0; j < 4; ++j) {
+            const u32 row = min(first + j, rows - 1);
+            sums[j] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+        for (u32 distance = 16; distance > 0; distance /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], distance);
+        const u32 row = first + i;
+        if (lane == i && row < rows) y[Y::at(row / G::out::len, o, row % G::out::len)] = Act::of(sums[i] + (bias ? bias[o] : 0.0f));
+    }
+}
+
+// Pools. A window W has `size`, `out`, `kernel`, `stride`, `padding`, `dilation`, as a convolution's geometry.
+
+// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A thread for each output.
+template <class W, class X, class Y, class Places>
+__device__ void max_pool(const float *x, float *y, typename Places::Word *places, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * Y::len) return;
+    const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
+    const Position<typename W::out> of(p);
+    const int d = of.d * W::stride::d - W::padding::d, h = of.h * W::stride::h - W::padding::h,
+              w = of.w * W::stride::w - W::padding::w;
+    float most = __int_as_float(0xff800000);
+    u32 place = W::kernel::len;
+    for (u32 tap = 0; tap < W::kernel::len; ++tap) {
+        u32 position;
+        if (!input_at<W>(d, h, w, tap, position)) continue;
+        const float value = x[X::at(n, c, position)];
+        if (place == W::kernel::len || value > most || value != value) most = value, place = tap;
+    }
+    y[Y::at(n, c, p)] = most;
+    if (places) Places::keep(places, n, c, p, place);
+}
+
+// `dx = dy` where the maximum was, else 0; dy on its way through the nonlinearity Back whose result y is. A thread for each input, which
+// looks at the windows that have it.
+template <class W, class DY, class Y, class DX, class Back, class Places, Store STORE>
+__device__ void max_pool_back(const float *dy, const typename Places::Word *places, const float *y, float *dx, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * DX::len) return;
+    const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
+    const Position<typename W::size> at(p);
+    float sum = 0.0f;
+    for (u32 k = 0; k < W::kernel::len; ++k) {
+        const Position<typename W::kernel> tap(k);
+        const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d * W::dilation::d);
+        const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h * W::dilation::h);
+        const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
+        if (d < 0 || h < 0 || w < 0) continue;
+        const u32 output = (d * W::out::h + h) * W::out::w + w;
+        if (Places::of(places, n, c, output) != k) continue;
+        const float derivative = dy[DY::at(n, c, output)];
+        sum += y ? Back::back(y[Y::at(n, c, output)], derivative) : derivative;
+    }
+    put<STORE>(dx + DX::at(n, c, p), sum);
+}
+
+// Elements along one axis that a mean is of: of the map, or of the padded map.
+template <int SIZE, int KERNEL, int STRIDE, int PADDING, bool PADDED> __device__ int counted(int out) {
+    const int first = out * STRIDE, behind = min(first + KERNEL, SIZE + 2 * PADDING);
+    return PADDED ? behind - first : min(behind, SIZE + PADDING) - max(first, PADDING);
+}
+
+// What the sum of a window is divided by.
+template <class W, bool PADDED> __device__ float divisor(int d, int h, int w) {
+    return (float)(counted<W::size::d, W::kernel::d, W::stride::d, W::padding::d, PADDED>(d) *
+                   counted<W::size::h, W::kernel::h, W::stride::h, W::padding::h, PADDED>(h) *
+                   counted<W::size::w, W::kernel::w, W::stride::w, W::padding::w, PADDED>(w));
+}
+
+// The mean of each window. A thread for each output.
+template <class W, bool PADDED, class X, class Y> __device__ void avg_pool(const float *x, float *y, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * Y::len) return;
+    const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
+    const Position<typename W::out> of(p);
+    float sum = 0.0f;
+    for (u32 tap = 0; tap < W::kernel::len; ++tap) {
+        u32 position;
+        const bool inside = input_at<W>(of.d * W::stride::d - W::padding::d, of.h * W::stride::h - W::padding::h,
+                                        of.w * W::stride::w - W::padding::w, tap, position);
+        if (inside) sum += x[X::at(n, c, position)];
+    }
+    y[Y::at(n, c, p)] = sum / divisor<W, PADDED>(of.d, of.h, of.w);
+}
+
+// The gradient of a window's mean, shared out. A thread for each input.
+template <class W, bool PADDED, class DY, class DX, Store STORE> __device__ void avg_pool_back(const float *dy, float *dx, u32 batch) {
+    const u64 i = thread_number();
+    if (i >= (u64)batch * DX::len) return;
+    const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
+    const Position<typename W::size> at(p);
+    float sum = 0.0f;
+    for (u32 k = 0; k < W::kernel::len; ++k) {
+        const Position<typename W::kernel> tap(k);
+        const int d = output_along<W::stride::d, W::out::d>(at.d + W::padding::d - tap.d);
+        const int h = output_along<W::stride::h, W::out::h>(at.h + W::padding::h - tap.h);
+        const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w);
+        if (d < 0 || h < 0 || w < 0) continue;
+        sum += dy[DY::at(n, c, (d * W::out::h + h) * W::out::w + w)] / divisor<W, PADDED>(d, h, w);
+    }
+    put<STORE>(dx + DX::at(n, c, p), sum);
+}
+
+// Losses, and their derivatives by each element of an output. A block of 128 threads for each sample.
+//
+// Everything is multiplied with `factor[0]`: what a loss counts, divided by what the samples of the batch count together.
+
+// `-(1 - e) w[label] log p[label] - e / K sum over c of w[c] log p[c]`, p = softmax(y), e the smoothing, of K classes; the mean over the
+// positions. No weights are all 1.
+template <u32 CLASSES, u32 POSITIONS, class Y, class DY>
+__device__ void loss_cross_entropy(const float *y, float *dy, const u32 *labels, const float *weights, float smoothing,
+                                   const float *factor, float *losses) {
+    const u32 n = blockIdx.x;
+    const float own = 1.0f - smoothing, spread = smoothing / CLASSES;
+    const float each = factor[0] / POSITIONS;
+    float all = 0.0f;
+    for (u32 c = 0; c < CLASSES; ++c) all += weights ? weights[c] : 1.0f;
+    float loss = 0.0f;
+    for (u32 p = threadIdx.x; p < POSITIONS; p += 128) {
+        const u32 label = labels[(u64)n * POSITIONS + p];
+        const float of_label = own * (weights ? weights[label] : 1.0f);
+        float most = y[Y::element(n, p)], sum = 0.0f;
+        for (u32 c = 1; c < CLASSES; ++c) most = fmaxf(most, y[Y::element(n, c * POSITIONS + p)]);
+        for (u32 c = 0; c < CLASSES; ++c) sum += expf(y[Y::element(n, c * POSITIONS + p)] - most);
+        const float log_sum = logf(sum);
+        for (u32 c = 0; c < CLASSES; ++c) {
+            const u32 e = c * POSITIONS + p;
+            const float log = y[Y::element(n, e)] - most - log_sum;
+            const float of_class = spread * (weights ? weights[c] : 1.0f);
+            const float at_label = c == label ? of_label : 0.0f;
+            // A weight of 0 hides what is not a number no more than on the processor.
+            if (c == label) loss -= of_label * log;
+            if (smoothing > 0.0f) loss -= of_class * log;
+            dy[DY::element(n, e)] = (expf(y[Y::element(n, e)] - most) / sum * (of_label + spread * all) - at_label - of_class) * each;
+        }
+    }
+    loss = block_sum<128>(loss) * each;
+    if (threadIdx.x == 0) losses[n] = loss;
+}
+
+// `-w[label] y[label]`; the mean over the positions.
+template <u32 CLASSES, u32 POSITIONS, class Y, class DY>
+__device__ void loss_nll(const float *y, float *dy, const u32 *labels, const float *weights, const float *factor, float *losses) {
+    const u32 n = blockIdx.x;
+    const float each = factor[0] / POSITIONS;
+    float loss = 0.0f;
+    for (u32 p = threadIdx.x; p < POSITIONS; p += 128) {
+        const u32 label = labels[(u64)n * POSITIONS + p];
+        const float weight = weights ? weights[label] : 1.0f;
+        for (u32 c = 0; c < CLASSES; ++c) dy[DY::element(n, c * POSITIONS + p)] = c == label ? -weight * each : 0.0f;
+        loss -= weight * y[Y::element(n, label * POSITIONS + p)];
+    }
+    loss = block_sum<128>(loss) * each;
+    if (threadIdx.x == 0) losses[n] = loss;
+}
+
+__device__ float sign(float x) { return (x > 0.0f) - (x < 0.0f); }
+
+// Losses of `d = y - target`: `of(d, number, slope)`.
+struct Squared {
+    static __device__ float of(float d, float, float &slope) {
+        slope = 2.0f * d;
+        return d * d;
+    }
+};
+
+struct Absolute {
+    static __device__ float of(float d, float, float &slope) {
+        slope = sign(d);
+        return fabsf(d);
+    }
+};
+
+struct Smooth {
+    static __device__ float of(float d, float beta, float &slope) {
+        const bool is_square = fabsf(d) < beta;
+        slope = is_square ? d / beta : sign(d);
+        return is_square ? 0.5f * d * d / beta : fabsf(d) - 0.5f * beta;
+    }
+};
+
+struct Huber {
+    static __device__ float of(float d, float delta, float &slope) {
+        const bool is_square = fabsf(d) <= delta;
+        slope = is_square ? d : delta * sign(d);
+        return is_square ? 0.5f * d * d : delta * (fabsf(d) - 0.5f * delta);
+    }
+};
+
+// The mean over the elements of a loss of their differences.
+template <class Of, class Y, class DY>
+__device__ void loss_of_values(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
+    const u32 n = blockIdx.x;
+    const float each = factor[0] / Y::len;
+    float loss = 0.0f;
+    for (u32 e = threadIdx.x; e < Y::len; e += 128) {
+        float slope;
+        loss += Of::of(y[Y::element(n, e)] - targets[(u64)n * Y::len + e], number, slope);
+        dy[DY::element(n, e)] = slope * each;
+    }
+    loss = block_sum<128>(loss) * each;
+    if (threadIdx.x == 0) losses[n] = loss;
+}
+
+// The mean over the elements of `-w t log p - (1 - t) log (1 - p)`, p = sigmoid(y); w is one for all, or one for each.
+template <class Y, class DY>
+__device__ void loss_bce_with_logits(const float *y, float *dy, const float *targets, const float *weights, float weight,
+                                     const float *factor, float *losses) {
+    const u32 n = blockIdx.x;
+    const float each = factor[0] / Y::len;
+    float loss = 0.0f;
+    for (u32 e = threadIdx.x; e < Y::len; e += 128) {
+        const float value = y[Y::element(n, e)], target = targets[(u64)n * Y::len + e];
+        // log(1 + e^-y), which does not overflow, and sigmoid(-y).
+        const float small = expf(-fabsf(value)), softplus = log1pf(small) + fmaxf(-value, 0.0f);
+        const float no = value > 0.0f ? small / (1.0f + small) : 1.0f / (1.0f + small);
+        const float both = 1.0f + ((weights ? weights[e] : weight) - 1.0f) * target;
+        loss += (1.0f - target) * value + both * softplus;
+        dy[DY::element(n, e)] = ((1.0f - target) - both * no) * each;
+    }
+    loss = block_sum<128>(loss) * each;
+    if (threadIdx.x == 0) losses[n] = loss;
+}
+
+// No loss.
+template <class DY> __device__ void loss_none(float *dy, float *losses) {
+    const u32 n = blockIdx.x;
+    for (u32 e = threadIdx.x; e < DY::len; e += 128) dy[DY::element(n, e)] = 0.0f;
+    if (threadIdx.x == 0) losses[n] = 0.0f;
+}
+
+// What follows a pass, over flat memory: gradients accumulated, penalized and clipped, and the optimizers. A thread for each float, in
+// blocks of 256. Numbers are on the device, so that a captured step can be replayed with others.
+
+extern "C" __global__ void __launch_bounds__(256) gather(float *sum, const float *x, u32 count, float factor) {
+    const u64 i = thread_number();
+    if (i < count) sum[i] += factor * x[i];
+}
+
+extern "C" __global__ void __launch_bounds__(256) scale(float *x, u32 count, float factor) {
+    const u64 i = thread_number();
+    if (i < count) x[i] *= factor;
+}
+
+// What `l1 |p| + l2 p^2 / 2` adds to a gradient.
+extern "C" __global__ void __launch_bounds__(256)
+    penalize(const float *params, float *gradients, u32 count, float l1, float l2) {
+    const u64 i = thread_number();
+    if (i < count) gradients[i] += l2 * params[i] + l1 * ((params[i] > 0.0f) - (params[i] < 0.0f));
+}
+
+extern "C" __global__ void __launch_bounds__(256) limit(float *x, u32 count, float most) {
+    const u64 i = thread_number();
+    if (i < count) x[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
+}
+
+// Each block's part of the sums of |x| and of x^2, in 256 blocks.
+extern "C" __global__ void __launch_bounds__(256) sums(const float *x, u32 count, double *sums) {
+    __shared__ double sizes[256], squares[256];
+    double size = 0.0, square = 0.0;
+    for (u64 i = thread_number(); i < count; i += 256 * 256) {
+        size += fabs((double)x[i]);
+        square += (double)x[i] * x[i];
+    }
+    sizes[threadIdx.x] = size;
+    squares[threadIdx.x] = square;
+    for (u32 distance = 128; distance > 0; distance /= 2) {
+        __syncthreads();
+        if (threadIdx.x >= distance) continue;
+        sizes[threadIdx.x] += sizes[threadIdx.x + distance];
+        squares[threadIdx.x] += squares[threadIdx.x + distance];
+    }
+    if (threadIdx.x > 0) return;
+    sums[2 * blockIdx.x] = sizes[0];
+    sums[2 * blockIdx.x + 1] = squares[0];
+}
+
+// x with a norm of at most so much, of the sums that `sums` made (Pascanu et al. 2013). A factor that is no number makes all of them none.
+extern "C" __global__ void __launch_bounds__(256) clip(float *x, u32 count, const double *sums, u32 pairs, float most) {
+    __shared__ float factor;
+    if (threadIdx.x == 0) {
+        double squares = 0.0;
+        for (u32 pair = 0; pair < pairs; ++pair) squares += sums[2 * pair + 1];
+        factor = most / (sqrt(squares) + 1e-6);
+    }
+    __syncthreads();
+    const u64 i = thread_number();
+    if (i < count && !(factor >= 1.0f)) x[i] *= factor;
+}
+
+// Numbers: learning rate, weight decay.
+extern "C" __global__ void __launch_bounds__(256)
+    descend(float *params, const float *gradients, u32 count, const float *numbers) {
+    const u64 i = thread_number();
+    if (i < count) params[i] -= numbers[0] * (gradients[i] + numbers[1] * params[i]);
+}
+
+// Numbers: learning rate, weight decay, what is kept of a velocity, what it takes of a gradient, 1 if it looks ahead (Nesterov).
+extern "C" __global__ void __launch_bounds__(256)
+    descend_with_momentum(float *params, const float *gradients, float *velocity, u32 count, const float *numbers) {
+    const u64 i = thread_number();
+    if (i >= count) return;
+    const float gradient = gradients[i] + numbers[1] * params[i];
+    const float v = numbers[2] * velocity[i] + numbers[3] * gradient;
+    velocity[i] = v;
+    params[i] -= numbers[0] * (numbers[4] != 0.0f ? gradient + numbers[2] * v : v);
+}
+
+// Numbers: step, scale of the root, eps, weight decay, what is kept of a parameter, what of its squares, what means and squares take.
+extern "C" __global__ void __launch_bounds__(256)
+    adapt(float *params, const float *gradients, float *means, float *squares, u32 count, const float *numbers) {
+    const u64 i = thread_number();
+    if (i >= count) return;
+    const float gradient = gradients[i] + numbers[3] * params[i];
+    const float mean = means[i] + numbers[6] * (gradient - means[i]);
+    const float square = numbers[5] * squares[i] + numbers[7] * gradient * gradient;
+    means[i] = mean;
+    squares[i] = square;
+    params[i] = numbers[4] * params[i] - numbers[0] * (mean / (sqrtf(square) / numbers[1] + numbers[2]));
+}
+
+// Numbers: learning rate, weight decay, eps, what is kept of squares and means, what they take, what is kept of a velocity. Without means
+// it is not centred.
+extern "C" __global__ void __launch_bounds__(256)
+    scale_by_root(float *params, const float *gradients, float *squares, float *means, float *velocity, u32 count, const float *numbers) {
+    const u64 i = thread_number();
+    if (i >= count) return;
+    const float gradient = gradients[i] + numbers[1] * params[i];
+    float square = numbers[3] * squares[i] + numbers[4] * gradient * gradient;
+    squares[i] = square;
+    if (means) {
+        const float mean = means[i] + numbers[4] * (gradient - means[i]);
+        means[i] = mean;
+        // Of a gradient that never changes, rounding may leave less than nothing.
+        square = fmaxf(square - mean * mean, 0.0f);
+    }
+    float step = gradient / (sqrtf(square) + numbers[2]);
+    if (velocity) {
+        step += numbers[5] * velocity[i];
+        velocity[i] = step;
+    }
+    params[i] -= numbers[0] * step;
+}
+
+// The mean loss: the sum of losses that are parts of it; and the sum of those since it was last 0. One block.
+extern "C" __global__ void __launch_bounds__(256) add_up(const float *losses, u32 count, float *mean) {
+    float sum = 0.0f;
+    for (u32 i = threadIdx.x; i < count; i += 256) sum += losses[i];
+    sum = block_sum<256>(sum);
+    if (threadIdx.x > 0) return;
+    mean[0] = sum;
+    mean[1] += sum;
+}
 
 // The model's sizes.
 
@@ -49,13 +1144,14 @@ struct CONV1_2 {
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, places, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
+        x, weight, bias, nullptr, y, places, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -68,7 +1164,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -78,44 +1174,39 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_crossentropy(
-        const float *y, float *dy, const u32 *labels, const float *weights, float smoothing, const float *shares, const float *factor, float *losses) {
-    loss_cross_entropy<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, smoothing, shares, factor, losses);
+        const float *y, float *dy, const u32 *labels, const float *weights, float smoothing, const float *factor, float *losses) {
+    loss_cross_entropy<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, smoothing, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    train_fc2_loss_nll(
-        const float *y, float *dy, const u32 *labels, const float *weights, const float *shares, const float *factor, float *losses) {
-    loss_nll<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, shares, factor, losses);
+    train_fc2_loss_nll(const float *y, float *dy, const u32 *labels, const float *weights, const float *factor, float *losses) {
+    loss_nll<2, 1, First<2, 1>, First<2, 1>>(y, dy, labels, weights, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    train_fc2_loss_mse(
-        const float *y, float *dy, const float *targets, float number, const float *shares, const float *factor, float *losses) {
-    loss_of_values<Squared, First<2, 1>, First<2, 1>>(y, dy, targets, number, shares, factor, losses);
+    train_fc2_loss_mse(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
+    loss_of_values<Squared, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    train_fc2_loss_l1(
-        const float *y, float *dy, const float *targets, float number, const float *shares, const float *factor, float *losses) {
-    loss_of_values<Absolute, First<2, 1>, First<2, 1>>(y, dy, targets, number, shares, factor, losses);
+    train_fc2_loss_l1(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
+    loss_of_values<Absolute, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    train_fc2_loss_smoothl1(
-        const float *y, float *dy, const float *targets, float number, const float *shares, const float *factor, float *losses) {
-    loss_of_values<Smooth, First<2, 1>, First<2, 1>>(y, dy, targets, number, shares, factor, losses);
+    train_fc2_loss_smoothl1(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
+    loss_of_values<Smooth, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
-    train_fc2_loss_huber(
-        const float *y, float *dy, const float *targets, float number, const float *shares, const float *factor, float *losses) {
-    loss_of_values<Huber, First<2, 1>, First<2, 1>>(y, dy, targets, number, shares, factor, losses);
+    train_fc2_loss_huber(const float *y, float *dy, const float *targets, float number, const float *factor, float *losses) {
+    loss_of_values<Huber, First<2, 1>, First<2, 1>>(y, dy, targets, number, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2_loss_bcewithlogits(
-        const float *y, float *dy, const float *targets, const float *weights, float weight, const float *shares, const float *factor, float *losses) {
-    loss_bce_with_logits<First<2, 1>, First<2, 1>>(y, dy, targets, weights, weight, shares, factor, losses);
+        const float *y, float *dy, const float *targets, const float *weights, float weight, const float *factor, float *losses) {
+    loss_bce_with_logits<First<2, 1>, First<2, 1>>(y, dy, targets, weights, weight, factor, losses);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -144,7 +1235,7 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv2_pool_back(const float *dy, const u8 *places, const float *y, float *dx, u32 batch) {
-    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, u8, WRITE>(dy, places, y, dx, batch);
+    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, TwoBits<8, 64>, WRITE>(dy, places, y, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -165,7 +1256,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv1_pool_back(const float *dy, const u8 *places, float *dx, u32 batch) {
-    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, u8, WRITE>(dy, places, nullptr, dx, batch);
+    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, TwoBits<16, 256>, WRITE>(dy, places, nullptr, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -181,13 +1272,15 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(x, weight, bias, nullptr, y, nullptr, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, nullptr, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -200,37 +1293,5 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, batch);
+        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
 }
-
-// train, of n samples: 24576 n floats of values, 57344 of scratch, 0 of state, 0 folded
-//     gradients become 0
-//     train_conv1_pool, (0 + 1024 n) / 128 x 1 x 1 blocks of 128: Input(0), params 0, params 432, value 0, value 23552, Batch
-//     train_conv2_pool, (0 + 256 n) / 128 x 1 x 1 blocks of 128: value 0, params 448, params 1600, value 6144, value 7168, Batch
-//     train_fc1, (768 + 256 n) / 256 x 1 x 1 blocks of 256: value 6144, params 1608, params 17992, value 4096, Batch
-//     train_fc2, (0 + 1 n) / 128 x 1 x 1 blocks of 128: value 4096, params 18024, params 18088, value 4128, Batch
-//     of None: train_fc2_loss_none, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4160, Losses(0)
-//     of CrossEntropy: train_fc2_loss_crossentropy, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Labels(0), LossWeights(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     of Nll: train_fc2_loss_nll, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Labels(0), LossWeights(0), Shares, LossFactor(0), Losses(0)
-//     of Mse: train_fc2_loss_mse, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Targets(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     of L1: train_fc2_loss_l1, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Targets(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     of SmoothL1: train_fc2_loss_smoothl1, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Targets(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     of Huber: train_fc2_loss_huber, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Targets(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     of BceWithLogits: train_fc2_loss_bcewithlogits, (0 + 1 n) / 1 x 1 x 1 blocks of 128: value 4128, value 4160, Targets(0), LossWeights(0), LossNumber(0), Shares, LossFactor(0), Losses(0)
-//     train_fc2_input_back, (0 + 1 n) / 128 x 1 x 1 blocks of 128: value 4160, params 18024, value 4096, value 4128, Batch
-//     train_fc2_weight_back, (33 + 0 n) / 128 x 1 x 1 blocks of 128: value 4096, value 4160, gradients 18024, gradients 18088, Batch
-//     train_fc1_input_back, (0 + 1 n) / 128 x 8 x 1 blocks of 128: value 4128, params 1608, value 6656, Batch
-//     train_fc1_weight_back, (513 + 0 n) / 128 x 1 x 1 blocks of 128: value 6144, value 4128, gradients 1608, gradients 17992, Batch
-//     train_conv2_pool_back, (0 + 2048 n) / 256 x 1 x 1 blocks of 256: value 6656, value 7168, value 6144, value 4096, Batch
-//     train_conv2_input_back, (0 + 256 n) / 128 x 1 x 1 blocks of 128: value 4096, params 448, value 0, value 16384, Batch
-//     train_conv2_weight_back, (145 + 0 n) / 128 x 1 x 32 blocks of 128: value 0, value 4096, Scratch(0), Batch
-//     train_conv2_weight_parts, (1160 + 0 n) / 256 x 1 x 1 blocks of 256: Scratch(0), gradients 448, gradients 1600
-//     train_conv1_pool_back, (0 + 16384 n) / 256 x 1 x 1 blocks of 256: value 16384, value 23552, value 0, Batch
-//     train_conv1_weight_back, (28 + 0 n) / 128 x 1 x 128 blocks of 128: Input(0), value 0, Scratch(0), Batch
-//     train_conv1_weight_parts, (448 + 0 n) / 256 x 1 x 1 blocks of 256: Scratch(0), gradients 0, gradients 432
-
-// infer, of n samples: 7168 n floats of values, 0 of scratch, 0 of state, 0 folded
-//     infer_conv1_pool, (0 + 1024 n) / 128 x 1 x 1 blocks of 128: Input(0), params 0, params 432, value 0, Batch
-//     infer_conv2_pool, (0 + 256 n) / 128 x 1 x 1 blocks of 128: value 0, params 448, params 1600, value 4096, Batch
-//     infer_fc1, (768 + 256 n) / 256 x 1 x 1 blocks of 256: value 4096, params 1608, params 17992, value 0, Batch
-//     infer_fc2, (0 + 1 n) / 128 x 1 x 1 blocks of 128: value 0, params 18024, params 18088, value 32, Batch

@@ -9,7 +9,6 @@ use std::io::Write;
 ///
 /// When it is not, and `NETSPEC_REQUIRE_NVRTC=1` says that it must be; when the stand-in driver cannot be opened.
 pub fn is_ready() -> bool {
-    let is = |name: &str, value: &str| env::var_os(name).is_some_and(|found| found == value);
     if let Err(error) = netspec::cuda::Nvrtc::get() {
         assert!(!is("NETSPEC_REQUIRE_NVRTC", "1"), "{error}");
         // Not by a macro, whose lines a passing test keeps to itself.
@@ -17,8 +16,18 @@ pub fn is_ready() -> bool {
         std::io::stderr().write_all(line.as_bytes()).expect("the error output can be written");
         return false;
     }
-    if !is("NETSPEC_CARD", "real") {
+    if is_stand_in() {
         cuda_sim::open().expect("cargo builds the stand-in driver beside the tests");
     }
     true
+}
+
+/// Whether the card is the stand-in, which counts what kernels do.
+pub fn is_stand_in() -> bool {
+    !is("NETSPEC_CARD", "real")
+}
+
+/// Whether a variable of the environment has this value.
+fn is(name: &str, value: &str) -> bool {
+    env::var_os(name).is_some_and(|found| found == value)
 }

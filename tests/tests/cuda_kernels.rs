@@ -517,14 +517,19 @@ fn is_near_the_reference(model: &OnCard, how: (Order, Precision), tolerance: f64
     let mut statistics = data.statistics.clone();
     let trained = data.run(&unfused(&model.checked), &mut statistics);
     bench.pass("train");
+    let gradient = bench.read(bench.gradients, data.params.len());
     let close = |what: &str, found: &[f64], wanted: &[f64]| {
         let apart = relative_l2(found, wanted, 1e-3);
         assert!(apart < tolerance, "{name}: {what} is off by {apart}: {found:?}, wanted {wanted:?}");
     };
-    close("the gradient", &bench.read(bench.gradients, data.params.len()), &trained.gradient);
+    close("the gradient", &gradient, &trained.gradient);
     let losses = bench.read(bench.losses, SAMPLES * data.targets.len());
     close("the loss", &[losses.iter().sum()], &[trained.loss]);
     close("a running statistic", &bench.read(bench.statistics, statistics.len()), &statistics);
+    // Blocks and warps in the other order give the same bits.
+    bench.device.set_order(if how.0 == Order::Forward { Order::Reversed } else { Order::Forward });
+    bench.pass("train");
+    assert_eq!(bench.read(bench.gradients, data.params.len()), gradient, "{name}: the gradient, in another order");
     // Inference with the statistics of before.
     let before: Vec<f32> = data.statistics.iter().map(|&number| number as f32).collect();
     bench.statistics = bench.device.upload(if before.is_empty() { &[0.0] } else { &before });
@@ -557,6 +562,56 @@ fn tensor_cores_are_near_the_reference() {
         is_near_the_reference(&model, (Order::Forward, Precision::Tf32), 3e-3);
         is_near_the_reference(&model, (Order::Forward, Precision::Bf16), 2e-2);
     }
+}
+
+/// Batch norms whose statistics come from a product's epilogue, of whole parts of the batch and what is left, and those whose do not.
+const NORMS: &[&str] = &[
+    "input x [4, 9, 8]; conv(12, kernel = 3, padding = 1, groups = 2); batch_norm(affine = false); relu; conv(9, kernel = 1); \
+     batch_norm; tanh; flatten; linear(3);",
+    "input x [2, 4, 5, 9]; conv(5, kernel = 3, padding = 1); batch_norm; relu; flatten; linear(3);",
+    "input x [2, 70]; conv(66, kernel = 3); relu; batch_norm(momentum = 0.5); conv(3, kernel = 4, stride = 2); batch_norm; flatten; \
+     linear(3);",
+    "input x [8, 6, 7]; repeat 3 { skip { conv(8, kernel = 3, padding = 1, bias = false); batch_norm; relu; } } flatten; linear(4);",
+    "input x [40]; linear(200); batch_norm; relu; linear(130); batch_norm(affine = false); relu; linear(3);",
+    "input x [4, 9, 10]; conv(4, kernel = 3, groups = 4, padding = 1); batch_norm(affine = false); conv_transpose(6, kernel = 3); \
+     batch_norm; relu; max_pool(2); batch_norm; conv(20, kernel = 3); max_pool(2); batch_norm; flatten; linear(3);",
+    "input x [3, 8, 9]; conv(5, kernel = 3) as a; batch_norm as b; from a; batch_norm as c; add(b, c); flatten; linear(3);",
+];
+
+#[test]
+fn batch_norms_of_parts_give_what_the_reference_gives() {
+    if !card::is_ready() {
+        return;
+    }
+    PROBABILITY.set(0.5);
+    for body in NORMS {
+        agrees_with_the_reference(&of_text(&format!("model Norms {{ {body} }}")), Order::Reversed);
+    }
+    let model = of_text(&format!("model Norms {{ {} }}", NORMS[0]));
+    is_near_the_reference(&model, (Order::Forward, Precision::Tf32), 1e-2);
+}
+
+#[test]
+fn a_batch_norm_of_large_numbers_keeps_its_variance() {
+    if !card::is_ready() {
+        return;
+    }
+    let model = of_text(
+        "model Large { input x [3, 9, 8]; conv(6, kernel = 3, padding = 1); batch_norm; relu; flatten; linear(3); }",
+    );
+    let mut data = Data::new(&model, SAMPLES);
+    let lowered = lower(&model.checked);
+    let bias = lowered.tensors.iter().find(|tensor| tensor.name == "conv1.bias").expect("a bias").offset as usize;
+    data.params[bias..bias + 6].fill(1000.0);
+    let mut wanted = data.statistics.clone();
+    data.run(&unfused(&model.checked), &mut wanted);
+    let mut bench = Bench::new(&model, &data, (Order::Forward, Precision::F32));
+    bench.pass("train");
+    let found = bench.read(bench.statistics, wanted.len());
+    // A result of 1000 is rounded by up to 3e-5, of deviations of about 1. The mean of the squares less the square of the mean is off by
+    // much more than 1.
+    let apart = relative_l2(&found[6..12], &wanted[6..12], 0.0);
+    assert!(apart < 1e-4, "the running variance is off by {apart}: {found:?}, wanted {wanted:?}");
 }
 
 /// The probability that the dropout of a form has.

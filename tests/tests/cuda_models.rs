@@ -1,6 +1,8 @@
 //! Whole models on a card, the stand-in's unless the machine's own is asked for, against the processor: gradients, twenty steps, and the
 //! same bits whether a step is captured or not.
 
+use std::collections::{BTreeSet, HashMap};
+
 use netspec::cuda::program::OnDevice;
 use netspec::network;
 use netspec::{CrossEntropy, Device, Losses, Numerics, Parts, Precision, Sample, Sgd, Workspace};
@@ -226,16 +228,116 @@ fn a_captured_step_has_the_bits_of_one_that_is_not() {
     nothing_found();
 }
 
+/// What kernels may ask of memory, by the function that they call, which has the sizes: sectors of 32 bytes for each load of a warp and for
+/// each store, of which 32 floats side by side take 4, and passes of shared memory's banks for each request beyond those it must have.
+const BUDGETS: &[(&str, [f64; 3])] = &[
+    // Products, as they are.
+    ("add_parts", [13.4, 32.0, 0.0]),
+    ("conv_forward", [24.0, 32.0, 0.4]),
+    ("conv_grad_input", [24.5, 32.0, 0.4]),
+    ("conv_grad_weight", [16.8, 31.4, 0.1]),
+    // Weights whose columns a flattened map has in another order.
+    ("linear_by_warps", [10.0, 1.0, 0.0]),
+    // Of maps of few channels: windows of four floats each, one block's mean of three channels.
+    ("avg_pool", [6.3, 2.0, 0.0]),
+    ("max_pool", [8.0, 4.0, 0.0]),
+    ("activate_back", [4.0, 4.0, 0.0]),
+    ("add_up", [1.0, 1.0, 0.0]),
+    ("avg_pool_back", [1.2, 4.0, 0.0]),
+    ("copy", [4.0, 4.0, 0.0]),
+    ("copy_weights", [4.1, 4.0, 0.0]),
+    ("descend_with_momentum", [2.4, 4.0, 0.0]),
+    ("dropout", [2.0, 4.0, 0.0]),
+    ("fold_norm", [4.0, 4.0, 0.0]),
+    ("frame", [4.0, 4.0, 0.0]),
+    ("loss_cross_entropy", [1.0, 1.0, 0.0]),
+    ("max_pool_back", [2.2, 4.0, 0.0]),
+    ("norm_back", [4.0, 4.0, 0.0]),
+    ("norm_forward", [4.0, 4.0, 0.0]),
+    ("norm_merge", [4.0, 1.0, 0.0]),
+    ("norm_merge_back", [4.0, 1.0, 0.0]),
+    ("norm_sums", [4.0, 4.0, 0.0]),
+    ("resample", [4.0, 4.0, 0.0]),
+    ("resample_back", [4.0, 4.0, 0.0]),
+];
+
+/// The function that each kernel of a text calls; those of the optimizers and the like, which call none, by their own names.
+fn functions(source: &str) -> HashMap<&str, &str> {
+    let of_kernel = |text| {
+        let (_, text): (&str, &str) = str::split_once(text, ')').expect("a bound");
+        let (name, rest) = text.trim_start().split_once('(').expect("parameters");
+        let (_, body) = rest.split_once(") {\n").expect("a body");
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let called = body.trim_start().split(|c: char| !is_word(c)).next().expect("a word");
+        let calls = body.trim_start()[called.len()..].starts_with(['<', '(']);
+        (name, if calls { called } else { name })
+    };
+    source.split("\nextern \"C\" __global__ void").skip(1).map(of_kernel).collect()
+}
+
+/// Runs a step and an inference, and says which kernels are over their budgets; notes the functions that ran.
+fn over_budget<N: Classifier>(kernels: u64, ran: &mut BTreeSet<&'static str>) -> Vec<String>
+where
+    CrossEntropy: Losses<N::Output, Target = usize>,
+{
+    let sim = cuda_sim::open().expect("the stand-in");
+    let mut workspace = on_card::<N>();
+    trained::<N>(&mut workspace, 1);
+    let once = workspace.played();
+    sim.reset();
+    trained::<N>(&mut workspace, 1);
+    let played = workspace.played();
+    let played = (played.graphs - once.graphs, played.kernels - once.kernels);
+    assert_eq!(played, (1, kernels), "{}: graphs and kernels of a step", N::NAME);
+    let (inputs, _) = batch::<N>(5);
+    let feed = |sample: usize, input: usize, to: &mut [f32]| to.copy_from_slice(inputs[sample].part(input));
+    let model: N = network::new(3);
+    network::infer_from(&model, &mut workspace, SAMPLES, &feed, &mut |_, _, _| {}).expect("a workspace of the model");
+    nothing_found();
+    let functions = functions(N::PROGRAM.expect("kernels for all its layers").source);
+    let mut over = Vec::new();
+    for kernel in sim.kernels() {
+        let counters = sim.counters(&kernel).expect("it ran");
+        let function = functions[kernel.as_str()];
+        ran.insert(function);
+        let each = |part: u64, of: u64| part as f64 / of.max(1) as f64;
+        let counted = [
+            ("sectors a load", each(counters.load_sectors, counters.load_requests)),
+            ("sectors a store", each(counters.store_sectors, counters.store_requests)),
+            ("conflicts of banks a request", each(counters.bank_conflicts, counters.shared_requests)),
+        ];
+        let Some((_, budget)) = BUDGETS.iter().find(|(of, _)| *of == function) else {
+            over.push(format!("{}: `{kernel}`, a `{function}`, has no budget: {counted:.2?}", N::NAME));
+            continue;
+        };
+        for ((what, counted), most) in counted.into_iter().zip(budget) {
+            if counted > *most {
+                over.push(format!("{}: `{kernel}`, a `{function}`: {counted:.2} {what}, of {most}", N::NAME));
+            }
+        }
+    }
+    over
+}
+
 #[test]
-fn a_step_of_net_is_one_graph_of_eighteen_kernels() {
+fn a_step_is_one_graph_and_asks_memory_within_budgets() {
     if !card::is_ready() {
         return;
     }
-    let mut workspace = on_card::<Net>();
-    trained::<Net>(&mut workspace, 2);
-    let once = workspace.played();
-    trained::<Net>(&mut workspace, 1);
-    let played = workspace.played();
-    assert_eq!((played.graphs - once.graphs, played.kernels - once.kernels), (1, 18));
-    nothing_found();
+    let ran = &mut BTreeSet::new();
+    // Another test begins with the first ones, and what one has compiled the other finds in the cache.
+    let over = [
+        over_budget::<Unet>(124, ran),
+        over_budget::<LenetMnist>(18, ran),
+        over_budget::<ResDeep>(42, ran),
+        over_budget::<Dropout>(22, ran),
+        over_budget::<BatchNorm>(32, ran),
+        over_budget::<Net>(18, ran),
+    ]
+    .concat();
+    assert!(over.is_empty(), "over their budgets:\n{}", over.join("\n"));
+    if card::is_stand_in() {
+        let known: BTreeSet<&str> = BUDGETS.iter().map(|(function, _)| *function).collect();
+        assert_eq!(*ran, known, "functions that ran, and those with a budget");
+    }
 }

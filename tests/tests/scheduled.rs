@@ -13,6 +13,7 @@ use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::lower::lower;
 use netspec_compiler::plan::{self, Plan};
 use netspec_compiler::schedule::Step;
+use netspec_compiler::target::Target;
 use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, models, relative_l2, small};
 
 const KINDS: [PlanKind; 5] =
@@ -123,6 +124,20 @@ fn what_waits_for_the_end_of_a_stage_finds_what_it_reads() {
     agrees("linear", &compile_text("model M { input x [160]; repeat 3 tied { skip { linear(160); } } linear(4); }"), 2);
     let conv = "model M { input x [48, 2, 2]; repeat 3 { conv(48, kernel = 3, padding = 1); } flatten; linear(4); }";
     agrees("conv", &compile_text(conv), 3);
+}
+
+#[test]
+fn a_cards_plan_runs_with_moments_from_its_products_and_two_bits_for_a_place() {
+    let text = "model M { input x [3, 24, 16]; conv(6, kernel = 3, padding = 1); batch_norm; relu; max_pool(2); conv(8, kernel = 1); \
+                batch_norm; max_pool(2); conv(5, kernel = 1); max_pool(2); flatten; linear(4); }";
+    let checked = compile_text(text);
+    let data = Data::new(&checked, 1);
+    for kind in [PlanKind::Training, PlanKind::Evaluation, PlanKind::Inference] {
+        let planned = planned_for(&checked, kind, Target::Cuda);
+        let found = data.by_plan(&planned, &planned.plan).unwrap_or_else(|problem| panic!("{kind:?}: {problem}"));
+        let apart = difference(&found, &data.by_program(&planned));
+        assert!(apart <= TOLERANCE, "{kind:?} differs by {apart:.1e}\n{}", planned.plan);
+    }
 }
 
 #[test]

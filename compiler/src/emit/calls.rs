@@ -432,7 +432,7 @@ impl Calls<'_> {
         let first = offset(address.offset, &address.terms, loops);
         match self.plan.schedule.layout(operand) {
             Layout::Blocked(map) => format!("Self::{}.{region}({first})", self.geometries.map(&map)),
-            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes => {
+            Layout::Plain | Layout::Places(_) | Layout::Last { .. } | Layout::Bytes | Layout::TwoBits { .. } => {
                 format!("{region}({first}, {})", grouped(address.len))
             }
         }
@@ -453,7 +453,7 @@ impl Calls<'_> {
         for step in &call.epilogue {
             match step {
                 // The function's name says it; of a graphics card's kernels.
-                Epilogue::MaxPool | Epilogue::Back(_) => {}
+                Epilogue::MaxPool | Epilogue::Back(_) | Epilogue::Moments(_) => {}
                 Epilogue::Bias(bias) => text = format!("Epilogue::bias({})", self.param(*bias, loops)),
                 Epilogue::Add => {
                     let residual = self.view(&call.reads[1], loops);

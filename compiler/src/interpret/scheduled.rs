@@ -217,6 +217,9 @@ impl Machine<'_> {
         let mut made = self.made(&call.kernel, len, &reads)?;
         if let Some((act, y)) = back.filter(|_| !is_before) {
             made.values[0] = derived(act, &y, &made.values[0]);
+        if let Some(Epilogue::Moments(norm)) = call.epilogue.last() {
+            let moments = made.values[0].iter().map(|y| formulas::moments_of_sample(norm, y));
+            made.values.push(sums(self.elements(&call.writes[1].0), moments));
         }
         for (tensor, gradient) in made.gradients {
             self.add_to_gradient(&call.kernel, tensor, &gradient)?;
@@ -238,10 +241,10 @@ impl Machine<'_> {
                 self.scope.made(&Kind::ConvGradWeight(*conv, *weight, *bias), len, reads)
             }
             Kernel::NormStatistics(norm) => {
-                values(reads[0].iter().map(|x| floats(&formulas::moments_of_sample(norm, x))).collect())
+                values(sums(len, reads[0].iter().map(|x| formulas::moments_of_sample(norm, x))))
             }
             Kernel::NormMerge(norm, tensors) => {
-                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| of_sample(norm, sums)).collect();
                 let moments = formulas::moments(&of_samples);
                 self.scope.update_running(norm, tensors, &moments);
                 self.state(norm)?[0].copy_from_slice(&floats(&moments));
@@ -255,12 +258,11 @@ impl Machine<'_> {
             Kernel::NormSums(norm, tensors, act) => {
                 let moments = pairs(self.state(norm)?[0]);
                 let dy = self.scope.before_norm_act(norm, tensors, *act, &moments, [reads[0], reads[1]]);
-                let of_sample =
-                    |(x, dy): (&Vec<f64>, &Vec<f64>)| floats(&formulas::batch_norm_means(norm, &moments, x, dy));
-                values(reads[0].iter().zip(&dy).map(of_sample).collect())
+                let means = |(x, dy): (&Vec<f64>, &Vec<f64>)| formulas::batch_norm_means(norm, &moments, x, dy);
+                values(sums(len, reads[0].iter().zip(&dy).map(means)))
             }
             Kernel::NormMergeBackward(norm, tensors) => {
-                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| pairs(sums)).collect();
+                let of_samples: Vec<Pairs> = reads[0].iter().map(|sums| of_sample(norm, sums)).collect();
                 let means = formulas::mean_pairs(&of_samples);
                 let ones = vec![1.0; norm.channels as usize];
                 let weight = tensors.weight.map_or(ones, |weight| self.scope.floats(weight).to_vec());
@@ -315,6 +317,7 @@ impl Machine<'_> {
         match self.plan.schedule.layout(operand) {
             Layout::Plain | Layout::Last { .. } => self.plan.address(operand).len as usize,
             Layout::Bytes => self.plan.schedule.slots[operand.slot.0 as usize].len as usize * 4,
+            Layout::TwoBits { channels, positions } => (channels * positions) as usize,
             Layout::Blocked(map) | Layout::Places(map) => map.places().len(),
         }
     }
@@ -434,6 +437,13 @@ fn floats_of(layout: &Layout, value: &[f64]) -> Vec<f64> {
         // With channels last, places are in PyTorch's order.
         Layout::Plain | Layout::Last { .. } => value.to_vec(),
         Layout::Bytes => bytes_of(value.len().div_ceil(4), value.iter().enumerate()),
+        Layout::TwoBits { channels, positions } => {
+            let mut bytes = vec![0.0; (channels.div_ceil(4) * positions) as usize];
+            for (place, (byte, unit)) in value.iter().zip(two_bits(*channels, *positions)) {
+                bytes[byte] += unit * place;
+            }
+            bytes_of(layout.len(0) as usize, bytes.iter().enumerate())
+        }
         Layout::Blocked(map) => {
             let mut floats = vec![0.0; map.len() as usize];
             let mut first = 0;
@@ -465,6 +475,15 @@ fn extent(places: &[usize]) -> [usize; 2] {
     [places.iter().min(), places.iter().max()].map(|place| place.copied().unwrap_or(0))
 }
 
+/// The byte of each element of [`Layout::TwoBits`], in PyTorch's order, and what 1 is there.
+fn two_bits(channels: u64, positions: u64) -> impl Iterator<Item = (usize, f64)> {
+    let row = channels.div_ceil(4);
+    (0..channels * positions).map(move |at| {
+        let (channel, position) = (at / positions, at % positions);
+        ((position * row + channel / 4) as usize, [1.0, 4.0, 16.0, 64.0][channel as usize % 4])
+    })
+}
+
 /// The elements of a value in a layout; None when its halo is not zero.
 fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
     let byte = |at: usize| (floats[at / 4] / 256_f64.powi((at % 4) as i32)).floor() % 256.0;
@@ -472,6 +491,9 @@ fn elements_of(layout: &Layout, floats: &[f64]) -> Option<Vec<f64>> {
     match layout {
         Layout::Plain | Layout::Last { .. } => Some(floats.to_vec()),
         Layout::Bytes => Some((0..4 * floats.len()).map(|at| place(byte(at))).collect()),
+        Layout::TwoBits { channels, positions } => {
+            Some(two_bits(*channels, *positions).map(|(at, unit)| (byte(at) / unit).floor() % 4.0).collect())
+        }
         Layout::Blocked(map) => {
             let elements: Vec<f64> = map.places().into_iter().map(|at| floats[at]).collect();
             let is_same = |(a, b): (&f64, &f64)| a == b || a.is_nan() || b.is_nan();
@@ -499,6 +521,21 @@ fn name(kernel: &Kernel) -> String {
 fn floats(pairs: &Pairs) -> Vec<f64> {
     let (first, second): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     [first, second].concat()
+}
+
+/// A batch norm's sums of each sample. A card has room for those of more parts.
+fn sums(len: usize, of_samples: impl Iterator<Item = Pairs>) -> Samples {
+    let padded = |sums: Pairs| {
+        let mut sums = floats(&sums);
+        sums.resize(len, f64::NAN);
+        sums
+    };
+    of_samples.map(padded).collect()
+}
+
+/// What [`sums`] has of a sample.
+fn of_sample(norm: &Norm, sums: &[f64]) -> Pairs {
+    pairs(&sums[..2 * norm.channels as usize])
 }
 
 fn pairs(floats: &[f64]) -> Pairs {

@@ -26,15 +26,20 @@ pub(super) fn lay(mut program: Program, kind: PlanKind) -> Laid {
 fn layouts(program: &Program) -> Vec<Layout> {
     let shape = |value: ValueId| &program.values[value.0 as usize].shape;
     let mut sets = Sets((0..program.values.len() as u32).collect());
-    let (mut touched, mut bytes, mut views) = (HashSet::new(), HashSet::new(), Vec::new());
+    let (mut touched, mut places, mut views) = (HashSet::new(), HashMap::new(), Vec::new());
     let loaded = loaded(program);
     each_op(&program.body, &mut |op| {
         let values: Vec<ValueId> = op.reads.iter().copied().chain(op.writes.iter().map(|write| write.0)).collect();
+        let mut places_lie = |layout: Layout| places.extend(op.writes.get(1).map(|of| (of.0, layout)));
         match &op.kind {
-            Kind::ConvPool(..) => bytes.extend(op.writes.get(1).map(|places| places.0)),
-            Kind::MaxPool(_, window) if window.taps() <= BYTE_WINDOW => {
-                bytes.extend(op.writes.get(1).map(|places| places.0));
+            Kind::ConvPool(conv, ..) => {
+                places_lie(Layout::TwoBits { channels: conv.out_channels, positions: conv.pool().positions() });
             }
+            // Each of its threads has a channel, and four of one position make a byte.
+            &Kind::MaxPool(channels, window) if window.is_two_by_two() && channels.is_multiple_of(4) => {
+                places_lie(Layout::TwoBits { channels, positions: window.positions() });
+            }
+            Kind::MaxPool(_, window) if window.taps() <= BYTE_WINDOW => places_lie(Layout::Bytes),
             Kind::Copy if shape(values[0]) != shape(values[1]) => views.push((values[0], values[1])),
             kind if is_elementwise(kind) && values.iter().all(|&value| shape(value) == shape(values[0])) => {
                 values.iter().for_each(|&value| sets.join(value, values[0]));
@@ -51,7 +56,7 @@ fn layouts(program: &Program) -> Vec<Layout> {
     // What maps lie with channels last, set by set.
     let mut maps: HashMap<ValueId, Shape> = HashMap::new();
     for value in touched {
-        if shape(value).len() > 1 && !bytes.contains(&value) {
+        if shape(value).len() > 1 && !places.contains_key(&value) {
             maps.insert(sets.find(value), shape(value).clone());
         }
     }
@@ -67,8 +72,8 @@ fn layouts(program: &Program) -> Vec<Layout> {
     }
     let values = (0..program.values.len() as u32).map(ValueId);
     let layout = |value: ValueId| {
-        if bytes.contains(&value) {
-            return Layout::Bytes;
+        if let Some(layout) = places.get(&value) {
+            return layout.clone();
         }
         match maps.get(&sets.find(value)) {
             // Of one channel or one position both orders are one.
@@ -110,6 +115,9 @@ fn is_of_channels(op: &Op) -> bool {
             | Kind::BatchNormGrad(..)
             | Kind::NormByRunning(..)
             | Kind::NormByRunningGrad(..)
+            | Kind::Frame(..)
+            | Kind::Resample(..)
+            | Kind::ResampleGrad(..)
     )
 }
 

@@ -20,14 +20,14 @@ use crate::ops::elements;
 use crate::plan::Plan;
 use crate::schedule::{At, Call, Kernel, Operand, Part, SlotId, Step as PlanStep};
 use crate::source::Sources;
+use crate::target::Target;
 use names::{dropout_text, how_text, permuted, size};
-use products::{Sizes, runs_by_warps};
+use products::Sizes;
 
 /// Threads of kernels with a thread for each element.
 const THREADS: u32 = 256;
 
-/// Rows of a product that a block makes, and its threads.
-const ROWS: u64 = 128;
+/// Threads of a block of a product.
 pub(in crate::emit::cuda) const PRODUCT_THREADS: u32 = 128;
 
 /// Blocks that a product is cut into along its sums, if it has fewer: two for each multiprocessor of a large card.
@@ -35,7 +35,6 @@ const BLOCKS: u64 = 264;
 
 /// Terms of a sum that a part has at least, of a batch of so many samples.
 const PART_TERMS: u64 = 512;
-const NOMINAL_BATCH: u64 = 64;
 
 /// What a kernel takes: the C type and the name of a parameter, and what it is given; nothing where it can do without, which is then no
 /// parameter but the null pointer.
@@ -289,7 +288,7 @@ impl<'a> Emitter<'a> {
             (Layout::Last { channels: c, positions: p }, None) if (*c, *p) == (channels, positions) => {
                 self.slot(operand)
             }
-            (Layout::Plain | Layout::Bytes, None) => format!("First<{channels}, {positions}>"),
+            (Layout::Plain, None) => format!("First<{channels}, {positions}>"),
             _ => format!("As<{}, {channels}, {positions}>", self.lies(operand)),
         }
     }
@@ -311,11 +310,13 @@ impl<'a> Emitter<'a> {
         self.plan.schedule.floats(operand).1
     }
 
-    /// The type of the places of maxima.
-    fn places(&self, operand: &Operand) -> (&'static str, &'static str, &'static str) {
+    /// How the places of maxima lie that lie themselves as this says, and the types of pointers to them.
+    fn places(&self, operand: &Operand, maxima: &str) -> (String, [&'static str; 2]) {
+        let bytes = ["u8 *", "const u8 *"];
         match self.plan.schedule.slots[operand.slot.0 as usize].layout {
-            Layout::Bytes => ("u8", "u8 *", "const u8 *"),
-            _ => ("u32", "u32 *", "const u32 *"),
+            Layout::TwoBits { channels, positions } => (format!("TwoBits<{channels}, {positions}>"), bytes),
+            Layout::Bytes => (format!("Each<{maxima}, u8>"), bytes),
+            _ => (format!("Each<{maxima}, u32>"), ["u32 *", "const u32 *"]),
         }
     }
 
@@ -365,7 +366,7 @@ impl<'a> Emitter<'a> {
                 let g = self.linear(layer, linear);
                 let (x, y) = (self.rows(&reads[0], linear.inputs), self.rows(&writes[0].0, linear.outputs));
                 let sizes = Sizes::of_linear(linear);
-                if runs_by_warps(linear) {
+                if Target::Cuda.runs_by_warps(linear) {
                     let act = self.act(layer, *act);
                     let params = vec![
                         param(READ, "x", self.value(&reads[0])),
@@ -438,11 +439,9 @@ impl<'a> Emitter<'a> {
                 let x = self.map(&reads[0], *channels, size(window));
                 let y = self.map(&writes[0].0, *channels, window.positions());
                 let places = writes.get(1).map(|(places, _)| places);
-                let (of, to, _) = places.map_or(("u8", "u8 *", ""), |places| self.places(places));
-                let function = match places {
-                    Some(_) => format!("max_pool<{g}, {x}, {y}>"),
-                    None => format!("max_pool<{g}, {x}, {y}, {of}>"),
-                };
+                let none = || (format!("Each<{y}, u8>"), ["u8 *"; 2]);
+                let (of, [to, _]) = places.map_or_else(none, |places| self.places(places, &y));
+                let function = format!("max_pool<{g}, {x}, {y}, {of}>");
                 let params = vec![
                     param(READ, "x", self.value(&reads[0])),
                     param(WRITE, "y", self.value(&writes[0].0)),
@@ -456,9 +455,8 @@ impl<'a> Emitter<'a> {
                 let g = self.window(layer, window);
                 let dy = self.map(&reads[0], *channels, window.positions());
                 let dx = self.map(&writes[0].0, *channels, size(window));
-                let (of, _, from) = self.places(&reads[1]);
-                // Places lie as the results do that are the maxima.
                 let y = reads.get(2).map_or(dy.clone(), |y| self.map(y, *channels, window.positions()));
+                let (of, [_, from]) = self.places(&reads[1], &y);
                 let back = self.back(layer, call);
                 let function = format!("max_pool_back<{g}, {dy}, {y}, {dx}, {back}, {of}, {store}>");
                 let params = vec![

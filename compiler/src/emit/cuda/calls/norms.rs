@@ -6,25 +6,34 @@ use crate::emit::cuda::source::Family;
 use crate::fuse::PlanKind;
 use crate::ir::{Act, GroupNorm, Norm, Order, Store, TensorId};
 use crate::schedule::{Call, Kernel, Operand};
+use crate::target::{PRODUCT_ROWS as ROWS, product_columns};
+
+/// Channels of a block that merges sums: as many as a sector of memory has.
+const MERGED: u64 = 8;
 
 impl Emitter<'_> {
     pub(super) fn batch_norm(&mut self, call: &Call, layer: &str, written: &mut Vec<Step>) {
         let (reads, writes) = (&call.reads, &call.writes);
         let store = if writes.first().is_some_and(|(_, store)| *store == Store::Add) { "ADD" } else { "WRITE" };
-        let by_sample = |norm: &Norm| Grid { y: norm.channels.div_ceil(32), ..Grid::of_samples(1, 1) };
-        let by_channel = |norm: &Norm| Grid::fixed(32 * norm.channels, u64::from(THREADS));
+        let columns = |norm: &Norm| product_columns(norm.channels).min(32);
+        let by_part =
+            |norm: &Norm| Grid { y: norm.channels.div_ceil(columns(norm)), ..Grid::of_samples(norm.positions, ROWS) };
+        let by_channel = |norm: &Norm| Grid::fixed(norm.channels, MERGED);
         let map = |this: &Self, norm: &Norm, operand: &Operand| this.map(operand, norm.channels, norm.positions);
         self.source.uses(Family::BatchNorm);
         match &call.kernel {
             Kernel::NormStatistics(norm) => {
-                let function = format!("norm_statistics<{}>", map(self, norm, &reads[0]));
-                let params =
-                    vec![param(READ, "x", self.value(&reads[0])), param(WRITE, "sums", self.value(&writes[0].0))];
-                self.kernel(layer, "statistics", &function, by_sample(norm), THREADS, params, written);
+                let function = format!("norm_statistics<{}, {ROWS}, {}>", map(self, norm, &reads[0]), columns(norm));
+                let params = vec![
+                    param(READ, "x", self.value(&reads[0])),
+                    param(WRITE, "sums", self.value(&writes[0].0)),
+                    batch(),
+                ];
+                self.kernel(layer, "statistics", &function, by_part(norm), THREADS, params, written);
             }
             Kernel::NormMerge(norm, tensors) => {
                 let g = self.norm(layer, norm);
-                let function = format!("norm_merge<{g}, {}, {}>", norm.channels, norm.positions);
+                let function = format!("norm_merge<{g}, {}, {}, {ROWS}>", norm.channels, norm.positions);
                 let [mean, var] = [tensors.mean, tensors.var].map(|id| Arg::Statistics(self.tensor(id, 0)));
                 let params = vec![
                     param(READ, "sums", self.value(&reads[0])),
@@ -57,7 +66,7 @@ impl Emitter<'_> {
             Kernel::NormSums(norm, tensors, act) => {
                 let (x, dy) = (map(self, norm, &reads[0]), map(self, norm, &reads[1]));
                 let relu = *act != Act::None;
-                let function = format!("norm_sums<{x}, {dy}, {relu}>");
+                let function = format!("norm_sums<{x}, {dy}, {relu}, {ROWS}, {}>", columns(norm));
                 let of_relu = |id: Option<TensorId>| if relu { self.maybe_weight(id) } else { None };
                 let params = vec![
                     param(READ, "x", self.value(&reads[0])),
@@ -66,11 +75,12 @@ impl Emitter<'_> {
                     param(READ, "weight", of_relu(tensors.weight)),
                     param(READ, "bias", of_relu(tensors.bias)),
                     param(WRITE, "sums", self.value(&writes[0].0)),
+                    batch(),
                 ];
-                self.kernel(layer, "sums", &function, by_sample(norm), THREADS, params, written);
+                self.kernel(layer, "sums", &function, by_part(norm), THREADS, params, written);
             }
             Kernel::NormMergeBackward(norm, tensors) => {
-                let function = format!("norm_merge_back<{}, {}>", norm.channels, norm.positions);
+                let function = format!("norm_merge_back<{}, {}, {ROWS}>", norm.channels, norm.positions);
                 let params = vec![
                     param(READ, "sums", self.value(&reads[0])),
                     param(WRITE, "state", self.state(norm)),

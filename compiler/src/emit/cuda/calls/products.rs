@@ -1,12 +1,12 @@
 //! Convolutions and linear layers: products of matrices, three passes each.
 
 use super::names::size;
-use super::{BLOCKS, Emitter, NOMINAL_BATCH, PART_TERMS, PRODUCT_THREADS, READ, ROWS, THREADS, WRITE, batch, param};
+use super::{BLOCKS, Emitter, PART_TERMS, PRODUCT_THREADS, READ, THREADS, WRITE, batch, param};
 use crate::emit::cuda::launches::{Arg, Grid, Step};
 use crate::emit::cuda::source::Family;
 use crate::ir::{Act, Conv, Kind, Linear, Order, TensorId};
 use crate::schedule::{Call, Kernel, Operand};
-use crate::target::{Class, Target};
+use crate::target::{Class, NOMINAL_BATCH, PRODUCT_ROWS as ROWS, Target, product_columns as columns};
 
 impl Emitter<'_> {
     pub(super) fn conv(&mut self, kind: &Kind, call: &Call, layer: &str, store: &str, written: &mut Vec<Step>) {
@@ -83,7 +83,9 @@ impl Emitter<'_> {
         let act = self.act(layer, act);
         let [from, to] = [&call.reads[0], &call.writes[0].0];
         let added = call.reads.get(1).map(|added| self.value(added));
-        let places = call.writes.get(1).map(|(places, _)| self.value(places));
+        // Behind a pool the places of its maxima, else what a batch norm is to know.
+        let second = call.writes.get(1).map(|(second, _)| self.value(second));
+        let (places, moments) = if pool { (second, None) } else { (None, second) };
         let role = if pool { "pool" } else { "" };
         let mut params = vec![
             param(READ, "x", self.value(from)),
@@ -99,7 +101,7 @@ impl Emitter<'_> {
             let grid = Grid::of_samples(self.len(to), u64::from(THREADS));
             return self.kernel(layer, role, &function, grid, THREADS, params, written);
         }
-        params.extend([param("u8 *", "places", places), batch()]);
+        params.extend([param("u8 *", "places", places), param(WRITE, "moments", moments), batch()]);
         let columns = columns(sizes.outputs);
         let rows = if pool { 4 * sizes.pooled } else { sizes.out_positions };
         let grid = Grid { y: sizes.outputs.div_ceil(columns), z: sizes.groups, ..Grid::of_samples(rows, ROWS) };
@@ -240,15 +242,4 @@ impl Sizes {
             is_depthwise: false,
         }
     }
-}
-
-/// Columns of a block of a product with so many.
-pub(super) fn columns(outputs: u64) -> u64 {
-    outputs.next_power_of_two().clamp(8, 64)
-}
-
-/// Whether a linear layer's product would have few blocks, each of which would be long at it.
-pub(super) fn runs_by_warps(linear: &Linear) -> bool {
-    let blocks = (NOMINAL_BATCH * linear.rows).div_ceil(ROWS) * linear.outputs.div_ceil(columns(linear.outputs));
-    blocks <= 16 && linear.inputs >= 128
 }

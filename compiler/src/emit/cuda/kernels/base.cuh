@@ -61,6 +61,8 @@ template <class Whole, u32 FEATURES> struct Rows {
     static constexpr u32 len = Whole::len;
     static constexpr bool is_packed = Whole::is_plain;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
+    // The feature at place i of a row.
+    static __device__ u32 feature(u32 i) { return FEATURES == len ? Whole::number(i) : i; }
 };
 
 // Whether a result replaces what is there or adds to it.

@@ -1,78 +1,69 @@
 // Batch normalisation: `xhat = (x - mean) / sqrt(var + eps)`, `y = weight xhat + bias`, by channel (Ioffe and Szegedy 2015): sums of each
-// sample, one small kernel that merges them, one pass over the values; backward likewise.
+// part of the batch, one small kernel that merges them, one pass over the values; backward likewise.
 //
-// Numbers has `eps` and `momentum`. The state is `[mean, 1 / sqrt(var + eps), a, b, c][channel]`: `dx = a dy + b + c x`.
+// A part is ROWS positions that follow each other, sample by sample, the last one what is left: the rows of a block of a product, whose
+// epilogue gives their moments (`Product::moments`). Numbers has `eps` and `momentum`. The state is
+// `[mean, 1 / sqrt(var + eps), a, b, c][channel]`: `dx = a dy + b + c x`.
 
-// The sum over the eight rows of a block of 8 by 32 threads, of each column, for all of them.
-__device__ float column_sum(float number) {
-    __shared__ float parts[8][32];
-    const u32 row = threadIdx.x / 32, column = threadIdx.x % 32;
+// The sum over a block of 256 threads of each of COLUMNS columns, which are neighbours among the threads, for all of them.
+template <u32 COLUMNS, class Number> __device__ Number column_sum(Number number) {
+    __shared__ Number parts[256 / COLUMNS][COLUMNS];
+    const u32 row = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
     __syncthreads();
     parts[row][column] = number;
     __syncthreads();
-    float sum = 0.0f;
-    for (u32 i = 0; i < 8; ++i) sum += parts[i][column];
+    Number sum = 0;
+    for (u32 i = 0; i < 256 / COLUMNS; ++i) sum += parts[i][column];
     return sum;
 }
 
-// For each sample `[mean, sum of (x - mean)^2][channel]`, in two passes that correct each other (Chan, Golub and LeVeque 1983). Blocks:
-// samples, channels by 32; 256 threads.
-template <class X> __device__ void norm_statistics(const float *x, float *sums) {
-    const u32 n = blockIdx.x, c = blockIdx.y * 32 + threadIdx.x % 32;
-    const bool is_there = c < X::channels;
-    float sum = 0.0f;
-    for (u32 p = threadIdx.x / 32; p < X::positions; p += 8) sum += is_there ? x[X::at(n, c, p)] : 0.0f;
-    const float mean = column_sum(sum) / X::positions;
-    float rest = 0.0f, squares = 0.0f;
-    for (u32 p = threadIdx.x / 32; p < X::positions; p += 8) {
-        const float apart = is_there ? x[X::at(n, c, p)] - mean : 0.0f;
-        rest += apart;
-        squares += apart * apart;
+// For each part `[mean, sum of (x - mean)^2][channel]`. Blocks: parts, channels by COLUMNS; 256 threads.
+template <class X, u32 ROWS, u32 COLUMNS> __device__ void norm_statistics(const float *x, float *sums, u32 batch) {
+    const u32 first = blockIdx.x * ROWS, c = blockIdx.y * COLUMNS + threadIdx.x % COLUMNS;
+    const u32 count = min(ROWS, batch * X::positions - first);
+    float held[ROWS * COLUMNS / 256], sum = 0.0f, squares = 0.0f;
+#pragma unroll
+    for (u32 i = 0; i < ROWS * COLUMNS / 256; ++i) {
+        const u32 row = threadIdx.x / COLUMNS + i * (256 / COLUMNS), at = first + row;
+        held[i] = c < X::channels && row < count ? x[X::at(at / X::positions, c, at % X::positions)] : 0.0f;
+        sum += held[i];
     }
-    rest = column_sum(rest);
-    squares = column_sum(squares);
-    if (!is_there || threadIdx.x >= 32) return;
-    sums[(u64)n * 2 * X::channels + c] = mean + rest / X::positions;
-    sums[((u64)n * 2 + 1) * X::channels + c] = fmaxf(squares - rest * rest / X::positions, 0.0f);
+    const float mean = column_sum<COLUMNS>(sum) / count;
+#pragma unroll
+    for (u32 i = 0; i < ROWS * COLUMNS / 256; ++i) {
+        const u32 row = threadIdx.x / COLUMNS + i * (256 / COLUMNS);
+        if (row < count) squares += (held[i] - mean) * (held[i] - mean);
+    }
+    squares = column_sum<COLUMNS>(squares);
+    if (c >= X::channels || threadIdx.x >= COLUMNS) return;
+    sums[(u64)blockIdx.x * 2 * X::channels + c] = mean;
+    sums[((u64)blockIdx.x * 2 + 1) * X::channels + c] = squares;
 }
 
-// Numbers of which there are so many: their mean, and the sum of their squared distances from it.
-struct Moments {
-    double count, mean, squares;
-
-    // Those of both (Chan's formula).
-    __device__ void merge(double other_count, double other_mean, double other_squares) {
-        if (other_count == 0.0) return;
-        const double total = count + other_count, delta = other_mean - mean;
-        mean += delta * other_count / total;
-        squares += other_squares + delta * delta * count * other_count / total;
-        count = total;
-    }
-};
-
-// Mean and deviation of the batch from those of its samples; and the running ones, if they are to change. A warp for each channel, whose
-// lanes take samples in turn and are then merged, always in the same order.
-template <class Numbers, u32 CHANNELS, u32 POSITIONS>
+// Mean and deviation of the batch from the moments of its parts (Chan, Golub and LeVeque 1983): squared distances from the mean of all are
+// those from a part's and those of the parts' means. And the running ones, if they are to change. A block of 256 threads for 8 channels,
+// always in the same order.
+template <class Numbers, u32 CHANNELS, u32 POSITIONS, u32 ROWS>
 __device__ void norm_merge(const float *sums, float *state, float *running_mean, float *running_var, u32 updates, u32 batch) {
-    const u32 c = thread_number() / 32, lane = threadIdx.x % 32;
-    if (c >= CHANNELS) return;
-    Moments of{0.0, 0.0, 0.0};
-    for (u32 n = lane; n < batch; n += 32) {
-        of.merge(POSITIONS, sums[(u64)n * 2 * CHANNELS + c], sums[((u64)n * 2 + 1) * CHANNELS + c]);
+    const u32 c = blockIdx.x * 8 + threadIdx.x % 8, total = batch * POSITIONS;
+    const u32 parts = c < CHANNELS ? (total + ROWS - 1) / ROWS : 0;
+    double mean = 0.0, squares = 0.0;
+    for (u32 part = threadIdx.x / 8; part < parts; part += 32) {
+        mean += (double)min(ROWS, total - part * ROWS) * sums[(u64)part * 2 * CHANNELS + c];
     }
-    for (u32 distance = 16; distance > 0; distance /= 2) {
-        const double count = __shfl_down_sync(0xffffffffu, of.count, distance);
-        const double mean = __shfl_down_sync(0xffffffffu, of.mean, distance);
-        const double squares = __shfl_down_sync(0xffffffffu, of.squares, distance);
-        of.merge(count, mean, squares);
+    mean = column_sum<8>(mean) / total;
+    for (u32 part = threadIdx.x / 8; part < parts; part += 32) {
+        const double apart = sums[(u64)part * 2 * CHANNELS + c] - mean;
+        squares += sums[((u64)part * 2 + 1) * CHANNELS + c] + min(ROWS, total - part * ROWS) * apart * apart;
     }
-    if (lane > 0) return;
-    state[c] = of.mean;
-    state[CHANNELS + c] = 1.0 / sqrt(of.squares / of.count + Numbers::eps);
+    squares = column_sum<8>(squares);
+    if (c >= CHANNELS || threadIdx.x >= 8) return;
+    state[c] = mean;
+    state[CHANNELS + c] = 1.0 / sqrt(squares / total + Numbers::eps);
     if (!updates) return;
     const double momentum = Numbers::momentum;
-    running_mean[c] = (1.0 - momentum) * running_mean[c] + momentum * of.mean;
-    running_var[c] = (1.0 - momentum) * running_var[c] + momentum * of.squares / (of.count - 1.0);
+    running_mean[c] = (1.0 - momentum) * running_mean[c] + momentum * mean;
+    running_var[c] = (1.0 - momentum) * running_var[c] + momentum * squares / (total - 1.0);
 }
 
 // `act(weight (x - mean) / sqrt(var + eps) + bias)`, with another value added before the nonlinearity or behind it. A thread for each
@@ -97,42 +88,42 @@ __device__ float passed(float dy, float x, u32 c, u32 channels, const float *sta
     return (x - state[c]) * scale + (bias ? bias[c] : 0.0f) <= 0.0f ? 0.0f : dy;
 }
 
-// For each sample `[sum of dy, sum of dy xhat][channel]`. Blocks and threads as of the statistics.
-template <class X, class DY, bool RELU>
-__device__ void norm_sums(const float *x, const float *dy, const float *state, const float *weight, const float *bias, float *sums) {
-    const u32 n = blockIdx.x, c = blockIdx.y * 32 + threadIdx.x % 32;
-    const bool is_there = c < X::channels;
-    const float mean = is_there ? state[c] : 0.0f, inverse = is_there ? state[X::channels + c] : 0.0f;
+// For each part `[sum of dy, sum of dy xhat][channel]`. Blocks and threads as of the statistics.
+template <class X, class DY, bool RELU, u32 ROWS, u32 COLUMNS>
+__device__ void norm_sums(const float *x, const float *dy, const float *state, const float *weight, const float *bias, float *sums,
+                          u32 batch) {
+    const u32 c = blockIdx.y * COLUMNS + threadIdx.x % COLUMNS, first = blockIdx.x * ROWS;
+    const u32 behind = c < X::channels ? min(first + ROWS, batch * X::positions) : 0;
+    const float mean = behind ? state[c] : 0.0f, inverse = behind ? state[X::channels + c] : 0.0f;
     float of_dy = 0.0f, of_both = 0.0f;
-    for (u32 p = threadIdx.x / 32; is_there && p < X::positions; p += 8) {
+    for (u32 row = first + threadIdx.x / COLUMNS; row < behind; row += 256 / COLUMNS) {
+        const u32 n = row / X::positions, p = row % X::positions;
         const float value = x[X::at(n, c, p)];
         const float derivative = passed<RELU>(dy[DY::at(n, c, p)], value, c, X::channels, state, weight, bias);
         of_dy += derivative;
         of_both += derivative * ((value - mean) * inverse);
     }
-    of_dy = column_sum(of_dy);
-    of_both = column_sum(of_both);
-    if (!is_there || threadIdx.x >= 32) return;
-    sums[(u64)n * 2 * X::channels + c] = of_dy;
-    sums[((u64)n * 2 + 1) * X::channels + c] = of_both;
+    of_dy = column_sum<COLUMNS>(of_dy);
+    of_both = column_sum<COLUMNS>(of_both);
+    if (!behind || threadIdx.x >= COLUMNS) return;
+    sums[(u64)blockIdx.x * 2 * X::channels + c] = of_dy;
+    sums[((u64)blockIdx.x * 2 + 1) * X::channels + c] = of_both;
 }
 
-// The coefficients of `dx` from the sums of the samples; adds to the gradients of weight and bias, if there are any. A warp for each
-// channel, as forward.
-template <u32 CHANNELS, u32 POSITIONS>
+// The coefficients of `dx` from the sums of the parts; adds to the gradients of weight and bias, if there are any. Blocks and threads as
+// forward.
+template <u32 CHANNELS, u32 POSITIONS, u32 ROWS>
 __device__ void norm_merge_back(const float *sums, float *state, const float *weight, float *of_weight, float *of_bias, u32 batch) {
-    const u32 c = thread_number() / 32, lane = threadIdx.x % 32;
-    if (c >= CHANNELS) return;
+    const u32 c = blockIdx.x * 8 + threadIdx.x % 8;
+    const u32 parts = c < CHANNELS ? (batch * POSITIONS + ROWS - 1) / ROWS : 0;
     double of_dy = 0.0, of_both = 0.0;
-    for (u32 n = lane; n < batch; n += 32) {
-        of_dy += sums[(u64)n * 2 * CHANNELS + c];
-        of_both += sums[((u64)n * 2 + 1) * CHANNELS + c];
+    for (u32 part = threadIdx.x / 8; part < parts; part += 32) {
+        of_dy += sums[(u64)part * 2 * CHANNELS + c];
+        of_both += sums[((u64)part * 2 + 1) * CHANNELS + c];
     }
-    for (u32 distance = 16; distance > 0; distance /= 2) {
-        of_dy += __shfl_down_sync(0xffffffffu, of_dy, distance);
-        of_both += __shfl_down_sync(0xffffffffu, of_both, distance);
-    }
-    if (lane > 0) return;
+    of_dy = column_sum<8>(of_dy);
+    of_both = column_sum<8>(of_both);
+    if (c >= CHANNELS || threadIdx.x >= 8) return;
     const double total = (double)batch * POSITIONS, mean = state[c], inverse = state[CHANNELS + c];
     const double factor = (weight ? weight[c] : 1.0f) * inverse;
     const double of_x = -factor * inverse * of_both / total;

@@ -88,25 +88,38 @@ template <class G> struct Weights {
     }
 };
 
+// The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
+// of what two threads have.
+template <class Places, u32 STRIDE>
+__device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32 windows, u32 first_column, u8 *places) {
+    constexpr u32 fours = STRIDE / 4 - 1;
+    __syncthreads();
+#pragma unroll
+    for (u32 i = threadIdx.x; i < 32 * fours; i += 128) {
+        const u32 window = first_window + i / fours, c = first_column + i % fours * 4;
+        if (window >= windows || c >= Places::channels) continue;
+        const u32 four = *reinterpret_cast<const u32 *>(&taps[i / fours][i % fours * 4]);
+        places[Places::at(window / Places::positions, c, window % Places::positions)] = four | four >> 6 | four >> 12 | four >> 18;
+    }
+}
+
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
-// with another value added before it or behind it. Blocks: rows, output channels, groups.
+// with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
+// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
 template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
-                             u32 batch) {
+                             float *moments, u32 batch) {
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
     product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
+    if constexpr (POOL) {
+        __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
 #pragma unroll
-    for (u32 j = 0; j < product.HELD; ++j) {
-        const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
-        if (o >= Per<G>::outputs) continue;
-        const float shift = bias ? bias[c] : 0.0f;
-        if constexpr (POOL) {
-            // There are whole windows only.
-            if (row >= rows) continue;
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 c = first_column + product.column(j);
             float most = product.sums[0][j];
             u8 place = 0;
 #pragma unroll
@@ -114,20 +127,32 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
                 const float sum = product.sums[tap][j];
                 if (sum > most || sum != sum) most = sum, place = tap;
             }
+            if (places) taps[product.row() / 4][product.column(j)] = place;
+            // There are whole windows only.
+            if (c >= G::out_channels || row >= rows) continue;
             const u32 window = row / 4;
-            const u64 at = Y::at(window / Y::positions, c, window % Y::positions);
-            y[at] = Act::of(most + shift);
-            if (places) places[at] = place;
-        } else {
+            y[Y::at(window / Y::positions, c, window % Y::positions)] = Act::of(most + (bias ? bias[c] : 0.0f));
+        }
+        if (places) write_places<TwoBits<G::out_channels, Y::positions>>(taps, first_row / 4, rows / 4, first_column, places);
+    } else {
+#pragma unroll
+        for (u32 j = 0; j < product.HELD; ++j) {
+            const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
+            if (o >= Per<G>::outputs) continue;
+            const float shift = bias ? bias[c] : 0.0f;
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 if (row + i >= rows) continue;
                 const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
                 const float other = added ? added[R::at(n, c, p)] : 0.0f;
                 const float sum = product.sums[i][j] + shift;
-                y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+                product.sums[i][j] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
+                y[Y::at(n, c, p)] = product.sums[i][j];
             }
         }
+        if (!moments) return;
+        moments += (u64)blockIdx.x * 2 * G::out_channels + group * Per<G>::outputs + first_column;
+        product.moments(min(product.ROWS, rows - first_row), Per<G>::outputs - first_column, moments, moments + G::out_channels);
     }
 }
 
@@ -284,19 +309,20 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
 }
 
 // A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
-// one output, in f32.
+// one output, in f32. Features are added up in the order in which they lie.
 template <class G, class X, class Y, class Act>
 __device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
     const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
     if (first >= rows) return;
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (u32 k = lane; k < G::channels; k += 32) {
+    for (u32 i = lane; i < G::channels; i += 32) {
+        const u32 k = X::feature(i);
         const float factor = weight[(u64)o * G::channels + k];
 #pragma unroll
-        for (u32 i = 0; i < 4; ++i) {
-            const u32 row = min(first + i, rows - 1);
-            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        for (u32 j = 0; j < 4; ++j) {
+            const u32 row = min(first + j, rows - 1);
+            sums[j] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
         }
     }
 #pragma unroll

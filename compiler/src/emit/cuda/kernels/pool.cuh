@@ -1,7 +1,8 @@
 // Pools. A window W has `size`, `out`, `kernel`, `stride`, `padding`, `dilation`, as a convolution's geometry.
 
 // The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A thread for each output.
-template <class W, class X, class Y, class Where> __device__ void max_pool(const float *x, float *y, Where *places, u32 batch) {
+template <class W, class X, class Y, class Places>
+__device__ void max_pool(const float *x, float *y, typename Places::Word *places, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
@@ -17,13 +18,13 @@ template <class W, class X, class Y, class Where> __device__ void max_pool(const
         if (place == W::kernel::len || value > most || value != value) most = value, place = tap;
     }
     y[Y::at(n, c, p)] = most;
-    if (places) places[Y::at(n, c, p)] = place;
+    if (places) Places::keep(places, n, c, p, place);
 }
 
 // `dx = dy` where the maximum was, else 0; dy on its way through the nonlinearity Back whose result y is. A thread for each input, which
 // looks at the windows that have it.
-template <class W, class DY, class Y, class DX, class Back, class Where, Store STORE>
-__device__ void max_pool_back(const float *dy, const Where *places, const float *y, float *dx, u32 batch) {
+template <class W, class DY, class Y, class DX, class Back, class Places, Store STORE>
+__device__ void max_pool_back(const float *dy, const typename Places::Word *places, const float *y, float *dx, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
@@ -36,7 +37,7 @@ __device__ void max_pool_back(const float *dy, const Where *places, const float 
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
         if (d < 0 || h < 0 || w < 0) continue;
         const u32 output = (d * W::out::h + h) * W::out::w + w;
-        if (places[Y::at(n, c, output)] != k) continue;
+        if (Places::of(places, n, c, output) != k) continue;
         const float derivative = dy[DY::at(n, c, output)];
         sum += y ? Back::back(y[Y::at(n, c, output)], derivative) : derivative;
     }

@@ -74,6 +74,50 @@ template <u32 COLUMNS> struct Product {
         }
     }
 
+    // Of each column's first `rows` sums the mean, and the sum of their squared distances from it: those of column n go to `means[n]` and
+    // `squares[n]`, of the first so many columns.
+    __device__ void moments(u32 rows, u32 columns, float *means, float *squares) const {
+        // The parts of a column's total: the rows of each warp that has it.
+        __shared__ float totals[SHARES][COLUMNS], distances[SHARES][COLUMNS];
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? sums[i][j] : 0.0f;
+            share(totals, j, total);
+        }
+        __syncthreads();
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) {
+            const float mean = of_all(totals, column(j)) / rows;
+            float total = 0.0f;
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? (sums[i][j] - mean) * (sums[i][j] - mean) : 0.0f;
+            share(distances, j, total);
+        }
+        __syncthreads();
+        if (threadIdx.x >= min(columns, COLUMNS)) return;
+        means[threadIdx.x] = of_all(totals, threadIdx.x) / rows;
+        squares[threadIdx.x] = of_all(distances, threadIdx.x);
+    }
+
+    // How many warps have rows of a column, and how far apart the threads are in a warp that have it.
+    static constexpr u32 SHARES = PRECISION == 0 ? 1 : 4, APART = PRECISION == 0 ? 1 : 4;
+
+    // Keeps what the threads of this warp have of column `j` together.
+    static __device__ void share(float (&shares)[SHARES][COLUMNS], u32 j, float total) {
+#pragma unroll
+        for (u32 distance = 16; distance >= APART; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
+        if (threadIdx.x % 32 < APART) shares[threadIdx.x / 32 % SHARES][column(j)] = total;
+    }
+
+    static __device__ float of_all(const float (&shares)[SHARES][COLUMNS], u32 column) {
+        float total = 0.0f;
+#pragma unroll
+        for (u32 i = 0; i < SHARES; ++i) total += shares[i][column];
+        return total;
+    }
+
 #if PRECISION == 0
     __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
 #pragma unroll

@@ -593,6 +593,7 @@ impl Scheduler<'_> {
             (_, None) => Class::Plain,
             (Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..), _) => Class::Sparse,
             (Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvAdd(..), Some(x)) => self.target.forward(conv, &x),
+            (Kind::ConvGradInput(..) | Kind::ConvTranspose(..), _) => self.target.back(conv),
             _ => self.target.conv(conv),
         };
         let order_of = if class == Class::Sparse { Class::Direct } else { class };

@@ -29,7 +29,7 @@ pub enum Class {
     Direct,
     /// Of groups of single channels: channels in the lanes of vectors, of input and output alike, on values in planes.
     Depthwise,
-    /// Winograd's F(4x4, 3x3), on values in planes.
+    /// Winograd's F(4x4, 3x3), or F(2x2, 5x5), on values in planes.
     Winograd,
     /// Behind a max-pool, only where its maxima were, on values in planes.
     Sparse,
@@ -55,8 +55,8 @@ const PLAIN_PRODUCT: u64 = 60;
 const PLANES_PRODUCT: u64 = 15;
 const CONVERSION: u64 = 300;
 
-/// The most floats of one kernel's transformed weights.
-const WINOGRAD_WEIGHTS: u64 = 1 << 26;
+/// The fewest channels of which Winograd's convolution with windows of 5x5 is the faster one.
+const LEAST_OF_FIVE: u64 = 16;
 
 impl Target {
     /// Whether a batch goes through the program in tiles of a few samples; if not, each kernel has all of it.
@@ -64,7 +64,8 @@ impl Target {
         self == Target::Cpu
     }
 
-    /// How a convolution is computed, forward or backward; forward, [`Target::forward`] knows better.
+    /// How a convolution is computed, forward or backward; of the first, and of the gradient by the input, [`Target::forward`] and
+    /// [`Target::back`] know better.
     pub fn conv(self, conv: &Conv) -> Class {
         if self == Target::Cuda {
             return if conv.is_depthwise() { Class::Depthwise } else { Class::Implicit };
@@ -77,19 +78,32 @@ impl Target {
         if conv.groups > 1 {
             return if conv.is_depthwise() { Class::Depthwise } else { Class::Direct };
         }
-        let is_winograd = is_winograd(conv)
+        let is_winograd = is_winograd(conv, 3)
             && conv.channels >= 16
             && NOMINAL_BATCH * out_size[1] * out_size[2] >= 256
-            && 36 * conv.channels * conv.out_channels.next_multiple_of(8) <= WINOGRAD_WEIGHTS;
+            && winograd::has_room(conv);
         if is_winograd { Class::Winograd } else { Class::Direct }
     }
 
-    /// How a convolution is computed forward whose input lies in these planes: as [`Target::conv`] says, but of an image by Winograd's.
-    /// Its gradients are the direct ones: nobody asks for that of an image, and that of the weights is the fastest behind a pool only
-    /// where its maxima were.
+    /// How a convolution is computed forward whose input lies in these planes: as [`Target::conv`] says, but by Winograd's of an image, and
+    /// with windows of 5x5. An image's gradients are the direct ones: nobody asks for that of an image, and that of the weights is the
+    /// fastest behind a pool only where its maxima were. The same holds behind a pool of windows of 5x5, whose gradient by the weight has
+    /// too large errors by Winograd's.
     pub fn forward(self, conv: &Conv, x: &[Plane]) -> Class {
         match self.conv(conv) {
-            Class::Direct if winograd::is_image(x) && is_winograd(conv) => Class::Winograd,
+            Class::Direct if winograd::is_image(x) && is_winograd(conv, 3) || is_winograd_of_five(conv) => {
+                Class::Winograd
+            }
+            class => class,
+        }
+    }
+
+    /// How the gradient by a convolution's input is computed, or the transposed convolution.
+    pub fn back(self, conv: &Conv) -> Class {
+        let window = Window { size: conv.window.out_size, out_size: conv.window.size, ..conv.window };
+        let back = Conv { channels: conv.out_channels, out_channels: conv.channels, window, ..*conv };
+        match self.conv(conv) {
+            Class::Direct if is_winograd_of_five(&back) => Class::Winograd,
             class => class,
         }
     }
@@ -218,18 +232,26 @@ pub(crate) fn product_columns(outputs: u64) -> u64 {
     outputs.next_power_of_two().clamp(8, 64)
 }
 
-/// Whether Winograd's convolution takes a geometry, and is not most of the time at edges that are computed for nothing: at most 45 %.
-fn is_winograd(conv: &Conv) -> bool {
-    let Window { size, kernel, stride, padding, dilation, out_size, .. } = conv.window;
-    let tiles = 16 * out_size[1].div_ceil(4) * out_size[2].div_ceil(4);
-    kernel == [1, 3, 3]
+/// Whether Winograd's convolution takes a geometry with windows of `side` by `side`, and is not most of the time at edges that are computed
+/// for nothing: at most 45 %.
+fn is_winograd(conv: &Conv, side: u64) -> bool {
+    let Window { size, kernel, stride, padding, dilation, out_size } = conv.window;
+    let tile = winograd::WINDOW + 1 - side;
+    let tiles = tile * tile * out_size[1].div_ceil(tile) * out_size[2].div_ceil(tile);
+    kernel == [1, side, side]
         && stride == [1; 3]
         && dilation == [1; 3]
-        && padding[1..].iter().all(|&padding| padding <= 1)
+        && padding[1..].iter().all(|&padding| padding <= side / 2)
         && size[0] == 1
         && conv.groups == 1
         && conv.out_channels >= 8
         && 100 * out_size[1] * out_size[2] >= 55 * tiles
+}
+
+/// Whether one with windows of 5x5 is faster by Winograd's: with so many channels that the transforms of inputs and outputs, some 150
+/// products of a vector for each tile and vector of channels, are less than the 64 products that it saves for each channel.
+fn is_winograd_of_five(conv: &Conv) -> bool {
+    is_winograd(conv, 5) && conv.channels >= LEAST_OF_FIVE && winograd::has_room(conv)
 }
 
 /// Whether planes are those of an image: one whose few lanes are all channels.
@@ -276,8 +298,8 @@ mod winograd {
     use crate::ir::Conv;
     use crate::layout::Plane;
 
-    /// Of a tile of 6 by 6.
-    const WINDOW: u64 = 6;
+    /// Inputs on a side of what a tile sees.
+    pub(super) const WINDOW: u64 = 6;
     const POINTS: u64 = WINDOW * WINDOW;
     /// Tiles of a block.
     const MOST: u64 = 32;
@@ -295,6 +317,14 @@ mod winograd {
     const IMAGE_LINE: u64 = (4 * (4 * IMAGE_TILES + 2)).next_multiple_of(WIDEST) + WIDEST;
     /// Planes of a part of the weights.
     const PART: u64 = 4;
+
+    /// The most floats of one kernel's transformed weights.
+    const MOST_WEIGHTS: u64 = 1 << 26;
+
+    /// Whether the transformed weights are not too many.
+    pub(super) fn has_room(conv: &Conv) -> bool {
+        POINTS * conv.channels * conv.out_channels.next_multiple_of(8) <= MOST_WEIGHTS
+    }
 
     /// Whether planes are an image's of three or four channels: of fewer, the errors are too large.
     pub(super) fn is_image(planes: &[Plane]) -> bool {
@@ -315,20 +345,25 @@ mod winograd {
         if is_image(x) {
             return WINDOW * IMAGE_LINE + IMAGE_TILES * (POINTS * 4 + 4 * WINDOW * WIDEST) + ALIGNMENT;
         }
-        let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4);
+        let side = conv.window.kernel[1];
+        let tile = WINDOW + 1 - side;
+        let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(tile) * size[2].div_ceil(tile);
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
             let block = tiles(size).min(MOST / 2);
             POINTS * (point(planes(from), block) + point(planes(to), block))
         };
+        let both = forward(x, y, conv.window.out_size).max(forward(y, x, conv.window.size)) + ALIGNMENT;
+        if side != 3 {
+            return both;
+        }
         let block = tiles(conv.window.out_size).min(MOST);
         let whole = planes(x) * lanes(y);
         let is_kept = block < tiles(conv.window.out_size) && POINTS * whole * WIDEST <= KEPT;
         let kept = POINTS * WIDEST * if is_kept { whole } else { 2 * WIDEST };
         let weights =
             POINTS * (point(planes(x), block) + point(planes(y), block)) + kept + planes(y) * WIDEST + WINDOWS;
-        let back = forward(y, x, conv.window.size);
-        forward(x, y, conv.window.out_size).max(back).max(weights) + ALIGNMENT
+        both.max(weights + ALIGNMENT)
     }
 }

@@ -458,6 +458,7 @@ fn same_without_winograd<N: Network>(spec: &str, params: &[(&str, i64)]) {
 fn ten_steps_with_and_without_winograd_agree() {
     use specs::*;
     same_without_winograd::<net::Net>("specs/net.yaml", &[]);
+    same_without_winograd::<lenet_mnist::LenetMnist>("specs/lenet_mnist.yaml", &[]);
     same_without_winograd::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
 }
 

@@ -133,6 +133,26 @@ fn kernels_of_groups_have_the_memory_that_they_ask_for() {
     }
 }
 
+#[test]
+fn windows_of_five_are_winograds_where_channels_are_many() {
+    use Class::{Direct, Winograd};
+    let classes = |channels: usize, out_channels: usize, size: usize| {
+        let (_, conv) = convolution(channels, out_channels, size, 5);
+        let x = if channels <= 4 { vec![Plane { lanes: channels, channels }] } else { planes(channels, false) };
+        [Target::Cpu.forward(&conv, &wide(&x)), Target::Cpu.back(&conv), Target::Cpu.conv(&conv)]
+    };
+    // Forward, by the input, by the weight: that has too large errors.
+    assert_eq!(classes(20, 50, 12), [Winograd, Winograd, Direct]);
+    assert_eq!(classes(16, 8, 16), [Winograd, Direct, Direct]);
+    assert_eq!(classes(8, 16, 16), [Direct, Winograd, Direct]);
+    // An image, and outputs that fill less than half a vector.
+    assert_eq!(classes(3, 16, 32), [Direct; 3]);
+    assert_eq!(classes(1, 20, 28), [Direct; 3]);
+    assert_eq!(classes(32, 4, 16), [Direct; 3]);
+    // A pool behind it makes the backward pass the sparse one.
+    assert!(Target::Cpu.is_sparse(&convolution(20, 50, 12, 5).1));
+}
+
 /// The classes of the convolutions in inference of a map of 8 channels, and how many conversions there are beside the one of the end.
 fn laid(body: &str) -> (Vec<Class>, usize) {
     let checked = compile_text(&format!("model M {{ input x [8, 16, 16]; {body} flatten; linear(2); }}"));

@@ -217,6 +217,7 @@ impl Machine<'_> {
         let mut made = self.made(&call.kernel, len, &reads)?;
         if let Some((act, y)) = back.filter(|_| !is_before) {
             made.values[0] = derived(act, &y, &made.values[0]);
+        }
         if let Some(Epilogue::Moments(norm)) = call.epilogue.last() {
             let moments = made.values[0].iter().map(|y| formulas::moments_of_sample(norm, y));
             made.values.push(sums(self.elements(&call.writes[1].0), moments));

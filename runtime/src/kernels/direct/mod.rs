@@ -1,5 +1,5 @@
 //! Direct convolutions of blocked values: no columns, no transforms, for what Winograd does not do (strides, dilations, kernels other
-//! than 3x3, few channels, 1 and 3 axes).
+//! than 3x3 and 5x5, few channels, 1 and 3 axes).
 //!
 //! A register is the lanes of a plane of the result at one position, or half of them; a block is a few positions by one or two such
 //! vectors, all of which stay in registers while the sum runs over planes, taps and channels of the source: for each term, a vector of

@@ -6,29 +6,27 @@
 //! cache until the end: so the points' gradient is one chain of sums over the batch, and the windows' is made and added once.
 #![allow(unsafe_code)]
 
-use super::*;
-use crate::arena::{Region, Rows};
-use crate::run::Run;
+use std::ops::Range;
 
-/// Planes of inputs of a part, and the most of outputs.
-const PART: usize = 4;
+use super::sizes::{LANES, MOST, PART, WINDOWS, aligned, part_points, point};
+use super::tiles::{Grid, Place, Points, Source, groups, points_of_inputs};
+use super::transform::POINTS;
+use super::weight::{add_windows, gradient_of_group, points_of_gradient};
+use super::{check, check_gradient};
+use crate::arena::{Region, Rows, View};
+use crate::isa::Numerics;
+use crate::kernels::conv::Conv;
+use crate::kernels::direct;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::layout::Plane;
+use crate::pool;
+use crate::run::{Chunks, Run};
 
 /// Groups of outputs of a part.
 const GROUPS: usize = PART / 2;
 
-/// Floats of the points of as many planes as a part may have.
-const fn part_points(planes: &[Plane]) -> usize {
-    POINTS * point(least(planes.len(), PART), MOST)
-}
-
-/// Floats of scratch that [`grad_weight_batch`] needs for each worker, for values with these planes.
-pub const fn batch_scratch(x: &[Plane], y: &[Plane]) -> usize {
-    let sums = POINTS * least(x.len(), PART) * LANES * least(y.len(), PART) * LANES;
-    part_points(x) + part_points(y) + WINDOWS + sums + ALIGNMENT
-}
-
-/// [`grad_weight`] of the whole batch, whose memory has `x` and `dy`: adds to the model's gradient, at `weight` and `bias`, in parallel
-/// over parts of the weights.
+/// [`grad_weight`](super::grad_weight) of the whole batch, whose memory has `x` and `dy`: adds to the model's gradient, at `weight` and
+/// `bias`, in parallel over parts of the weights.
 pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weight: usize, bias: Option<usize>) {
     if run.numerics == Numerics::Exact {
         return direct::grad_weight_batch(run, conv, x, dy, weight, bias);
@@ -36,7 +34,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
     check(conv, x, dy, conv.out_size);
     assert!(x.region == Region::Batch && dy.region == Region::Batch, "values of the whole batch");
     let (x_map, dy_map) = (x.map(), dy.map());
-    check_no_image(x_map.planes);
+    check_gradient(conv, x_map.planes);
     let whole = run.whole();
     let (isa, samples, scratch_stride) = (whole.isa, whole.samples, whole.scratch_stride);
     if samples == 0 {
@@ -64,7 +62,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
             plane: MOST * LANES,
         };
         let part = Part {
-            grid: Grid::new(conv.out_size),
+            grid: Grid::new(conv, conv.out_size),
             padding: [conv.padding[1], conv.padding[2]],
             x: Source::of(x, x_map),
             dy: Source::of(dy, dy_map),

@@ -3,10 +3,19 @@
 //! Sums over so few channels are too short to write each point's to memory. Up to eight tiles next to each other are a block. The lines
 //! that all of its windows share are transformed once, whole, across lines; then each window across columns. The products of a column of
 //! points are made for all tiles by weights that stay in registers, and are transformed along the column before they leave them: 24
-//! vectors a tile and not 36. An output's sum is over its channels in their order, as of [`product`](super::product).
+//! vectors a tile and not 36. An output's sum is over its channels in their order, as of the other convolutions.
 
-use super::*;
+use super::forward::{Convolution, Sums, outputs_of_tile};
+use super::sizes::{LANES, weight_point};
+use super::tiles::{Place, Source, each_vector, groups};
+use super::transform::{self, POINTS, WINDOW};
 use crate::isa::Isa;
+use crate::kernels::Act;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::layout::Plane;
+
+/// Outputs on a side of a tile: windows are of 3x3 taps.
+const TILE: usize = 4;
 
 /// Channels of an image at least and at most. Of random images of fewer, errors are above what the head of [`winograd`](super) says: of
 /// one channel up to three times that, 5 in 10,000 outputs, of two half more, 2 in 100,000. Of three, one in two million was 3 % more.
@@ -136,7 +145,15 @@ unsafe fn vector<L: Lanes>(
         let bias = L::load(bias.as_ptr().add(lane));
         for tile in 0..block.count {
             let place = Place { column: block.place.column + tile * TILE, ..block.place };
-            outputs_of_tile::<L>(lane, job, lanes, &place, Stored(sums.add(tile * SUMS)), bias, lanes_before);
+            outputs_of_tile::<L, TILE, { TILE / 2 }>(
+                lane,
+                job,
+                lanes,
+                &place,
+                Stored(sums.add(tile * SUMS)),
+                bias,
+                lanes_before,
+            );
         }
     }
 }
@@ -255,7 +272,7 @@ unsafe fn columns<L: Lanes, const CHANNELS: usize>(
                         products[line] = value.mul_add(factors[line][channel], products[line]);
                     }
                 }
-                let lines = transform::to_outputs(products);
+                let lines: [L; TILE] = transform::to_outputs(products);
                 for line in 0..TILE {
                     lines[line].store(sums.add(tile * SUMS + (line * WINDOW + column) * LANES));
                 }

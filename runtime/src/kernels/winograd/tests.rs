@@ -1,21 +1,27 @@
 //! The three passes against their f64 twins, the epilogues and pools, and equal bits of what must have them.
 
+use super::sizes::{taps, tile_side, tiles};
+use super::transform::WINDOW;
 use super::*;
+use crate::arena::Pack;
 use crate::isa::Isa;
+use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
 use crate::kernels::testing::{
     Bench, Random, assert_close, bits, gradient_of_batch, image, map, product_tolerance, wide,
 };
+use crate::layout::{Blocked, lanes};
 
 const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
 
-fn of_size(channels: usize, out_channels: usize, size: [usize; 3], padding: usize) -> Conv {
+fn of_size(channels: usize, out_channels: usize, size: [usize; 3], kernel: usize, padding: usize) -> Conv {
+    let out = |axis: usize| size[axis] + 2 * padding + 1 - kernel;
     Conv {
         channels,
         size,
         out_channels,
-        out_size: [1, size[1] + 2 * padding - 2, size[2] + 2 * padding - 2],
-        kernel: [1, 3, 3],
+        out_size: [1, out(1), out(2)],
+        kernel: [1, kernel, kernel],
         stride: [1; 3],
         padding: [0, padding, padding],
         dilation: [1; 3],
@@ -23,10 +29,10 @@ fn of_size(channels: usize, out_channels: usize, size: [usize; 3], padding: usiz
     }
 }
 
-fn random_conv(random: &mut Random) -> Conv {
+fn random_conv(random: &mut Random, kernel: usize) -> Conv {
     let [channels, out_channels] = [0; 2].map(|_| CHANNELS[random.between(0, 8)]);
-    let size = [1, random.between(3, 10), random.between(3, 10)];
-    of_size(channels, out_channels, size, random.between(0, 1))
+    let size = [1, random.between(kernel, 10), random.between(kernel, 10)];
+    of_size(channels, out_channels, size, kernel, random.between(0, kernel / 2))
 }
 
 /// A map with some halo, which may be wider than any window or too narrow.
@@ -38,7 +44,7 @@ fn random_map(random: &mut Random, channels: usize, size: [usize; 3]) -> &'stati
 /// A convolution of an image, whose lines have up to three blocks of tiles, and a map of it with some halo.
 fn random_image(random: &mut Random) -> (Conv, &'static Blocked) {
     let size = [1, random.between(3, 10), random.between(3, 70)];
-    let conv = of_size(random.between(3, 4), CHANNELS[random.between(0, 8)], size, random.between(0, 1));
+    let conv = of_size(random.between(3, 4), CHANNELS[random.between(0, 8)], size, 3, random.between(0, 1));
     let mut halo = |most| [0, random.between(0, most), random.between(0, most)];
     (conv, image(conv.channels, size, halo(2), halo(4)))
 }
@@ -55,12 +61,13 @@ fn square(size: [usize; 3], line: isize, column: isize, side: isize) -> Vec<usiz
 
 /// For each tile of a convolution, the places of its outputs and of its window's inputs, in a plane of either.
 fn tiles_of(conv: &Conv) -> Vec<(Vec<usize>, Vec<usize>)> {
-    let [_, lines, columns] = conv.out_size.map(|size| size.div_ceil(TILE));
+    let side = tile_side(conv);
+    let [_, lines, columns] = conv.out_size.map(|size| size.div_ceil(side));
     let of = |tile: usize| {
-        let [line, column] = [tile / columns, tile % columns].map(|at| (TILE * at) as isize);
+        let [line, column] = [tile / columns, tile % columns].map(|at| (side * at) as isize);
         let [_, down, right] = conv.padding.map(|padding| padding as isize);
         let inputs = square(conv.size, line - down, column - right, WINDOW as isize);
-        (square(conv.out_size, line, column, TILE as isize), inputs)
+        (square(conv.out_size, line, column, side as isize), inputs)
     };
     (0..lines * columns).map(of).collect()
 }
@@ -112,12 +119,12 @@ fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize
     at
 }
 
-/// Runs the three passes on random values, against the terms of the twin; of an image, which has no others, the one forward. Gives all
-/// results' bits.
+/// Runs the passes that there are on random values, against the terms of the twin: of an image the one forward, of windows of 5x5 no gradient
+/// by the weight. Gives all results' bits.
 fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &mut Bench) -> Vec<u32> {
     let terms = naive::conv(conv);
     let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
-    let weights = 9 * conv.channels * conv.out_channels;
+    let weights = taps(conv) * conv.channels * conv.out_channels;
     let samples = bench.samples;
     let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
     let x_of = bench.random.numbers(samples * inputs);
@@ -127,7 +134,7 @@ fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &
     let (weight, bias) = (bench.weights(weights), bench.weights(conv.out_channels));
     let weight_of = wide(&bench.params[weight..][..weights]);
     let bias_of = wide(&bench.params[bias..][..conv.out_channels]);
-    let magnitudes: Vec<f64> = weight_of.chunks_exact(9).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
+    let magnitudes: Vec<f64> = weight_of.chunks_exact(taps(conv)).map(|w| w.iter().map(|w| w.abs()).sum()).collect();
     bench.scratch = scratch(conv, x_map.planes, y_map.planes);
     let [packed, transposed] = packs(bench, conv, x_map.planes, y_map.planes, weight);
     let mut results = Vec::new();
@@ -157,7 +164,11 @@ fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &
     let mut twin = if store == Store::Add { Sums::from(wide(&before)) } else { Sums::zero(samples * inputs) };
     bench.run(&[dx], |t| grad_input(t, conv, dy, transposed, dx, store));
     let back = Conv { out_size: conv.size, size: conv.out_size, channels: conv.out_channels, ..*conv };
-    let back = Conv { out_channels: conv.channels, padding: conv.padding.map(|padding| 2 - padding), ..back };
+    let back = Conv {
+        out_channels: conv.channels,
+        padding: [0, 1, 2].map(|axis| conv.kernel[axis] - 1 - conv.padding[axis]),
+        ..back
+    };
     let turned: Vec<f64> = (0..conv.channels)
         .flat_map(|c| magnitudes[c..].iter().step_by(conv.channels).copied().collect::<Vec<_>>())
         .collect();
@@ -170,6 +181,9 @@ fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &
     let found = bench.elements(dx);
     assert_close("grad_input", &found, &twin.values, &twin.scales, product_tolerance(conv.out_channels));
     results.extend(bits(&found));
+    if conv.kernel[1] != 3 {
+        return results;
+    }
 
     let (to, bias_to) = (bench.gradient(weights), bench.gradient(conv.out_channels));
     let before = wide(&bench.gradients);
@@ -179,11 +193,11 @@ fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &
     for sample in 0..samples {
         let (x, dy) = (&x_of[sample * inputs..][..inputs], &dy_of[sample * outputs..][..outputs]);
         let scales = weight_scales(conv, x, dy);
-        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / 9]);
+        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / taps(conv)]);
         terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
         dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
     }
-    let terms = samples * tiles(conv.out_size);
+    let terms = samples * tiles(conv);
     let (found, found_bias) = (&bench.gradients[to..][..weights], &bench.gradients[bias_to..][..conv.out_channels]);
     assert_close("grad_weight", found, &twin.values, &twin.scales, product_tolerance(terms));
     let tolerance = product_tolerance(samples * count(conv.out_size));
@@ -208,9 +222,9 @@ fn check_all(seed: u64, samples: usize, conv: &Conv, x_map: &'static Blocked, y_
 
 #[test]
 fn the_three_passes_on_random_geometry() {
-    for seed in 0..8 {
+    for (seed, kernel) in (0..16).map(|seed| (seed, if seed < 8 { 3 } else { 5 })) {
         let mut random = Random::new(seed);
-        let conv = random_conv(&mut random);
+        let conv = random_conv(&mut random, kernel);
         let x_map = random_map(&mut random, conv.channels, conv.size);
         let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
         check_all(seed, random.between(1, 3), &conv, x_map, y_map);
@@ -219,7 +233,7 @@ fn the_three_passes_on_random_geometry() {
 
 #[test]
 fn images_on_random_geometry() {
-    for seed in 10..20 {
+    for seed in 20..30 {
         let mut random = Random::new(seed);
         let (conv, x_map) = random_image(&mut random);
         let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
@@ -229,9 +243,11 @@ fn images_on_random_geometry() {
 
 #[test]
 fn tiles_of_several_blocks() {
-    let conv = of_size(3, 5, [1, 10, 9], 1);
-    let halo = [0, 1, 1];
-    check_all(20, 8, &conv, map(3, conv.size, halo, halo), map(5, conv.out_size, halo, halo));
+    for kernel in [3, 5] {
+        let conv = of_size(3, 5, [1, 10, 9], kernel, 1);
+        let halo = [0, 1, 1];
+        check_all(20, 8, &conv, map(3, conv.size, halo, halo), map(5, conv.out_size, halo, halo));
+    }
 }
 
 #[test]
@@ -245,18 +261,18 @@ fn planes_with_padding_in_the_middle() {
         ];
         Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
     };
-    for padding in [0, 1] {
-        let conv = of_size(41, 41, [1, 6, 5], padding);
+    for (kernel, padding) in [(3, 0), (3, 1), (5, 0), (5, 2)] {
+        let conv = of_size(41, 41, [1, 6, 5], kernel, padding);
         check_all(30, 2, &conv, concat(conv.size, [0, 1, 1]), concat(conv.out_size, [0, 2, 2]));
     }
 }
 
 #[test]
 fn what_the_epilogue_adds_and_maps() {
-    for seed in 40..48 {
+    for seed in 40..52 {
         let mut random = Random::new(seed);
-        let (conv, x_map) = if seed < 44 {
-            let conv = random_conv(&mut random);
+        let (conv, x_map) = if seed < 44 || seed >= 48 {
+            let conv = random_conv(&mut random, if seed < 44 { 3 } else { 5 });
             (conv, random_map(&mut random, conv.channels, conv.size))
         } else {
             random_image(&mut random)
@@ -272,7 +288,7 @@ fn what_the_epilogue_adds_and_maps() {
             let elements = bench.random.numbers(2 * conv.channels * count(conv.size));
             let x = bench.planes(x_map, &elements, f32::NAN);
             let (weight, bias) =
-                (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                (bench.weights(taps(&conv) * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
             let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
             let of = 2 * conv.out_channels * count(conv.out_size);
             let added = bench.random.numbers(of);
@@ -320,15 +336,15 @@ fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
 
 #[test]
 fn pools_are_of_what_the_convolution_makes() {
-    for seed in 50..66 {
+    for seed in 50..74 {
         let mut random = Random::new(seed);
-        let (conv, x_map) = if seed < 58 {
-            let conv = random_conv(&mut random);
+        let (conv, x_map) = if seed < 58 || seed >= 66 {
+            let conv = random_conv(&mut random, if seed < 58 { 3 } else { 5 });
             (conv, random_map(&mut random, conv.channels, conv.size))
         } else {
             random_image(&mut random)
         };
-        let conv = of_size(conv.channels, conv.out_channels, conv.size, 1);
+        let conv = of_size(conv.channels, conv.out_channels, conv.size, conv.kernel[1], conv.kernel[1] / 2);
         let small = [1, conv.size[1] / 2, conv.size[2] / 2];
         let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
         let small_map = random_map(&mut random, conv.out_channels, small);
@@ -343,7 +359,7 @@ fn pools_are_of_what_the_convolution_makes() {
             elements[last] = f32::NAN;
             let x = bench.planes(x_map, &elements, 1e30);
             let (weight, bias) =
-                (bench.weights(9 * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
+                (bench.weights(taps(&conv) * conv.channels * conv.out_channels), bench.weights(conv.out_channels));
             let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, weight);
             let y = bench.target_planes(y_map, &[], Store::Write);
             bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::NONE, y));
@@ -377,18 +393,25 @@ fn pools_are_of_what_the_convolution_makes() {
 
 #[test]
 fn a_sample_has_the_same_bits_alone() {
-    let conv = of_size(19, 24, [1, 7, 9], 1);
+    for kernel in [3, 5] {
+        same_alone(kernel);
+    }
+}
+
+fn same_alone(kernel: usize) {
+    let conv = of_size(19, 24, [1, 7, 9], kernel, kernel / 2);
+    let weights = taps(&conv) * 19 * 24;
     let [x_map, y_map] = [19, 24].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 4]));
     for isa in Isa::available() {
         let run = |samples: usize, all: &[f32]| {
             let mut bench = Bench::new(60, samples);
             bench.isa = isa;
             bench.scratch = scratch(&conv, x_map.planes, y_map.planes);
-            bench.params = Random::new(61).numbers(9 * 19 * 24 + 24);
+            bench.params = Random::new(61).numbers(weights + 24);
             let x = bench.planes(x_map, &all[..samples * 19 * 63], f32::NAN);
             let [packed, _] = packs(&mut bench, &conv, x_map.planes, y_map.planes, 0);
             let y = bench.target_planes(y_map, &[], Store::Write);
-            bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::bias(9 * 19 * 24).act(Act::Tanh), y));
+            bench.run(&[y], |t| forward(t, &conv, x, packed, Epilogue::bias(weights).act(Act::Tanh), y));
             bits(&bench.elements(y))
         };
         let all = Random::new(62).numbers(8 * 19 * 63);
@@ -405,12 +428,12 @@ fn check_batch(seed: u64, samples: usize, conv: &Conv, maps: [&'static Blocked; 
     let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
     let mut random = Random::new(seed);
     let (x, dy) = (random.numbers(samples * inputs), random.numbers(samples * outputs));
-    let weights = 9 * conv.channels * conv.out_channels;
+    let weights = taps(conv) * conv.channels * conv.out_channels;
     let (mut twin, mut bias_twin) = (Sums::zero(weights), Sums::zero(conv.out_channels));
     let (x_of, dy_of, terms) = (wide(&x), wide(&dy), naive::conv(conv));
     for (x, dy) in x_of.chunks_exact(inputs).zip(dy_of.chunks_exact(outputs)) {
         let scales = weight_scales(conv, x, dy);
-        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / 9]);
+        twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / taps(conv)]);
         terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
         dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
     }
@@ -423,7 +446,7 @@ fn check_batch(seed: u64, samples: usize, conv: &Conv, maps: [&'static Blocked; 
         });
         let (of_weight, of_bias) = found.split_at(weights);
         let what = format!("{isa}, {threads} threads");
-        assert_close(&what, of_weight, &twin.values, &twin.scales, product_tolerance(samples * tiles(conv.out_size)));
+        assert_close(&what, of_weight, &twin.values, &twin.scales, product_tolerance(samples * tiles(conv)));
         let tolerance = product_tolerance(samples * count(conv.out_size));
         assert_close(&what, of_bias, &bias_twin.values, &bias_twin.scales, tolerance);
         if isa != Isa::PORTABLE {
@@ -436,9 +459,9 @@ fn check_batch(seed: u64, samples: usize, conv: &Conv, maps: [&'static Blocked; 
 fn the_gradient_over_a_batch() {
     // One part, with a last tile of the batch that is not whole; several parts, of which the last are of few planes, and several blocks.
     let halo = [0, 1, 1];
-    let conv = of_size(19, 24, [1, 4, 4], 1);
+    let conv = of_size(19, 24, [1, 4, 4], 3, 1);
     check_batch(70, 3, &conv, [19, 24].map(|channels| map(channels, conv.size, halo, halo)));
-    let conv = of_size(70, 88, [1, 5, 3], 0);
+    let conv = of_size(70, 88, [1, 5, 3], 3, 0);
     check_batch(71, 37, &conv, [map(70, conv.size, halo, [0; 3]), map(88, conv.out_size, [0; 3], halo)]);
     let concat = |size: [usize; 3]| {
         let planes: &'static [Plane] = &[
@@ -450,18 +473,20 @@ fn the_gradient_over_a_batch() {
         ];
         Box::leak(Box::new(Blocked { planes, size, before: halo, after: [0, 2, 1] }))
     };
-    let conv = of_size(43, 43, [1, 3, 6], 1);
+    let conv = of_size(43, 43, [1, 3, 6], 3, 1);
     check_batch(72, 9, &conv, [concat(conv.size), concat(conv.out_size)]);
 }
 
 #[test]
 fn scratch_is_what_the_compiler_counts() {
-    let conv = of_size(32, 32, [1, 16, 16], 1);
+    let conv = of_size(32, 32, [1, 16, 16], 3, 1);
     let planes = [Plane::FULL; 2];
     let points = 36 * (2 * 32 * 16 + 16);
     assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
+    let wide = of_size(32, 32, [1, 16, 16], 5, 2);
+    assert_eq!(scratch(&wide, &planes, &planes), 36 * 2 * (2 * 16 * 16 + 16) + 15);
     assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
-    let conv = of_size(3, 32, [1, 16, 16], 1);
+    let conv = of_size(3, 32, [1, 16, 16], 3, 1);
     let image = [Plane { lanes: 3, channels: 3 }];
     assert_eq!(scratch(&conv, &image, &planes), 6 * 160 + 8 * (36 * 4 + 24 * 16) + 15);
 }

@@ -117,12 +117,17 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
             kernel("direct::grad_input", Box::new(move |t| direct::grad_input(t, &conv, dy, transposed, x, write))),
             kernel("direct::grad_weight", Box::new(move |t| direct::grad_weight(t, &conv, x, dy, 0, Some(weights)))),
         ]),
-        Class::Winograd => all.extend([
-            kernel("winograd::grad_input", Box::new(move |t| winograd::grad_input(t, &conv, dy, transposed, x, write))),
-            kernel("winograd::grad_weight", {
-                Box::new(move |t| winograd::grad_weight(t, &conv, x, dy, 0, Some(weights)))
-            }),
-        ]),
+        Class::Winograd => {
+            all.push(kernel("winograd::grad_input", {
+                Box::new(move |t| winograd::grad_input(t, &conv, dy, transposed, x, write))
+            }));
+            // Larger windows have none.
+            if conv.kernel[1] == 3 {
+                all.push(kernel("winograd::grad_weight", {
+                    Box::new(move |t| winograd::grad_weight(t, &conv, x, dy, 0, Some(weights)))
+                }));
+            }
+        }
     }
     all
 }

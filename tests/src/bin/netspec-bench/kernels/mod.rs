@@ -203,6 +203,13 @@ pub(crate) fn all() -> Vec<Kernel> {
         ("16 -> 8, 3x3, 16 x 16: conv2 of net", Class::Winograd, square(16, 16, 8, 3, 1, 1), Act::Tanh, true),
         ("1 -> 20, 5x5, 28 x 28: conv1 of lenet_mnist", Class::Direct, square(1, 28, 20, 5, 1, 0), Act::Relu, true),
         ("20 -> 50, 5x5, 12 x 12: conv2 of lenet_mnist", Class::Direct, square(20, 12, 50, 5, 1, 0), Act::Relu, true),
+        ("20 -> 50, 5x5, 12 x 12: conv2 of lenet_mnist", Class::Winograd, square(20, 12, 50, 5, 1, 0), Act::Relu, true),
+        ("16 -> 8, 5x5, 16 x 16: conv2 of net_5x5", Class::Direct, square(16, 16, 8, 5, 1, 2), Act::Tanh, true),
+        ("16 -> 8, 5x5, 16 x 16: conv2 of net_5x5", Class::Winograd, square(16, 16, 8, 5, 1, 2), Act::Tanh, true),
+        ("16 -> 32, 5x5, 28 x 28", Class::Direct, square(16, 28, 32, 5, 1, 2), Act::Relu, false),
+        ("16 -> 32, 5x5, 28 x 28", Class::Winograd, square(16, 28, 32, 5, 1, 2), Act::Relu, false),
+        ("8 -> 16, 5x5, 28 x 28", Class::Direct, square(8, 28, 16, 5, 1, 2), Act::Relu, false),
+        ("8 -> 16, 5x5, 28 x 28", Class::Winograd, square(8, 28, 16, 5, 1, 2), Act::Relu, false),
         ("3 -> 32, 3x3, 32 x 32: conv1 of res", Class::Winograd, square(3, 32, 32, 3, 1, 1), Act::Relu, true),
         ("32 -> 32, 3x3, 16 x 16: res_deep", Class::Winograd, square(32, 16, 32, 3, 1, 1), Act::Relu, false),
         (

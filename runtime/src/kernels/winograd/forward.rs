@@ -1,0 +1,555 @@
+//! The convolution: products of the windows' points with those of the weights, transformed to outputs, pooled, and finished.
+
+use std::ops::Range;
+
+use super::sizes::{LANES, MOST, aligned, block, packed_len, point, weight_point};
+use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
+use super::transform::{self, POINTS, WINDOW};
+use super::{check, image};
+use crate::arena::{Parts, Tile, View, tile};
+use crate::kernels::conv::Conv;
+use crate::kernels::lanes::{Lanes, dispatch};
+use crate::kernels::{Act, Epilogue, Store};
+use crate::layout::{Plane, channels, lanes};
+use crate::pool;
+use crate::run::Chunks;
+
+/// Whether a pool follows, and where it writes its places.
+#[derive(Clone, Copy)]
+pub(super) enum Pooled {
+    No,
+    Yes,
+    Places(View),
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(super) fn convolve(
+    t: &mut Tile<'_>,
+    conv: &Conv,
+    x: View,
+    packed: usize,
+    epilogue: Epilogue,
+    y: View,
+    store: Store,
+    pooled: Pooled,
+) {
+    let Epilogue { bias, before, act, after } = epilogue;
+    let (x_map, y_map) = (x.map(), y.map());
+    let [_, lines, columns] = conv.out_size;
+    let (is_pooled, places) = match pooled {
+        Pooled::No => (false, None),
+        Pooled::Yes => (true, None),
+        Pooled::Places(places) => (true, Some(places)),
+    };
+    let y_size = if is_pooled { [1, lines / 2, columns / 2] } else { conv.out_size };
+    check(conv, x, y, y_size);
+    for value in [before, after].into_iter().flatten() {
+        let map = value.map();
+        assert!(map.planes == y_map.planes && map.size == y_size, "what is added has the result's planes");
+        assert_eq!(value.len, map.len(), "maps have their floats");
+    }
+    let bytes = lanes(y_map.planes) * y_size[1] * y_size[2];
+    assert!(places.is_none_or(|places| places.len == bytes.div_ceil(4)), "a byte for each pooled element");
+
+    // Where a value is missing, another one stands for it that is not read, or an empty one.
+    let reads = [x, before.unwrap_or(x), after.unwrap_or(x)];
+    let writes = [y, places.unwrap_or(tile(0, 0))];
+    let Parts {
+        reads: [x, before_rows, after_rows],
+        writes: [mut y, mut place_rows],
+        params,
+        packed: all,
+        isa,
+        scratch,
+        threads,
+        ..
+    } = t.parts(reads, writes);
+    let samples = x.samples();
+    if store == Store::Write {
+        (0..samples).for_each(|sample| y_map.clear_halo(y.row(sample)));
+    }
+    assert_eq!(y.row_len(), y_map.len(), "maps have their floats");
+    let to = Source::new(y.as_mut_ptr().cast_const(), y.stride(), y_map);
+    let after = match store {
+        Store::Write => after.map(|view| Source::of(after_rows, view.map())),
+        Store::Add => Some(to),
+    };
+    let block = block(conv);
+    // Outputs that no window of the pool has need no tile.
+    let made = if is_pooled { y_size.map(|size| 2 * size) } else { y_size };
+    let grid = Grid::new(conv, made);
+    let nowhere = Points { first: std::ptr::null_mut(), point: 0, plane: block * LANES };
+    let job = Convolution {
+        grid,
+        padding: [conv.padding[1], conv.padding[2]],
+        x: Source::of(x, x_map),
+        y: to,
+        size: [y_size[1], y_size[2]],
+        tiles: 0..samples * grid.tiles(),
+        groups: 0..groups(y_map.planes).count(),
+        block,
+        weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
+        bias: bias.map(|bias| &params[bias..][..conv.out_channels]),
+        before: before.map(|view| Source::of(before_rows, view.map())),
+        act,
+        after,
+        is_pooled,
+        places: places.map(|_| {
+            let stride = 4 * place_rows.stride();
+            (place_rows.as_mut_ptr().cast::<u8>(), stride)
+        }),
+        x_points: nowhere,
+        y_points: nowhere,
+    };
+    let each = scratch.len() / threads;
+    let (scratch, job) = (Chunks::new(scratch), Shared(job));
+    let (blocks, shares) = job.get().split(threads);
+    pool::run(threads, blocks * shares, &|worker, task| {
+        let job = job.get();
+        // SAFETY: scratch of this worker, which runs one task at a time.
+        let scratch = aligned(unsafe { scratch.chunk(worker * each, each) });
+        let tiles = job.block_of(task / shares, blocks);
+        let groups = part(job.groups.end, task % shares, shares);
+        if image::is_image(x_map.planes) {
+            return image::convolve(isa, Convolution { tiles, groups, ..*job }, scratch);
+        }
+        let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
+        let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
+        let y_points = &mut scratch[..POINTS * y_point];
+        run_convolution(
+            isa,
+            &Convolution {
+                tiles,
+                groups,
+                x_points: Points { first: x_points.as_mut_ptr(), point: x_point, ..nowhere },
+                y_points: Points { first: y_points.as_mut_ptr(), point: y_point, ..nowhere },
+                ..*job
+            },
+        );
+    });
+}
+
+/// Part `number` of `count` of so many things.
+fn part(things: usize, number: usize, count: usize) -> Range<usize> {
+    things * number / count..things * (number + 1) / count
+}
+
+/// What several tasks run parts of.
+struct Shared<'a>(Convolution<'a>);
+
+// SAFETY: it borrows what its pointers point to. Nobody writes what is read; what is written is the outputs of tiles and groups, of which
+// each is one task's.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    fn get(&self) -> &Convolution<'a> {
+        &self.0
+    }
+}
+
+/// What [`run_convolution`] computes. All tiles of `grid` lie in `samples` samples of the values, and scratch has room for a block.
+pub(super) struct Convolution<'a> {
+    pub(super) grid: Grid,
+    pub(super) padding: [usize; 2],
+    pub(super) x: Source,
+    pub(super) y: Source,
+    /// Lines and columns of y.
+    pub(super) size: [usize; 2],
+    /// Which tiles, counted through all samples, and which groups of planes of y.
+    pub(super) tiles: Range<usize>,
+    pub(super) groups: Range<usize>,
+    pub(super) block: usize,
+    pub(super) weights: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) before: Option<Source>,
+    pub(super) act: Act,
+    pub(super) after: Option<Source>,
+    pub(super) is_pooled: bool,
+    /// The first sample's, and bytes from one sample to the next.
+    pub(super) places: Option<(*mut u8, usize)>,
+    pub(super) x_points: Points,
+    pub(super) y_points: Points,
+}
+
+/// Products of a tile's points from which on a thread is worth waking for them: some 20 microseconds of work.
+const WORTH: usize = 1 << 19;
+
+impl Convolution<'_> {
+    /// Into how many parts of its tiles, and of its groups, it is cut for so many threads. Parts of groups transform the same windows.
+    fn split(&self, threads: usize) -> (usize, usize) {
+        let products = POINTS * channels(self.x.map.planes) * lanes(self.y.map.planes) * self.tiles.len();
+        let threads = threads.min(products / WORTH);
+        let blocks = self.tiles.len().div_ceil(self.block);
+        match threads {
+            0 | 1 => (1, 1),
+            _ if blocks.is_multiple_of(threads) || blocks >= 4 * threads => (blocks, 1),
+            _ => (blocks, threads.min(self.groups.len())),
+        }
+    }
+
+    /// The bias of a plane of y; zero where there is none.
+    pub(super) fn bias_of(&self, plane: usize) -> [f32; LANES] {
+        let (planes, mut bias) = (self.y.map.planes, [0.0; LANES]);
+        if let Some(all) = self.bias {
+            let count = planes[plane].channels;
+            bias[..count].copy_from_slice(&all[channels(&planes[..plane])..][..count]);
+        }
+        bias
+    }
+
+    /// The tiles of part `number` of `count`: of one block, if there are as many parts as blocks.
+    fn block_of(&self, number: usize, count: usize) -> Range<usize> {
+        let blocks = part(self.tiles.len().div_ceil(self.block), number, count);
+        blocks.start * self.block..self.tiles.end.min(blocks.end * self.block)
+    }
+}
+
+dispatch! {
+    fn run_convolution(job: &Convolution<'_>) = convolution;
+}
+
+#[inline(always)]
+unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
+    let (from, to) = (job.x.map.planes, job.y.map.planes);
+    let inputs = channels(from);
+    let weight_point = weight_point(from, to);
+    let groups = || groups(to).skip(job.groups.start).take(job.groups.len());
+    let planes = groups().fold(to.len()..0, |all, group| all.start.min(group.plane)..group.plane + group.planes);
+    let mut places = [Place::default(); MOST];
+    for first in job.tiles.clone().step_by(job.block) {
+        let places = &mut places[..job.block.min(job.tiles.end - first)];
+        job.grid.places(first, places);
+        // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points.
+        unsafe {
+            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            for point in 0..POINTS {
+                let x = job.x_points.first.add(point * job.x_points.point).cast_const();
+                let y = job.y_points.first.add(point * job.y_points.point);
+                for group in groups() {
+                    let weights = job.weights.as_ptr().add(point * weight_point + group.before * inputs);
+                    let y = y.add(group.plane * job.y_points.plane);
+                    products_of_group::<W, H>(
+                        from,
+                        group,
+                        places.len(),
+                        x,
+                        job.x_points.plane,
+                        weights,
+                        y,
+                        job.y_points.plane,
+                    );
+                }
+            }
+            let mut plane_at = lanes(&to[..planes.start]);
+            for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
+                let bias = job.bias_of(index);
+                let points = job.y_points.first.add(index * job.y_points.plane).cast_const();
+                match job.grid.tile {
+                    4 => each_vector!(
+                        plane.lanes,
+                        outputs::<W, H, 4, 2>(job, plane.lanes, places, points, &bias, plane_at)
+                    ),
+                    _ => each_vector!(
+                        plane.lanes,
+                        outputs::<W, H, 2, 1>(job, plane.lanes, places, points, &bias, plane_at)
+                    ),
+                }
+                plane_at += plane.lanes;
+            }
+        }
+    }
+}
+
+/// One point's products of a group of planes.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn products_of_group<W: Lanes, H: Lanes>(
+    from: &[Plane],
+    group: Group,
+    tiles: usize,
+    x: *const f32,
+    x_plane: usize,
+    weights: *const f32,
+    y: *mut f32,
+    y_plane: usize,
+) {
+    // SAFETY: the caller's; the parts of a group are its vectors.
+    unsafe {
+        match (group.lanes, W::COUNT) {
+            (32, 16) => products::<W, 8, 2>(from, tiles, x, x_plane, weights, 32, y, y_plane),
+            (16, 16) => products::<W, 8, 1>(from, tiles, x, x_plane, weights, 16, y, 0),
+            (8, 16) => products::<H, 16, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
+            (8, _) => products::<H, 8, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
+            (lanes, _) => {
+                for plane in 0..group.planes {
+                    let (weights, y) = (weights.add(plane * LANES), y.add(plane * y_plane));
+                    products::<H, 4, 2>(from, tiles, x, x_plane, weights, lanes, y, H::COUNT);
+                }
+            }
+        }
+    }
+}
+
+/// One point's products for `VECTORS` vectors of output channels, `TILES` tiles at once:
+/// `y[tile][vector] = sum over planes, channels of x[plane][tile][channel] * weights[channel][vector]`.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn products<L: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    tiles: usize,
+    x: *const f32,
+    x_plane: usize,
+    weights: *const f32,
+    weight_step: usize,
+    y: *mut f32,
+    y_vector: usize,
+) {
+    let mut tile = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        while tile + TILES <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, TILES, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += TILES;
+        }
+        while TILES > 8 && tile + 8 <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 8, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 8;
+        }
+        while tile + 4 <= tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 4, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 4;
+        }
+        while tile < tiles {
+            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
+            product::<L, 1, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            tile += 1;
+        }
+    }
+}
+
+/// `TILES` tiles of [`products`].
+#[inline(always)]
+unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    x: *const f32,
+    x_plane: usize,
+    mut weights: *const f32,
+    weight_step: usize,
+    y: *mut f32,
+    y_vector: usize,
+) {
+    // SAFETY: the caller's: the tiles of all planes, a vector of weights for each channel, and room for the tiles.
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; TILES];
+        let mut x = x;
+        for plane in from {
+            for channel in 0..plane.channels {
+                let mut factors = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    factors[vector] = L::load(weights.add(vector * L::COUNT));
+                }
+                for tile in 0..TILES {
+                    let value = L::splat(*x.add(tile * LANES + channel));
+                    for vector in 0..VECTORS {
+                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                    }
+                }
+                weights = weights.add(weight_step);
+            }
+            x = x.add(x_plane);
+        }
+        for tile in 0..TILES {
+            for vector in 0..VECTORS {
+                sums[tile][vector].store(y.add(tile * LANES + vector * y_vector));
+            }
+        }
+    }
+}
+
+/// The outputs of a vector of a plane, of tiles of `TILE` outputs on a side, or `POOLED` maxima: transformed, pooled, and what the epilogue
+/// makes of them.
+#[inline(always)]
+unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
+    lane: usize,
+    job: &Convolution<'_>,
+    lanes: usize,
+    places: &[Place],
+    points: *const f32,
+    bias: &[f32; LANES],
+    lanes_before: usize,
+) {
+    // SAFETY: the points of all tiles.
+    unsafe {
+        let bias = L::load(bias.as_ptr().add(lane));
+        let points = points.add(lane);
+        for (tile, place) in places.iter().enumerate() {
+            let sums = transform::points_to_lines::<L, TILE>(points.add(tile * LANES), job.y_points.point);
+            outputs_of_tile::<L, TILE, POOLED>(lane, job, lanes, place, sums, bias, lanes_before);
+        }
+    }
+}
+
+/// A tile's sums, transformed along columns.
+pub(super) trait Sums<L> {
+    /// A line of them.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Lanes`]; there are as many lines as a tile has.
+    unsafe fn line(&self, line: usize) -> [L; WINDOW];
+}
+
+impl<L: Lanes, const TILE: usize> Sums<L> for [[L; WINDOW]; TILE] {
+    #[inline(always)]
+    unsafe fn line(&self, line: usize) -> [L; WINDOW] {
+        self[line]
+    }
+}
+
+/// The outputs of a vector of a plane in one tile.
+#[inline(always)]
+pub(super) unsafe fn outputs_of_tile<L: Lanes, const TILE: usize, const POOLED: usize>(
+    lane: usize,
+    job: &Convolution<'_>,
+    lanes: usize,
+    place: &Place,
+    sums: impl Sums<L>,
+    bias: L,
+    lanes_before: usize,
+) {
+    let [lines, columns] = job.size;
+    // SAFETY: each position is one of the maps, and bytes of places are one a float of y without halo.
+    unsafe {
+        let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
+        let (height, width) = (lines - first[0], columns - first[1]);
+        let at = |of: &Source| {
+            let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
+            (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
+        };
+        let ends = Ends {
+            lanes,
+            width,
+            bias,
+            before: job.before.as_ref().map(at),
+            act: job.act,
+            after: job.after.as_ref().map(at),
+            y: at(&job.y),
+        };
+        if job.is_pooled {
+            for line in 0..POOLED {
+                if line < height {
+                    let upper: [L; TILE] = transform::to_outputs(sums.line(2 * line));
+                    let lower: [L; TILE] = transform::to_outputs(sums.line(2 * line + 1));
+                    let (mut maxima, mut numbers) = ([bias; POOLED], [bias; POOLED]);
+                    for window in 0..POOLED {
+                        let [left, right] = [2 * window, 2 * window + 1];
+                        let of_window = [upper[left], upper[right], lower[left], lower[right]];
+                        (maxima[window], numbers[window]) = largest(of_window);
+                    }
+                    if let Some((start, stride)) = job.places {
+                        let position = lanes_before * lines * columns;
+                        let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
+                        let to = start.add(place.sample * stride + position);
+                        for window in 0..POOLED {
+                            if window < width {
+                                store_bytes(numbers[window], to.add(window * lanes));
+                            }
+                        }
+                    }
+                    ends.put(line, maxima);
+                }
+            }
+        } else {
+            for line in 0..TILE {
+                if line < height {
+                    ends.put::<TILE>(line, transform::to_outputs(sums.line(line)));
+                }
+            }
+        }
+    }
+}
+
+/// What the epilogue has for a vector of a tile's outputs: where they lie in each value, and floats from line to line there.
+struct Ends<L> {
+    /// Floats from column to column.
+    lanes: usize,
+    /// Columns from the tile's first one on.
+    width: usize,
+    bias: L,
+    before: Option<(*const f32, usize)>,
+    act: Act,
+    after: Option<(*const f32, usize)>,
+    /// Nobody else has these floats while the kernel runs.
+    y: (*const f32, usize),
+}
+
+impl<L: Lanes> Ends<L> {
+    /// The epilogue of a line of the tile.
+    #[inline(always)]
+    unsafe fn put<const N: usize>(&self, line: usize, mut values: [L; N]) {
+        // SAFETY: the caller's: the line, and `width` columns, lie in the maps.
+        unsafe {
+            for column in 0..N {
+                values[column] = values[column].add(self.bias);
+            }
+            if let Some((before, step)) = self.before {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(before.add(line * step + column * self.lanes)));
+                    }
+                }
+            }
+            let mut values = self.act.apply_all(values);
+            if let Some((after, step)) = self.after {
+                for column in 0..N {
+                    if column < self.width {
+                        values[column] = values[column].add(L::load(after.add(line * step + column * self.lanes)));
+                    }
+                }
+            }
+            let (y, step) = self.y;
+            for column in 0..N {
+                if column < self.width {
+                    values[column].store(y.cast_mut().add(line * step + column * self.lanes));
+                }
+            }
+        }
+    }
+}
+
+/// The low bytes of a vector's floats.
+#[inline(always)]
+unsafe fn store_bytes<L: Lanes>(values: L, to: *mut u8) {
+    let mut floats = [0.0; LANES];
+    // SAFETY: no vector has more lanes; the rest is the caller's.
+    unsafe {
+        values.store(floats.as_mut_ptr());
+        for lane in 0..L::COUNT {
+            to.add(lane).write(floats[lane].to_bits() as u8);
+        }
+    }
+}
+
+/// The largest of 2x2 outputs of a tile, and the bits of its number: the first of several, and NaN before any number.
+#[inline(always)]
+unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
+    // SAFETY: the caller is compiled for the vector's instructions.
+    unsafe {
+        let top = L::splat(f32::INFINITY);
+        let mut value = values[0];
+        // What is compared: infinity for NaN.
+        let mut key = value.min(top);
+        let mut place = L::splat(0.0);
+        for number in 1..4 {
+            let other = values[number];
+            let other_key = other.min(top);
+            value = other_key.if_greater(key, other, value);
+            place = other_key.if_greater(key, L::splat(f32::from_bits(number as u32)), place);
+            key = other_key.max(key);
+        }
+        (value, place)
+    }
+}

@@ -63,8 +63,6 @@ template <class Whole, u32 FEATURES> struct Rows {
     static constexpr u32 len = Whole::len;
     static constexpr bool is_packed = Whole::is_plain;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
-    // The feature at place i of a row.
-    static __device__ u32 feature(u32 i) { return FEATURES == len ? Whole::number(i) : i; }
 };
 
 // Whether a result replaces what is there or adds to it.
@@ -189,39 +187,153 @@ template <int STRIDE, int OUT> __device__ int output_along(int at) {
     return at >= 0 && at % STRIDE == 0 && at / STRIDE < OUT ? at / STRIDE : -1;
 }
 
-// Which elements of their windows maxima are: a number for each element of Y...
-template <class Y, class Number> struct Each {
-    using Word = Number;
-    static __device__ u32 of(const Number *places, u32 n, u32 c, u32 p) { return places[Y::at(n, c, p)]; }
-    static __device__ void keep(Number *places, u32 n, u32 c, u32 p, u32 place) { places[Y::at(n, c, p)] = place; }
+// Products of matrices whose elements are found as they are copied: `sum[m][n] = sum over k of a(m, k) b(n, k)`.
+//
+// A block of 128 threads makes 128 rows by COLUMNS, from slices of 16 terms k. The slices of both matrices are copied to shared memory
+// while those before are multiplied: four elements at once where they lie next to each other, else one by one.
+//
+// Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k)` where its term k is. A thread then holds four rows that follow
+// each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+
+// Which elements of a matrix lie next to each other, by fours that begin at multiples of 16 bytes: terms of a row, or rows of a term.
+enum Fours { NO_FOURS, FOUR_TERMS, FOUR_ROWS };
+
+// Where an element is; what is not there is 0.
+struct Found {
+    const float *at;
+    bool is_there;
 };
 
-// ...or, of windows of 2 by 2, two bits, those of four channels of a position in a byte.
-template <u32 C, u32 P> struct TwoBits {
-    using Word = u8;
-    static constexpr u32 channels = C, positions = P;
-    static __device__ u64 at(u32 n, u32 c, u32 p) { return ((u64)n * P + p) * ((C + 3) / 4) + c / 4; }
-    static __device__ u32 of(const u8 *places, u32 n, u32 c, u32 p) { return places[at(n, c, p)] >> c % 4 * 2 & 3; }
-    // Of threads of which each four that follow each other have four channels.
-    static __device__ void keep(u8 *places, u32 n, u32 c, u32 p, u32 place) {
-        u32 four = place << c % 4 * 2;
-        four |= __shfl_xor_sync(0xffffffffu, four, 1);
-        four |= __shfl_xor_sync(0xffffffffu, four, 2);
-        if (c % 4 == 0) places[at(n, c, p)] = four;
+// Copies to shared memory, which have come when they were waited for. Of nothing no byte is read, and zeros are written.
+__device__ void copy_one(float *to, Found from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
+                 "r"(from.is_there ? 4 : 0));
+}
+__device__ void copy_four(float *to, Found from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
+                 "r"(from.is_there ? 16 : 0));
+}
+__device__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// A slice of a matrix, ROWS by 16 terms: BY_TERMS with the terms of a row next to each other, else with the rows of a term. Fours of floats
+// are in an order in which neither those that a quarter of a warp copies nor those that it reads meet in a bank.
+template <u32 ROWS, bool BY_TERMS> struct Slice {
+    static constexpr u32 len = ROWS * 16;
+
+    static __device__ u32 place(u32 row, u32 term) {
+        if constexpr (BY_TERMS) {
+            // Of 128 rows a thread has four, which are 32 lines apart, so that its neighbours have the next lines.
+            const u32 line = ROWS == 128 ? row % 4 * 32 + row / 4 : row;
+            return line * 16 + (term / 4 ^ line / 2 % 4) * 4 + term % 4;
+        } else {
+            const u32 turn = ROWS >= 32 ? term % 4 * 2 : ROWS == 16 ? term & 2 : 0;
+            return term * ROWS + (row / 4 ^ turn) * 4 + row % 4;
+        }
+    }
+
+    // Of N rows a quarter of the terms: 4 q and the three behind it BY_TERMS, else every fourth from q on.
+    template <u32 N> static __device__ void read(const float *slice, u32 row, u32 quarter, float (&of)[N][4]) {
+#pragma unroll
+        for (u32 i = 0; i < (BY_TERMS ? N : 4); ++i) {
+            if constexpr (BY_TERMS) {
+                const u32 at = ROWS == 128 ? place(row, quarter * 4) + i * 512 : place(row + i, quarter * 4);
+                const float4 terms = *reinterpret_cast<const float4 *>(slice + at);
+                of[i][0] = terms.x, of[i][1] = terms.y, of[i][2] = terms.z, of[i][3] = terms.w;
+            } else {
+                const float *const rows = slice + place(row, quarter + i * 4);
+                if constexpr (N == 4) {
+                    const float4 four = *reinterpret_cast<const float4 *>(rows);
+                    of[0][i] = four.x, of[1][i] = four.y, of[2][i] = four.z, of[3][i] = four.w;
+                } else if constexpr (N == 2) {
+                    const float2 two = *reinterpret_cast<const float2 *>(rows);
+                    of[0][i] = two.x, of[1][i] = two.y;
+                } else {
+                    of[0][i] = *rows;
+                }
+            }
+        }
     }
 };
 
-// Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
-//
-// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
-// those lie next to each other (`by_four`) `a.load_four(row, k)` four; `b.load(k, n)` an element of the other side; beside the matrices all
-// give 0. A thread then holds four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by
-// 2, say.
+// Of so many copies of 8 rows each those that a matrix has rows for.
+template <class Matrix, bool ALL> __device__ constexpr u32 copies_of_rows(u32 copies) {
+    if constexpr (ALL) return copies;
+    else return Matrix::rows < copies * 8 ? (Matrix::rows + 7) / 8 : copies;
+}
+
+// Which elements of each slice of a matrix this thread copies.
+template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
+    using To = Slice<ROWS, BY_TERMS>;
+    static constexpr bool by_four = Matrix::fours == (BY_TERMS ? FOUR_TERMS : FOUR_ROWS);
+    // A row for each thread, if it is much to know of one; else 8 rows by 4 terms for each warp.
+    static constexpr bool by_row = !by_four && ROWS == 128 && Matrix::knows_rows;
+    static constexpr bool is_right = ROWS < 128;
+    static constexpr u32 copies = by_four ? (ROWS < 32 ? 1 : ROWS / 32) : ROWS / 8;
+    static constexpr u32 kept = by_four && BY_TERMS ? copies : 1;
+    // How many of its copies are of rows at all, and are written out: not those of many rows, which would all be known at once.
+    static constexpr u32 of_rows = copies_of_rows<Matrix, by_four || by_row || is_right>(copies);
+    static constexpr u32 written_out = of_rows <= 4 || by_four || by_row || is_right ? of_rows : 1;
+
+    const Matrix &matrix;
+    const u32 first;
+    typename Matrix::Row rows[kept];
+
+    // The row and the term of its copy i.
+    static __device__ u32 row(u32 i) {
+        if (by_four && BY_TERMS) return is_right ? threadIdx.x / 4 + i * 32 : threadIdx.x / 4 * 4 + i;
+        if (by_four) return threadIdx.x % (ROWS / 4) * 4;
+        return by_row ? threadIdx.x : threadIdx.x % 8 + i * 8;
+    }
+    static __device__ u32 term(u32 i) {
+        if (by_four) return BY_TERMS ? threadIdx.x % 4 * 4 : threadIdx.x / (ROWS / 4) + i * (512 / ROWS);
+        return by_row ? i : threadIdx.x / 8;
+    }
+    // Where it goes to: at known distances if that can be.
+    static __device__ u32 place(u32 i) {
+        if (by_four) return To::place(row(0), term(0)) + i * 512;
+        return BY_TERMS ? To::place(row(0), term(0)) + i * 128 : To::place(row(i), term(i));
+    }
+
+    __device__ Copier(const Matrix &matrix, u32 first) : matrix(matrix), first(first) {
+#pragma unroll
+        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(i));
+    }
+
+    // Whether there is nothing in the row of its copy i. Of the left matrix there is then nothing behind it either: the slices are cleared
+    // there at the start.
+    __device__ bool is_beside(u32 i) const {
+        if constexpr (is_right) return Matrix::rows % ROWS > 0 && first + row(i) >= Matrix::rows;
+        else if constexpr (by_four || by_row) return false;
+        else return first + i * 8 >= matrix.rows;
+    }
+    __device__ void clear(float *slice) const {
+        for (u32 i = 0; i < copies; ++i) {
+            if (is_beside(i)) slice[place(i)] = 0.0f;
+        }
+    }
+
+    __device__ Found find(u32 i, u32 k) const {
+        if constexpr (by_four || by_row) return matrix.find(rows[i % kept], k);
+        else if constexpr (is_right) return matrix.find(Matrix::behind(rows[0], i * 8), k);
+        else return matrix.find(matrix.row(first + row(i)), k);
+    }
+
+    // Copies the slice whose first term is k, of a matrix of so many terms.
+    __device__ void copy(float *slice, u32 k, u32 terms) const {
+        if (by_four && ROWS < 32 && threadIdx.x >= ROWS * 4) return;
+#pragma unroll written_out
+        for (u32 i = 0; i < of_rows; ++i) {
+            if (!is_right && is_beside(i)) break;
+            Found found = find(i, k + term(i));
+            found.is_there = found.is_there && k + term(i) < terms && !is_beside(i);
+            if constexpr (by_four) copy_four(slice + place(i), found);
+            else copy_one(slice + place(i), found);
+        }
+    }
+};
 
 template <u32 COLUMNS> struct Product {
     static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
-    // Floats from one k to the next: of a warp's reads none, and of its writes two at most meet in one bank.
-    static constexpr u32 STRIDE = PRECISION == 0 ? ROWS + 4 : ROWS + 1;
 
     float sums[4][HELD];
 
@@ -243,173 +355,116 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
+    // Shared memory of the block: two slices of each matrix. Behind `run` and a barrier nothing needs them.
+    static __device__ float *memory() {
+        __shared__ __align__(16) float slices[2 * (ROWS + COLUMNS) * DEPTH];
+        return slices;
+    }
+
     // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
     template <u32 UNROLLED, class A, class B>
     __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
-        __shared__ __align__(16) float left[DEPTH][STRIDE];
-        __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
-        const u32 thread = threadIdx.x;
-        // A thread loads all elements of one row, or a quarter of those of four.
-        constexpr u32 loaded = A::by_four ? 4 : 1;
-        typename A::Row rows[loaded];
-#pragma unroll
-        for (u32 i = 0; i < loaded; ++i) rows[i] = a.row(first_row + (A::by_four ? thread / 4 + 32 * i : thread));
-        const u32 of_right = thread % COLUMNS;
+        constexpr bool by_terms = A::fours == FOUR_TERMS;
+        using Left = Slice<ROWS, by_terms>;
+        using Right = Slice<COLUMNS, by_terms>;
+        const Copier<A, ROWS, by_terms> left(a, first_row);
+        const Copier<B, COLUMNS, by_terms> right(b, first_column);
+        float *before = memory(), *now = before + Left::len + Right::len;
+        left.clear(before);
+        left.clear(now);
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
+        // A slice is copied in one turn and multiplied in the next.
 #pragma unroll UNROLLED
-        for (u32 k = from; k < to; k += DEPTH) {
-            if constexpr (A::by_four) {
-                const u32 quarter = thread % 4 * 4;
-#pragma unroll
-                for (u32 i = 0; i < loaded; ++i) {
-                    const u32 m = thread / 4 + 32 * i;
-                    const float4 four = k + quarter < to ? a.load_four(rows[i], k + quarter) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    left[quarter][m] = four.x;
-                    left[quarter + 1][m] = four.y;
-                    left[quarter + 2][m] = four.z;
-                    left[quarter + 3][m] = four.w;
-                }
-            } else {
-#pragma unroll
-                for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(rows[0], k + i) : 0.0f;
-            }
-#pragma unroll
-            for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
-                right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
-            }
+        for (u32 k = from; k < to + DEPTH; k += DEPTH) {
+            wait_for_copies();
             __syncthreads();
-            step(left, right);
-            __syncthreads();
+            if (k < to) {
+                left.copy(now, k, to);
+                right.copy(now + Left::len, k, to);
+            }
+            if (k > from) step<Left, Right>(before, before + Left::len);
+            float *const last = before;
+            before = now;
+            now = last;
         }
-    }
-
-    // Of each column's first `rows` sums the mean, and the sum of their squared distances from it: those of column n go to `means[n]` and
-    // `squares[n]`, of the first so many columns.
-    __device__ void moments(u32 rows, u32 columns, float *means, float *squares) const {
-        // The parts of a column's total: the rows of each warp that has it.
-        __shared__ float totals[SHARES][COLUMNS], distances[SHARES][COLUMNS];
-#pragma unroll
-        for (u32 j = 0; j < HELD; ++j) {
-            float total = 0.0f;
-#pragma unroll
-            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? sums[i][j] : 0.0f;
-            share(totals, j, total);
-        }
-        __syncthreads();
-#pragma unroll
-        for (u32 j = 0; j < HELD; ++j) {
-            const float mean = of_all(totals, column(j)) / rows;
-            float total = 0.0f;
-#pragma unroll
-            for (u32 i = 0; i < 4; ++i) total += row() + i < rows ? (sums[i][j] - mean) * (sums[i][j] - mean) : 0.0f;
-            share(distances, j, total);
-        }
-        __syncthreads();
-        if (threadIdx.x >= min(columns, COLUMNS)) return;
-        means[threadIdx.x] = of_all(totals, threadIdx.x) / rows;
-        squares[threadIdx.x] = of_all(distances, threadIdx.x);
-    }
-
-    // How many warps have rows of a column, and how far apart the threads are in a warp that have it.
-    static constexpr u32 SHARES = PRECISION == 0 ? 1 : 4, APART = PRECISION == 0 ? 1 : 4;
-
-    // Keeps what the threads of this warp have of column `j` together.
-    static __device__ void share(float (&shares)[SHARES][COLUMNS], u32 j, float total) {
-#pragma unroll
-        for (u32 distance = 16; distance >= APART; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
-        if (threadIdx.x % 32 < APART) shares[threadIdx.x / 32 % SHARES][column(j)] = total;
-    }
-
-    static __device__ float of_all(const float (&shares)[SHARES][COLUMNS], u32 column) {
-        float total = 0.0f;
-#pragma unroll
-        for (u32 i = 0; i < SHARES; ++i) total += shares[i][column];
-        return total;
     }
 
 #if PRECISION == 0
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
+    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+        // Of many columns there are not registers enough for more than one quarter.
+        constexpr u32 some = HELD < 4 ? HELD : 4, at_once = HELD < 16 ? 2 : 1;
+#pragma unroll at_once
+        for (u32 quarter = 0; quarter < 4; ++quarter) {
+            float a[4][4];
+            Left::read(left, row(), quarter, a);
 #pragma unroll
-        for (u32 k = 0; k < DEPTH; ++k) {
-            const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
+            for (u32 j = 0; j < HELD; j += some) {
+                float b[some][4];
+                Right::read(right, column(j), quarter, b);
 #pragma unroll
-            for (u32 j = 0; j < HELD; ++j) {
-                const float b = right[k][column(j)];
-                sums[0][j] += a.x * b;
-                sums[1][j] += a.y * b;
-                sums[2][j] += a.z * b;
-                sums[3][j] += a.w * b;
+                for (u32 term = 0; term < 4; ++term) {
+#pragma unroll
+                    for (u32 n = 0; n < some; ++n) {
+#pragma unroll
+                        for (u32 i = 0; i < 4; ++i) sums[i][j + n] += a[i][term] * b[n][term];
+                    }
+                }
             }
         }
     }
 #elif PRECISION == 1
-    static __device__ u32 rounded(float x) {
-        u32 bits;
-        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-        return bits;
-    }
+#define SHAPE "m16n8k8.row.col.f32.tf32.tf32.f32"
+    static constexpr u32 FACTORS = 4;
 
-    // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
-    // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
-        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+    static __device__ void rounded(const float (&terms)[4], u32 (&factors)[FACTORS]) {
 #pragma unroll
-        for (u32 k = 0; k < DEPTH; k += 8) {
-            u32 a[2][4];
-#pragma unroll
-            for (u32 half = 0; half < 2; ++half) {
-#pragma unroll
-                for (u32 i = 0; i < 4; ++i) a[half][i] = rounded(left[k + member + i / 2 * 4][row() + 2 * half + i % 2]);
-            }
-#pragma unroll
-            for (u32 j = 0; j < HELD; j += 2) {
-                const u32 b[2] = {rounded(right[k + member][j * 4 + group]), rounded(right[k + member + 4][j * 4 + group])};
-#pragma unroll
-                for (u32 half = 0; half < 2; ++half) {
-                    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                        "{%0, %1, %2, %3};"
-                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
-                          "+f"(sums[2 * half + 1][j + 1])
-                        : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
-                }
-            }
-        }
+        for (u32 i = 0; i < 4; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(factors[i]) : "f"(terms[i]));
     }
 #else
-    // Two neighbours along k, the first in the lower half.
-    static __device__ u32 pair(float first, float second) {
-        u32 bits;
-        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
-        return bits;
-    }
+#define SHAPE "m16n8k16.row.col.f32.bf16.bf16.f32"
+    static constexpr u32 FACTORS = 2;
 
-    // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
-        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
-        u32 a[2][4];
+    // Two neighbours, the first in the lower half.
+    static __device__ void rounded(const float (&terms)[4], u32 (&factors)[FACTORS]) {
 #pragma unroll
-        for (u32 half = 0; half < 2; ++half) {
-#pragma unroll
-            for (u32 i = 0; i < 4; ++i) {
-                const u32 k = 2 * member + i / 2 * 8, m = row() + 2 * half + i % 2;
-                a[half][i] = pair(left[k][m], left[k + 1][m]);
-            }
+        for (u32 i = 0; i < 2; ++i) {
+            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(factors[i]) : "f"(terms[2 * i + 1]), "f"(terms[2 * i]));
         }
+    }
+#endif
+
+#if PRECISION > 0
+    // Two products of 16 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that a
+    // thread's four follow each other, and the terms that a thread gives are its quarter. Fragments: PTX ISA, "Matrix Fragments for
+    // mma.m16n8k8" and "for mma.m16n8k16 with floating point type".
+    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+        float a[4][4];
+        Left::read(left, row(), member, a);
+        u32 of_left[4][FACTORS];
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) rounded(a[i], of_left[i]);
 #pragma unroll
         for (u32 j = 0; j < HELD; j += 2) {
-            const u32 n = j * 4 + group, k = 2 * member;
-            const u32 b[2] = {pair(right[k][n], right[k + 1][n]), pair(right[k + 8][n], right[k + 9][n])};
+            float b[1][4];
+            Right::read(right, j * 4 + group, member, b);
+            u32 of_right[FACTORS];
+            rounded(b[0], of_right);
 #pragma unroll
-            for (u32 half = 0; half < 2; ++half) {
-                asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                    "{%0, %1, %2, %3};"
-                    : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
-                      "+f"(sums[2 * half + 1][j + 1])
-                    : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+            for (u32 at = 0; at < FACTORS; at += 2) {
+#pragma unroll
+                for (u32 half = 0; half < 2; ++half) {
+                    const u32(&upper)[FACTORS] = of_left[2 * half], (&lower)[FACTORS] = of_left[2 * half + 1];
+                    asm("mma.sync.aligned." SHAPE " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                          "+f"(sums[2 * half + 1][j + 1])
+                        : "r"(upper[at]), "r"(lower[at]), "r"(upper[at + 1]), "r"(lower[at + 1]), "r"(of_right[at]),
+                          "r"(of_right[at + 1]));
+                }
             }
         }
     }
@@ -437,13 +492,11 @@ template <class G> struct Per {
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
     // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
-    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 5 : 1;
 };
 
-// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
-__device__ float4 four_at(const float *found) {
-    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-}
+// A coordinate that is beside every map, whatever tap is added.
+constexpr int NOWHERE = -(1 << 30);
 
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {
@@ -468,76 +521,64 @@ template <class G, bool POOL> struct Output {
 
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
-    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
+    static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = true;
     const float *x;
     u32 rows, group;
     struct Row {
         u32 n;
         int d, h, w;
-        bool is_there;
     };
     __device__ Row row(u32 m) const {
         const Output<G, POOL> of(m);
         return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
-                of.w * G::stride::w - G::padding::w, m < rows};
+                m < rows ? of.w * G::stride::w - G::padding::w : NOWHERE};
     }
-    // Where an element is; nothing beside the map.
-    __device__ const float *find(const Row &row, u32 k) const {
+    // There is nothing beside the map.
+    __device__ Found find(const Row &row, u32 k) const {
         u32 position;
-        const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
+        const bool is_inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
         const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
+        return {x + X::at(row.n, c, position), is_inside};
     }
-    __device__ float load(const Row &row, u32 k) const {
-        const float *found = find(row, k);
-        return found ? *found : 0.0f;
-    }
-    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
-// The weights as a matrix: rows are taps and channels, columns output channels.
-template <class G> struct Weights {
+// The weights as a matrix: rows are output channels, columns taps and channels. Channels of one tap lie next to each other, ALIGNED if each
+// row begins at a multiple of 16 bytes.
+template <class G, bool ALIGNED> struct Weights {
+    static constexpr Fours fours = ALIGNED && Per<G>::taps == 1 && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::outputs;
     const float *weight;
     u32 group;
-    __device__ float load(u32 k, u32 o) const {
-        const u32 tap = k / Per<G>::channels, c = k % Per<G>::channels;
-        const u32 row = group * Per<G>::outputs + o;
-        return o < Per<G>::outputs ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    using Row = const float *;
+    __device__ Row row(u32 o) const { return weight + (u64)(group * Per<G>::outputs + o) * Per<G>::terms; }
+    static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::terms; }
+    __device__ Found find(Row row, u32 k) const {
+        return {row + (k % Per<G>::channels * Per<G>::taps + k / Per<G>::channels), true};
     }
 };
 
-// The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
-// of what two threads have.
-template <class Places, u32 STRIDE>
-__device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32 windows, u32 first_column, u8 *places) {
-    constexpr u32 fours = STRIDE / 4 - 1;
-    __syncthreads();
-#pragma unroll
-    for (u32 i = threadIdx.x; i < 32 * fours; i += 128) {
-        const u32 window = first_window + i / fours, c = first_column + i % fours * 4;
-        if (window >= windows || c >= Places::channels) continue;
-        const u32 four = *reinterpret_cast<const u32 *>(&taps[i / fours][i % fours * 4]);
-        places[Places::at(window / Places::positions, c, window % Places::positions)] = four | four >> 6 | four >> 12 | four >> 18;
-    }
-}
-
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
-// with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
-// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
-template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
+// with another value added before it or behind it. Blocks: rows, output channels, groups.
+template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS, bool ALIGNED>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
-                             float *moments, u32 batch) {
+                             u32 batch) {
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
-    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const Weights<G, ALIGNED> weights{weight, group};
+    product.template run<Per<G>::unrolled>(unfolded, weights, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
-    if constexpr (POOL) {
-        __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
 #pragma unroll
-        for (u32 j = 0; j < product.HELD; ++j) {
-            const u32 c = first_column + product.column(j);
+    for (u32 j = 0; j < product.HELD; ++j) {
+        const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
+        if (o >= Per<G>::outputs) continue;
+        const float shift = bias ? bias[c] : 0.0f;
+        if constexpr (POOL) {
+            // There are whole windows only.
+            if (row >= rows) continue;
             float most = product.sums[0][j];
             u8 place = 0;
 #pragma unroll
@@ -545,73 +586,61 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
                 const float sum = product.sums[tap][j];
                 if (sum > most || sum != sum) most = sum, place = tap;
             }
-            if (places) taps[product.row() / 4][product.column(j)] = place;
-            // There are whole windows only.
-            if (c >= G::out_channels || row >= rows) continue;
             const u32 window = row / 4;
-            y[Y::at(window / Y::positions, c, window % Y::positions)] = Act::of(most + (bias ? bias[c] : 0.0f));
-        }
-        if (places) write_places<TwoBits<G::out_channels, Y::positions>>(taps, first_row / 4, rows / 4, first_column, places);
-    } else {
-#pragma unroll
-        for (u32 j = 0; j < product.HELD; ++j) {
-            const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
-            if (o >= Per<G>::outputs) continue;
-            const float shift = bias ? bias[c] : 0.0f;
+            const u64 at = Y::at(window / Y::positions, c, window % Y::positions);
+            y[at] = Act::of(most + shift);
+            if (places) places[at] = place;
+        } else {
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 if (row + i >= rows) continue;
                 const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
                 const float other = added ? added[R::at(n, c, p)] : 0.0f;
                 const float sum = product.sums[i][j] + shift;
-                product.sums[i][j] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
-                y[Y::at(n, c, p)] = product.sums[i][j];
+                y[Y::at(n, c, p)] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
             }
         }
-        if (!moments) return;
-        moments += (u64)blockIdx.x * 2 * G::out_channels + group * Per<G>::outputs + first_column;
-        product.moments(min(product.ROWS, rows - first_row), Per<G>::outputs - first_column, moments, moments + G::out_channels);
     }
 }
 
 // The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
 template <class G, class DY> struct Spread {
-    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
+    static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = true;
     const float *dy;
     u32 rows, group;
     struct Row {
         u32 n;
         int d, h, w;
-        bool is_there;
     };
     __device__ Row row(u32 m) const {
         const Position<typename G::size> at(m % G::size::len);
-        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
+        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, m < rows ? at.w + G::padding::w : NOWHERE};
     }
-    // Where an element is; nothing where no window has the input at this tap.
-    __device__ const float *find(const Row &row, u32 k) const {
+    // There is nothing where no window has the input at this tap.
+    __device__ Found find(const Row &row, u32 k) const {
         const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
         const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
-        const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
-        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
+        const bool is_there = d >= 0 && h >= 0 && w >= 0;
+        return {dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w), is_there};
     }
-    __device__ float load(const Row &row, u32 k) const {
-        const float *found = find(row, k);
-        return found ? *found : 0.0f;
-    }
-    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
-// The weights the other way around: rows are taps and output channels, columns channels.
+// The weights the other way around: rows are channels, columns taps and output channels.
 template <class G> struct WeightsBack {
+    static constexpr Fours fours = NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::channels;
     const float *weight;
     u32 group;
-    __device__ float load(u32 k, u32 c) const {
-        const u32 tap = k / Per<G>::outputs, row = group * Per<G>::outputs + k % Per<G>::outputs;
-        return c < Per<G>::channels ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    using Row = const float *;
+    __device__ Row row(u32 c) const { return weight + (u64)group * Per<G>::outputs * Per<G>::terms + c * Per<G>::taps; }
+    static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::taps; }
+    __device__ Found find(Row row, u32 k) const {
+        return {row + (k % Per<G>::outputs * Per<G>::terms + k / Per<G>::outputs), true};
     }
 };
 
@@ -643,7 +672,9 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
 template <class G, class X> struct Terms {
-    static constexpr bool by_four = false;
+    static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_ROWS : NO_FOURS;
+    static constexpr bool knows_rows = Per<G>::taps == 1;
+    static constexpr u32 rows = Per<G>::terms + 1;
     const float *x;
     u32 group;
     struct Row {
@@ -653,23 +684,29 @@ template <class G, class X> struct Terms {
     __device__ Row row(u32 m) const {
         return {m / Per<G>::channels, group * Per<G>::channels + m % Per<G>::channels, m < Per<G>::terms, m == Per<G>::terms};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    __device__ Found find(const Row &row, u32 k) const {
         const Output<G, false> of(k);
         u32 position;
-        const bool inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
-                                        of.w * G::stride::w - G::padding::w, row.tap, position);
-        return row.is_one ? 1.0f : row.is_there && inside ? x[X::at(of.n, row.c, position)] : 0.0f;
+        const bool is_inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                                           of.w * G::stride::w - G::padding::w, row.tap, position);
+        // Behind the row of ones there are none.
+        __align__(16) static const float one[4] = {1.0f, 0.0f, 0.0f, 0.0f};
+        if (row.is_one) return {one, true};
+        return {x + X::at(of.n, row.c, position), row.is_there && is_inside};
     }
 };
 
-// The gradient of outputs as a matrix: rows are the outputs of the batch, columns output channels.
+// The gradient of outputs as a matrix: rows are output channels, columns the outputs of the batch.
 template <class G, class DY> struct Gradients {
+    static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_ROWS : NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::outputs;
     const float *dy;
     u32 group;
-    __device__ float load(u32 k, u32 o) const {
-        const u32 c = group * Per<G>::outputs + o;
-        return o < Per<G>::outputs ? dy[DY::at(k / G::out::len, c, k % G::out::len)] : 0.0f;
-    }
+    using Row = u32;
+    __device__ Row row(u32 o) const { return group * Per<G>::outputs + o; }
+    static __device__ Row behind(Row row, u32 count) { return row + count; }
+    __device__ Found find(Row row, u32 k) const { return {dy + DY::at(k / G::out::len, row, k % G::out::len), true}; }
 };
 
 // Where a row and a column of a gradient belong: in the weight's, or in the bias's.
@@ -727,20 +764,19 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
 }
 
 // A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
-// one output, in f32. Features are added up in the order in which they lie.
+// one output, in f32.
 template <class G, class X, class Y, class Act>
 __device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
     const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
     const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
     if (first >= rows) return;
     float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (u32 i = lane; i < G::channels; i += 32) {
-        const u32 k = X::feature(i);
+    for (u32 k = lane; k < G::channels; k += 32) {
         const float factor = weight[(u64)o * G::channels + k];
 #pragma unroll
-        for (u32 j = 0; j < 4; ++j) {
-            const u32 row = min(first + j, rows - 1);
-            sums[j] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
+        for (u32 i = 0; i < 4; ++i) {
+            const u32 row = min(first + i, rows - 1);
+            sums[i] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
         }
     }
 #pragma unroll
@@ -754,8 +790,7 @@ __device__ void linear_by_warps(const float *x, const float *weight, const float
 // Pools. A window W has `size`, `out`, `kernel`, `stride`, `padding`, `dilation`, as a convolution's geometry.
 
 // The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A thread for each output.
-template <class W, class X, class Y, class Places>
-__device__ void max_pool(const float *x, float *y, typename Places::Word *places, u32 batch) {
+template <class W, class X, class Y, class Where> __device__ void max_pool(const float *x, float *y, Where *places, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * Y::len) return;
     const u32 n = i / Y::len, c = Y::channel(i % Y::len), p = Y::position(i % Y::len);
@@ -771,13 +806,13 @@ __device__ void max_pool(const float *x, float *y, typename Places::Word *places
         if (place == W::kernel::len || value > most || value != value) most = value, place = tap;
     }
     y[Y::at(n, c, p)] = most;
-    if (places) Places::keep(places, n, c, p, place);
+    if (places) places[Y::at(n, c, p)] = place;
 }
 
 // `dx = dy` where the maximum was, else 0; dy on its way through the nonlinearity Back whose result y is. A thread for each input, which
 // looks at the windows that have it.
-template <class W, class DY, class Y, class DX, class Back, class Places, Store STORE>
-__device__ void max_pool_back(const float *dy, const typename Places::Word *places, const float *y, float *dx, u32 batch) {
+template <class W, class DY, class Y, class DX, class Back, class Where, Store STORE>
+__device__ void max_pool_back(const float *dy, const Where *places, const float *y, float *dx, u32 batch) {
     const u64 i = thread_number();
     if (i >= (u64)batch * DX::len) return;
     const u32 n = i / DX::len, c = DX::channel(i % DX::len), p = DX::position(i % DX::len);
@@ -790,7 +825,7 @@ __device__ void max_pool_back(const float *dy, const typename Places::Word *plac
         const int w = output_along<W::stride::w, W::out::w>(at.w + W::padding::w - tap.w * W::dilation::w);
         if (d < 0 || h < 0 || w < 0) continue;
         const u32 output = (d * W::out::h + h) * W::out::w + w;
-        if (Places::of(places, n, c, output) != k) continue;
+        if (places[Y::at(n, c, output)] != k) continue;
         const float derivative = dy[DY::at(n, c, output)];
         sum += y ? Back::back(y[Y::at(n, c, output)], derivative) : derivative;
     }
@@ -1144,14 +1179,14 @@ struct CONV1_2 {
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
-        x, weight, bias, nullptr, y, places, nullptr, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16, true>(
+        x, weight, bias, nullptr, y, places, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u8 *places, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(x, weight, bias, nullptr, y, places, nullptr, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8, true>(x, weight, bias, nullptr, y, places, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -1163,8 +1198,8 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     train_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
+    conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8, true>(
+        x, weight, bias, nullptr, y, nullptr, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1235,7 +1270,7 @@ extern "C" __global__ void __launch_bounds__(128, 4)
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv2_pool_back(const float *dy, const u8 *places, const float *y, float *dx, u32 batch) {
-    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, TwoBits<8, 64>, WRITE>(dy, places, y, dx, batch);
+    max_pool_back<CONV2_2, Last<8, 64>, Last<8, 64>, Last<8, 256>, Tanh, u8, WRITE>(dy, places, y, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1256,7 +1291,7 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(256)
     train_conv1_pool_back(const float *dy, const u8 *places, float *dx, u32 batch) {
-    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, TwoBits<16, 256>, WRITE>(dy, places, nullptr, dx, batch);
+    max_pool_back<CONV1_2, Last<16, 256>, Last<16, 256>, Last<16, 1024>, None, u8, WRITE>(dy, places, nullptr, dx, batch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 4)
@@ -1272,15 +1307,14 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:6 `conv: { in: 3, out: 16, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv1_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16>(
-        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
+    conv_forward<CONV1, First<3, 1024>, Last<16, 256>, Last<16, 256>, Tanh, true, false, 16, true>(
+        x, weight, bias, nullptr, y, nullptr, batch);
 }
 
 // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_conv2_pool(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
+    conv_forward<CONV2, Last<16, 256>, Last<8, 64>, Last<8, 64>, Tanh, true, false, 8, true>(x, weight, bias, nullptr, y, nullptr, batch);
 }
 
 // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
@@ -1292,6 +1326,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
 extern "C" __global__ void __launch_bounds__(128, 4)
     infer_fc2(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8>(
-        x, weight, bias, nullptr, y, nullptr, nullptr, batch);
+    conv_forward<FC2, Rows<First<32, 1>, 32>, Rows<First<2, 1>, 2>, Rows<First<2, 1>, 2>, None, false, false, 8, true>(
+        x, weight, bias, nullptr, y, nullptr, batch);
 }

@@ -239,6 +239,12 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// Whether a weight begins at a multiple of four floats, in each iteration of the loops around.
+    fn is_aligned(&self, id: TensorId) -> bool {
+        let Strided { first, strides } = self.tensor(id, 0);
+        first.is_multiple_of(4) && strides.iter().all(|stride| stride.is_multiple_of(4))
+    }
+
     fn maybe_weight(&self, id: Option<TensorId>) -> Option<Arg> {
         id.map(|id| self.weight(id))
     }

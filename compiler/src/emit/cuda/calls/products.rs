@@ -105,7 +105,8 @@ impl Emitter<'_> {
         let columns = columns(sizes.outputs);
         let rows = if pool { 4 * sizes.pooled } else { sizes.out_positions };
         let grid = Grid { y: sizes.outputs.div_ceil(columns), z: sizes.groups, ..Grid::of_samples(rows, ROWS) };
-        let function = format!("conv_forward<{g}, {x}, {y}, {r}, {act}, {pool}, {behind}, {columns}>");
+        let aligned = self.is_aligned(weight);
+        let function = format!("conv_forward<{g}, {x}, {y}, {r}, {act}, {pool}, {behind}, {columns}, {aligned}>");
         self.source.uses(Family::Conv);
         self.kernel(layer, role, &function, grid, PRODUCT_THREADS, params, written);
     }

@@ -19,13 +19,11 @@ template <class G> struct Per {
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
     // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
-    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 5 : 1;
 };
 
-// Four floats, which begin at a multiple of 16 bytes; zeros of nothing.
-__device__ float4 four_at(const float *found) {
-    return found ? *reinterpret_cast<const float4 *>(found) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-}
+// A coordinate that is beside every map, whatever tap is added.
+constexpr int NOWHERE = -(1 << 30);
 
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {
@@ -50,41 +48,41 @@ template <class G, bool POOL> struct Output {
 
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
-    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0;
+    static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = true;
     const float *x;
     u32 rows, group;
     struct Row {
         u32 n;
         int d, h, w;
-        bool is_there;
     };
     __device__ Row row(u32 m) const {
         const Output<G, POOL> of(m);
         return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
-                of.w * G::stride::w - G::padding::w, m < rows};
+                m < rows ? of.w * G::stride::w - G::padding::w : NOWHERE};
     }
-    // Where an element is; nothing beside the map.
-    __device__ const float *find(const Row &row, u32 k) const {
+    // There is nothing beside the map.
+    __device__ Found find(const Row &row, u32 k) const {
         u32 position;
-        const bool inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
+        const bool is_inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
         const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return row.is_there && inside ? x + X::at(row.n, c, position) : nullptr;
+        return {x + X::at(row.n, c, position), is_inside};
     }
-    __device__ float load(const Row &row, u32 k) const {
-        const float *found = find(row, k);
-        return found ? *found : 0.0f;
-    }
-    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
-// The weights as a matrix: rows are taps and channels, columns output channels.
-template <class G> struct Weights {
+// The weights as a matrix: rows are output channels, columns taps and channels. Channels of one tap lie next to each other, ALIGNED if each
+// row begins at a multiple of 16 bytes.
+template <class G, bool ALIGNED> struct Weights {
+    static constexpr Fours fours = ALIGNED && Per<G>::taps == 1 && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::outputs;
     const float *weight;
     u32 group;
-    __device__ float load(u32 k, u32 o) const {
-        const u32 tap = k / Per<G>::channels, c = k % Per<G>::channels;
-        const u32 row = group * Per<G>::outputs + o;
-        return o < Per<G>::outputs ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    using Row = const float *;
+    __device__ Row row(u32 o) const { return weight + (u64)(group * Per<G>::outputs + o) * Per<G>::terms; }
+    static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::terms; }
+    __device__ Found find(Row row, u32 k) const {
+        return {row + (k % Per<G>::channels * Per<G>::taps + k / Per<G>::channels), true};
     }
 };
 
@@ -106,14 +104,15 @@ __device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
 // with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
 // `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
-template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS>
+template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS, bool ALIGNED>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
                              float *moments, u32 batch) {
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
-    product.template run<Per<G>::unrolled>(unfolded, Weights<G>{weight, group}, first_row, first_column, 0, Per<G>::terms);
+    const Weights<G, ALIGNED> weights{weight, group};
+    product.template run<Per<G>::unrolled>(unfolded, weights, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
     if constexpr (POOL) {
         __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
@@ -158,42 +157,42 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
 
 // The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
 template <class G, class DY> struct Spread {
-    static constexpr bool by_four = DY::is_packed && Per<G>::outputs % 4 == 0;
+    static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool knows_rows = true;
     const float *dy;
     u32 rows, group;
     struct Row {
         u32 n;
         int d, h, w;
-        bool is_there;
     };
     __device__ Row row(u32 m) const {
         const Position<typename G::size> at(m % G::size::len);
-        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, at.w + G::padding::w, m < rows};
+        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, m < rows ? at.w + G::padding::w : NOWHERE};
     }
-    // Where an element is; nothing where no window has the input at this tap.
-    __device__ const float *find(const Row &row, u32 k) const {
+    // There is nothing where no window has the input at this tap.
+    __device__ Found find(const Row &row, u32 k) const {
         const Position<typename G::kernel> tap(k / Per<G>::outputs);
         const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
         const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
         const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
         const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
-        const bool inside = row.is_there && d >= 0 && h >= 0 && w >= 0;
-        return inside ? dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w) : nullptr;
+        const bool is_there = d >= 0 && h >= 0 && w >= 0;
+        return {dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w), is_there};
     }
-    __device__ float load(const Row &row, u32 k) const {
-        const float *found = find(row, k);
-        return found ? *found : 0.0f;
-    }
-    __device__ float4 load_four(const Row &row, u32 k) const { return four_at(find(row, k)); }
 };
 
-// The weights the other way around: rows are taps and output channels, columns channels.
+// The weights the other way around: rows are channels, columns taps and output channels.
 template <class G> struct WeightsBack {
+    static constexpr Fours fours = NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::channels;
     const float *weight;
     u32 group;
-    __device__ float load(u32 k, u32 c) const {
-        const u32 tap = k / Per<G>::outputs, row = group * Per<G>::outputs + k % Per<G>::outputs;
-        return c < Per<G>::channels ? weight[((u64)row * Per<G>::channels + c) * Per<G>::taps + tap] : 0.0f;
+    using Row = const float *;
+    __device__ Row row(u32 c) const { return weight + (u64)group * Per<G>::outputs * Per<G>::terms + c * Per<G>::taps; }
+    static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::taps; }
+    __device__ Found find(Row row, u32 k) const {
+        return {row + (k % Per<G>::outputs * Per<G>::terms + k / Per<G>::outputs), true};
     }
 };
 
@@ -225,7 +224,9 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
 template <class G, class X> struct Terms {
-    static constexpr bool by_four = false;
+    static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_ROWS : NO_FOURS;
+    static constexpr bool knows_rows = Per<G>::taps == 1;
+    static constexpr u32 rows = Per<G>::terms + 1;
     const float *x;
     u32 group;
     struct Row {
@@ -235,23 +236,29 @@ template <class G, class X> struct Terms {
     __device__ Row row(u32 m) const {
         return {m / Per<G>::channels, group * Per<G>::channels + m % Per<G>::channels, m < Per<G>::terms, m == Per<G>::terms};
     }
-    __device__ float load(const Row &row, u32 k) const {
+    __device__ Found find(const Row &row, u32 k) const {
         const Output<G, false> of(k);
         u32 position;
-        const bool inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
-                                        of.w * G::stride::w - G::padding::w, row.tap, position);
-        return row.is_one ? 1.0f : row.is_there && inside ? x[X::at(of.n, row.c, position)] : 0.0f;
+        const bool is_inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
+                                           of.w * G::stride::w - G::padding::w, row.tap, position);
+        // Behind the row of ones there are none.
+        __align__(16) static const float one[4] = {1.0f, 0.0f, 0.0f, 0.0f};
+        if (row.is_one) return {one, true};
+        return {x + X::at(of.n, row.c, position), row.is_there && is_inside};
     }
 };
 
-// The gradient of outputs as a matrix: rows are the outputs of the batch, columns output channels.
+// The gradient of outputs as a matrix: rows are output channels, columns the outputs of the batch.
 template <class G, class DY> struct Gradients {
+    static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_ROWS : NO_FOURS;
+    static constexpr bool knows_rows = false;
+    static constexpr u32 rows = Per<G>::outputs;
     const float *dy;
     u32 group;
-    __device__ float load(u32 k, u32 o) const {
-        const u32 c = group * Per<G>::outputs + o;
-        return o < Per<G>::outputs ? dy[DY::at(k / G::out::len, c, k % G::out::len)] : 0.0f;
-    }
+    using Row = u32;
+    __device__ Row row(u32 o) const { return group * Per<G>::outputs + o; }
+    static __device__ Row behind(Row row, u32 count) { return row + count; }
+    __device__ Found find(Row row, u32 k) const { return {dy + DY::at(k / G::out::len, row, k % G::out::len), true}; }
 };
 
 // Where a row and a column of a gradient belong: in the weight's, or in the bias's.

@@ -1,14 +1,150 @@
-// Products of matrices whose elements are computed as they are loaded: `sum[m][n] = sum over k of a(m, k) b(k, n)`.
+// Products of matrices whose elements are found as they are copied: `sum[m][n] = sum over k of a(m, k) b(n, k)`.
 //
-// A block of 128 threads makes 128 rows by COLUMNS. `a.row(m)` is what a thread keeps of a row, `a.load(row, k)` an element, or where
-// those lie next to each other (`by_four`) `a.load_four(row, k)` four; `b.load(k, n)` an element of the other side; beside the matrices all
-// give 0. A thread then holds four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by
-// 2, say.
+// A block of 128 threads makes 128 rows by COLUMNS, from slices of 16 terms k. The slices of both matrices are copied to shared memory
+// while those before are multiplied: four elements at once where they lie next to each other, else one by one.
+//
+// Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k)` where its term k is. A thread then holds four rows that follow
+// each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+
+// Which elements of a matrix lie next to each other, by fours that begin at multiples of 16 bytes: terms of a row, or rows of a term.
+enum Fours { NO_FOURS, FOUR_TERMS, FOUR_ROWS };
+
+// Where an element is; what is not there is 0.
+struct Found {
+    const float *at;
+    bool is_there;
+};
+
+// Copies to shared memory, which have come when they were waited for. Of nothing no byte is read, and zeros are written.
+__device__ void copy_one(float *to, Found from) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
+                 "r"(from.is_there ? 4 : 0));
+}
+__device__ void copy_four(float *to, Found from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
+                 "r"(from.is_there ? 16 : 0));
+}
+__device__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// A slice of a matrix, ROWS by 16 terms: BY_TERMS with the terms of a row next to each other, else with the rows of a term. Fours of floats
+// are in an order in which neither those that a quarter of a warp copies nor those that it reads meet in a bank.
+template <u32 ROWS, bool BY_TERMS> struct Slice {
+    static constexpr u32 len = ROWS * 16;
+
+    static __device__ u32 place(u32 row, u32 term) {
+        if constexpr (BY_TERMS) {
+            // Of 128 rows a thread has four, which are 32 lines apart, so that its neighbours have the next lines.
+            const u32 line = ROWS == 128 ? row % 4 * 32 + row / 4 : row;
+            return line * 16 + (term / 4 ^ line / 2 % 4) * 4 + term % 4;
+        } else {
+            const u32 turn = ROWS >= 32 ? term % 4 * 2 : ROWS == 16 ? term & 2 : 0;
+            return term * ROWS + (row / 4 ^ turn) * 4 + row % 4;
+        }
+    }
+
+    // Of N rows a quarter of the terms: 4 q and the three behind it BY_TERMS, else every fourth from q on.
+    template <u32 N> static __device__ void read(const float *slice, u32 row, u32 quarter, float (&of)[N][4]) {
+#pragma unroll
+        for (u32 i = 0; i < (BY_TERMS ? N : 4); ++i) {
+            if constexpr (BY_TERMS) {
+                const u32 at = ROWS == 128 ? place(row, quarter * 4) + i * 512 : place(row + i, quarter * 4);
+                const float4 terms = *reinterpret_cast<const float4 *>(slice + at);
+                of[i][0] = terms.x, of[i][1] = terms.y, of[i][2] = terms.z, of[i][3] = terms.w;
+            } else {
+                const float *const rows = slice + place(row, quarter + i * 4);
+                if constexpr (N == 4) {
+                    const float4 four = *reinterpret_cast<const float4 *>(rows);
+                    of[0][i] = four.x, of[1][i] = four.y, of[2][i] = four.z, of[3][i] = four.w;
+                } else if constexpr (N == 2) {
+                    const float2 two = *reinterpret_cast<const float2 *>(rows);
+                    of[0][i] = two.x, of[1][i] = two.y;
+                } else {
+                    of[0][i] = *rows;
+                }
+            }
+        }
+    }
+};
+
+// Of so many copies of 8 rows each those that a matrix has rows for.
+template <class Matrix, bool ALL> __device__ constexpr u32 copies_of_rows(u32 copies) {
+    if constexpr (ALL) return copies;
+    else return Matrix::rows < copies * 8 ? (Matrix::rows + 7) / 8 : copies;
+}
+
+// Which elements of each slice of a matrix this thread copies.
+template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
+    using To = Slice<ROWS, BY_TERMS>;
+    static constexpr bool by_four = Matrix::fours == (BY_TERMS ? FOUR_TERMS : FOUR_ROWS);
+    // A row for each thread, if it is much to know of one; else 8 rows by 4 terms for each warp.
+    static constexpr bool by_row = !by_four && ROWS == 128 && Matrix::knows_rows;
+    static constexpr bool is_right = ROWS < 128;
+    static constexpr u32 copies = by_four ? (ROWS < 32 ? 1 : ROWS / 32) : ROWS / 8;
+    static constexpr u32 kept = by_four && BY_TERMS ? copies : 1;
+    // How many of its copies are of rows at all, and are written out: not those of many rows, which would all be known at once.
+    static constexpr u32 of_rows = copies_of_rows<Matrix, by_four || by_row || is_right>(copies);
+    static constexpr u32 written_out = of_rows <= 4 || by_four || by_row || is_right ? of_rows : 1;
+
+    const Matrix &matrix;
+    const u32 first;
+    typename Matrix::Row rows[kept];
+
+    // The row and the term of its copy i.
+    static __device__ u32 row(u32 i) {
+        if (by_four && BY_TERMS) return is_right ? threadIdx.x / 4 + i * 32 : threadIdx.x / 4 * 4 + i;
+        if (by_four) return threadIdx.x % (ROWS / 4) * 4;
+        return by_row ? threadIdx.x : threadIdx.x % 8 + i * 8;
+    }
+    static __device__ u32 term(u32 i) {
+        if (by_four) return BY_TERMS ? threadIdx.x % 4 * 4 : threadIdx.x / (ROWS / 4) + i * (512 / ROWS);
+        return by_row ? i : threadIdx.x / 8;
+    }
+    // Where it goes to: at known distances if that can be.
+    static __device__ u32 place(u32 i) {
+        if (by_four) return To::place(row(0), term(0)) + i * 512;
+        return BY_TERMS ? To::place(row(0), term(0)) + i * 128 : To::place(row(i), term(i));
+    }
+
+    __device__ Copier(const Matrix &matrix, u32 first) : matrix(matrix), first(first) {
+#pragma unroll
+        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(i));
+    }
+
+    // Whether there is nothing in the row of its copy i. Of the left matrix there is then nothing behind it either: the slices are cleared
+    // there at the start.
+    __device__ bool is_beside(u32 i) const {
+        if constexpr (is_right) return Matrix::rows % ROWS > 0 && first + row(i) >= Matrix::rows;
+        else if constexpr (by_four || by_row) return false;
+        else return first + i * 8 >= matrix.rows;
+    }
+    __device__ void clear(float *slice) const {
+        for (u32 i = 0; i < copies; ++i) {
+            if (is_beside(i)) slice[place(i)] = 0.0f;
+        }
+    }
+
+    __device__ Found find(u32 i, u32 k) const {
+        if constexpr (by_four || by_row) return matrix.find(rows[i % kept], k);
+        else if constexpr (is_right) return matrix.find(Matrix::behind(rows[0], i * 8), k);
+        else return matrix.find(matrix.row(first + row(i)), k);
+    }
+
+    // Copies the slice whose first term is k, of a matrix of so many terms.
+    __device__ void copy(float *slice, u32 k, u32 terms) const {
+        if (by_four && ROWS < 32 && threadIdx.x >= ROWS * 4) return;
+#pragma unroll written_out
+        for (u32 i = 0; i < of_rows; ++i) {
+            if (!is_right && is_beside(i)) break;
+            Found found = find(i, k + term(i));
+            found.is_there = found.is_there && k + term(i) < terms && !is_beside(i);
+            if constexpr (by_four) copy_four(slice + place(i), found);
+            else copy_one(slice + place(i), found);
+        }
+    }
+};
 
 template <u32 COLUMNS> struct Product {
     static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
-    // Floats from one k to the next: of a warp's reads none, and of its writes two at most meet in one bank.
-    static constexpr u32 STRIDE = PRECISION == 0 ? ROWS + 4 : ROWS + 1;
 
     float sums[4][HELD];
 
@@ -30,47 +166,41 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
+    // Shared memory of the block: two slices of each matrix. Behind `run` and a barrier nothing needs them.
+    static __device__ float *memory() {
+        __shared__ __align__(16) float slices[2 * (ROWS + COLUMNS) * DEPTH];
+        return slices;
+    }
+
     // The sums over k from `from` to before `to`. With UNROLLED steps written out, of few known terms, all that is computed of k is known.
     template <u32 UNROLLED, class A, class B>
     __device__ void run(const A &a, const B &b, u32 first_row, u32 first_column, u32 from, u32 to) {
-        __shared__ __align__(16) float left[DEPTH][STRIDE];
-        __shared__ __align__(16) float right[DEPTH][COLUMNS + 8];
-        const u32 thread = threadIdx.x;
-        // A thread loads all elements of one row, or a quarter of those of four.
-        constexpr u32 loaded = A::by_four ? 4 : 1;
-        typename A::Row rows[loaded];
-#pragma unroll
-        for (u32 i = 0; i < loaded; ++i) rows[i] = a.row(first_row + (A::by_four ? thread / 4 + 32 * i : thread));
-        const u32 of_right = thread % COLUMNS;
+        constexpr bool by_terms = A::fours == FOUR_TERMS;
+        using Left = Slice<ROWS, by_terms>;
+        using Right = Slice<COLUMNS, by_terms>;
+        const Copier<A, ROWS, by_terms> left(a, first_row);
+        const Copier<B, COLUMNS, by_terms> right(b, first_column);
+        float *before = memory(), *now = before + Left::len + Right::len;
+        left.clear(before);
+        left.clear(now);
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
+        // A slice is copied in one turn and multiplied in the next.
 #pragma unroll UNROLLED
-        for (u32 k = from; k < to; k += DEPTH) {
-            if constexpr (A::by_four) {
-                const u32 quarter = thread % 4 * 4;
-#pragma unroll
-                for (u32 i = 0; i < loaded; ++i) {
-                    const u32 m = thread / 4 + 32 * i;
-                    const float4 four = k + quarter < to ? a.load_four(rows[i], k + quarter) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    left[quarter][m] = four.x;
-                    left[quarter + 1][m] = four.y;
-                    left[quarter + 2][m] = four.z;
-                    left[quarter + 3][m] = four.w;
-                }
-            } else {
-#pragma unroll
-                for (u32 i = 0; i < DEPTH; ++i) left[i][thread] = k + i < to ? a.load(rows[0], k + i) : 0.0f;
-            }
-#pragma unroll
-            for (u32 i = thread / COLUMNS; i < DEPTH; i += ROWS / COLUMNS) {
-                right[i][of_right] = k + i < to ? b.load(k + i, first_column + of_right) : 0.0f;
-            }
+        for (u32 k = from; k < to + DEPTH; k += DEPTH) {
+            wait_for_copies();
             __syncthreads();
-            step(left, right);
-            __syncthreads();
+            if (k < to) {
+                left.copy(now, k, to);
+                right.copy(now + Left::len, k, to);
+            }
+            if (k > from) step<Left, Right>(before, before + Left::len);
+            float *const last = before;
+            before = now;
+            now = last;
         }
     }
 
@@ -119,84 +249,77 @@ template <u32 COLUMNS> struct Product {
     }
 
 #if PRECISION == 0
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
+    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+        // Of many columns there are not registers enough for more than one quarter.
+        constexpr u32 some = HELD < 4 ? HELD : 4, at_once = HELD < 16 ? 2 : 1;
+#pragma unroll at_once
+        for (u32 quarter = 0; quarter < 4; ++quarter) {
+            float a[4][4];
+            Left::read(left, row(), quarter, a);
 #pragma unroll
-        for (u32 k = 0; k < DEPTH; ++k) {
-            const float4 a = *reinterpret_cast<const float4 *>(&left[k][row()]);
+            for (u32 j = 0; j < HELD; j += some) {
+                float b[some][4];
+                Right::read(right, column(j), quarter, b);
 #pragma unroll
-            for (u32 j = 0; j < HELD; ++j) {
-                const float b = right[k][column(j)];
-                sums[0][j] += a.x * b;
-                sums[1][j] += a.y * b;
-                sums[2][j] += a.z * b;
-                sums[3][j] += a.w * b;
-            }
-        }
-    }
-#elif PRECISION == 1
-    static __device__ u32 rounded(float x) {
-        u32 bits;
-        asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-        return bits;
-    }
-
-    // Two products of 16 by 8 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that
-    // a thread's four follow each other. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8".
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
-        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+                for (u32 term = 0; term < 4; ++term) {
 #pragma unroll
-        for (u32 k = 0; k < DEPTH; k += 8) {
-            u32 a[2][4];
+                    for (u32 n = 0; n < some; ++n) {
 #pragma unroll
-            for (u32 half = 0; half < 2; ++half) {
-#pragma unroll
-                for (u32 i = 0; i < 4; ++i) a[half][i] = rounded(left[k + member + i / 2 * 4][row() + 2 * half + i % 2]);
-            }
-#pragma unroll
-            for (u32 j = 0; j < HELD; j += 2) {
-                const u32 b[2] = {rounded(right[k + member][j * 4 + group]), rounded(right[k + member + 4][j * 4 + group])};
-#pragma unroll
-                for (u32 half = 0; half < 2; ++half) {
-                    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                        "{%0, %1, %2, %3};"
-                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
-                          "+f"(sums[2 * half + 1][j + 1])
-                        : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+                        for (u32 i = 0; i < 4; ++i) sums[i][j + n] += a[i][term] * b[n][term];
+                    }
                 }
             }
         }
     }
-#else
-    // Two neighbours along k, the first in the lower half.
-    static __device__ u32 pair(float first, float second) {
-        u32 bits;
-        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(second), "f"(first));
-        return bits;
-    }
+#elif PRECISION == 1
+#define SHAPE "m16n8k8.row.col.f32.tf32.tf32.f32"
+    static constexpr u32 FACTORS = 4;
 
-    // As in tf32, of 16 by 8 by 16. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type".
-    __device__ void step(const float (&left)[DEPTH][STRIDE], const float (&right)[DEPTH][COLUMNS + 8]) {
-        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
-        u32 a[2][4];
+    static __device__ void rounded(const float (&terms)[4], u32 (&factors)[FACTORS]) {
 #pragma unroll
-        for (u32 half = 0; half < 2; ++half) {
+        for (u32 i = 0; i < 4; ++i) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(factors[i]) : "f"(terms[i]));
+    }
+#else
+#define SHAPE "m16n8k16.row.col.f32.bf16.bf16.f32"
+    static constexpr u32 FACTORS = 2;
+
+    // Two neighbours, the first in the lower half.
+    static __device__ void rounded(const float (&terms)[4], u32 (&factors)[FACTORS]) {
 #pragma unroll
-            for (u32 i = 0; i < 4; ++i) {
-                const u32 k = 2 * member + i / 2 * 8, m = row() + 2 * half + i % 2;
-                a[half][i] = pair(left[k][m], left[k + 1][m]);
-            }
+        for (u32 i = 0; i < 2; ++i) {
+            asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(factors[i]) : "f"(terms[2 * i + 1]), "f"(terms[2 * i]));
         }
+    }
+#endif
+
+#if PRECISION > 0
+    // Two products of 16 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that a
+    // thread's four follow each other, and the terms that a thread gives are its quarter. Fragments: PTX ISA, "Matrix Fragments for
+    // mma.m16n8k8" and "for mma.m16n8k16 with floating point type".
+    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+        const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
+        float a[4][4];
+        Left::read(left, row(), member, a);
+        u32 of_left[4][FACTORS];
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) rounded(a[i], of_left[i]);
 #pragma unroll
         for (u32 j = 0; j < HELD; j += 2) {
-            const u32 n = j * 4 + group, k = 2 * member;
-            const u32 b[2] = {pair(right[k][n], right[k + 1][n]), pair(right[k + 8][n], right[k + 9][n])};
+            float b[1][4];
+            Right::read(right, j * 4 + group, member, b);
+            u32 of_right[FACTORS];
+            rounded(b[0], of_right);
 #pragma unroll
-            for (u32 half = 0; half < 2; ++half) {
-                asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                    "{%0, %1, %2, %3};"
-                    : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
-                      "+f"(sums[2 * half + 1][j + 1])
-                    : "r"(a[half][0]), "r"(a[half][1]), "r"(a[half][2]), "r"(a[half][3]), "r"(b[0]), "r"(b[1]));
+            for (u32 at = 0; at < FACTORS; at += 2) {
+#pragma unroll
+                for (u32 half = 0; half < 2; ++half) {
+                    const u32(&upper)[FACTORS] = of_left[2 * half], (&lower)[FACTORS] = of_left[2 * half + 1];
+                    asm("mma.sync.aligned." SHAPE " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                        : "+f"(sums[2 * half][j]), "+f"(sums[2 * half][j + 1]), "+f"(sums[2 * half + 1][j]),
+                          "+f"(sums[2 * half + 1][j + 1])
+                        : "r"(upper[at]), "r"(lower[at]), "r"(upper[at + 1]), "r"(lower[at + 1]), "r"(of_right[at]),
+                          "r"(of_right[at + 1]));
+                }
             }
         }
     }

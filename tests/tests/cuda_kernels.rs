@@ -547,6 +547,8 @@ const PRODUCTS: &[&str] = &[
     "input x [3, 9, 7]; conv(20, kernel = 3, padding = 1); tanh; avg_pool(2); conv(36, kernel = 3, padding = 1); tanh; flatten; linear(5);",
     "input x [8, 5]; conv_transpose(12, kernel = 3, stride = 2, groups = 2); tanh; flatten; linear(70); tanh; linear(3);",
     "input x [16, 6, 5]; conv(66, kernel = 1); batch_norm; tanh; conv(8, kernel = 3, stride = 2, groups = 2); flatten; linear(2);",
+    "input x [4, 9, 8]; conv(8, kernel = 3, stride = (2, 3), padding = 1); tanh; conv(16, kernel = 3, stride = 2, dilation = 2, padding = 2); \
+     tanh; conv_transpose(8, kernel = (4, 3), stride = (2, 3), padding = 1); flatten; linear(2);",
 ];
 
 #[test]

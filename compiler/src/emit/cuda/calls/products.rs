@@ -144,8 +144,11 @@ impl Emitter<'_> {
             return self.kernel(layer, role, &function, grid, THREADS, params, written);
         }
         let columns = columns(sizes.channels);
-        let grid =
-            Grid { y: sizes.channels.div_ceil(columns), z: sizes.groups, ..Grid::of_samples(sizes.positions, ROWS) };
+        let grid = Grid {
+            y: sizes.channels.div_ceil(columns),
+            z: sizes.groups * sizes.classes,
+            ..Grid::of_samples(sizes.of_class, ROWS)
+        };
         let function = format!("conv_grad_input<{g}, {dy}, {dx}, {y}, {act}, {back}, {store}, {columns}>");
         self.source.uses(Family::Conv);
         self.kernel(layer, role, &function, grid, PRODUCT_THREADS, params, written);
@@ -209,7 +212,9 @@ pub(super) struct Sizes {
     pub(super) outputs: u64,
     pub(super) groups: u64,
     pub(super) taps: u64,
-    pub(super) positions: u64,
+    /// Classes of inputs, by what remains of their coordinates by the stride, and how many of a sample the largest one has.
+    pub(super) classes: u64,
+    pub(super) of_class: u64,
     pub(super) out_positions: u64,
     /// Positions behind a pool of 2 by 2.
     pub(super) pooled: u64,
@@ -223,7 +228,8 @@ impl Sizes {
             outputs: conv.out_channels / conv.groups,
             groups: conv.groups,
             taps: conv.window.taps(),
-            positions: size(&conv.window),
+            classes: conv.window.stride.iter().product(),
+            of_class: (0..3).map(|axis| conv.window.size[axis].div_ceil(conv.window.stride[axis])).product(),
             out_positions: conv.window.positions(),
             pooled: conv.pool().positions(),
             is_depthwise: Target::Cuda.conv(conv) == Class::Depthwise,
@@ -237,7 +243,8 @@ impl Sizes {
             outputs,
             groups: 1,
             taps: 1,
-            positions: rows,
+            classes: 1,
+            of_class: rows,
             out_positions: rows,
             pooled: 0,
             is_depthwise: false,

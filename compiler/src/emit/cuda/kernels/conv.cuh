@@ -22,6 +22,12 @@ template <class G> struct Per {
     static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 5 : 1;
 };
 
+// Term i of a slice from k on, of so many for each tap. A tap that has WHOLE slices is found for all of a slice at once.
+template <u32 CHANNELS, bool WHOLE = CHANNELS % 16 == 0> struct Term {
+    u32 tap, c;
+    __device__ Term(u32 k, u32 i) : tap((WHOLE ? k : k + i) / CHANNELS), c(k + i - tap * CHANNELS) {}
+};
+
 // A coordinate that is beside every map, whatever tap is added.
 constexpr int NOWHERE = -(1 << 30);
 
@@ -62,11 +68,11 @@ template <class G, class X, bool POOL> struct Unfolded {
                 m < rows ? of.w * G::stride::w - G::padding::w : NOWHERE};
     }
     // There is nothing beside the map.
-    __device__ Found find(const Row &row, u32 k) const {
+    __device__ Found find(const Row &row, u32 k, u32 i) const {
+        const Term<Per<G>::channels> of(k, i);
         u32 position;
-        const bool is_inside = input_at<G>(row.d, row.h, row.w, k / Per<G>::channels, position);
-        const u32 c = group * Per<G>::channels + k % Per<G>::channels;
-        return {x + X::at(row.n, c, position), is_inside};
+        const bool is_inside = input_at<G>(row.d, row.h, row.w, of.tap, position);
+        return {x + X::at(row.n, group * Per<G>::channels + of.c, position), is_inside};
     }
 };
 
@@ -81,8 +87,9 @@ template <class G, bool ALIGNED> struct Weights {
     using Row = const float *;
     __device__ Row row(u32 o) const { return weight + (u64)(group * Per<G>::outputs + o) * Per<G>::terms; }
     static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::terms; }
-    __device__ Found find(Row row, u32 k) const {
-        return {row + (k % Per<G>::channels * Per<G>::taps + k / Per<G>::channels), true};
+    __device__ Found find(Row row, u32 k, u32 i) const {
+        const Term<Per<G>::channels> of(k, i);
+        return {row + (of.c * Per<G>::taps + of.tap), true};
     }
 };
 
@@ -155,57 +162,125 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
     }
 }
 
-// The gradient of outputs as a matrix: rows are inputs, columns taps and output channels.
+__device__ constexpr int common_divisor(int a, int b) { return b == 0 ? a : common_divisor(b, a % b); }
+
+// Along an axis, the inputs that have one remainder by the stride: windows have them at the same taps, of which every so manieth is one.
+template <int SIZE, int OUT, int KERNEL, int STRIDE, int PADDING, int DILATION> struct Axis {
+    static constexpr int common = common_divisor(STRIDE, DILATION);
+    // From one tap of theirs to the next, and from the output at the next to that at the one.
+    static constexpr int apart = STRIDE / common, outputs = DILATION / common;
+    // The most inputs and the most taps: others have one less.
+    static constexpr int inputs = (SIZE + STRIDE - 1) / STRIDE, most = (KERNEL + apart - 1) / apart;
+
+    int first, first_tap, taps, origin;
+
+    // Those that begin with an input.
+    __device__ explicit Axis(int first) : first(first), first_tap(KERNEL) {
+#pragma unroll
+        for (int tap = apart - 1; tap >= 0; --tap) {
+            if (tap * DILATION % STRIDE == (first + PADDING) % STRIDE) first_tap = tap;
+        }
+        taps = first_tap < KERNEL ? (KERNEL - first_tap + apart - 1) / apart : 0;
+        origin = (first + PADDING - first_tap * DILATION) / STRIDE;
+    }
+
+    // The number divided by that of the taps.
+    __device__ u32 by_taps(u32 number) const { return taps == most ? number / most : number / (most > 1 ? most - 1 : 1); }
+    // One of the inputs by its number, and whether there is one.
+    __device__ int input(int at) const { return first + at * STRIDE; }
+    __device__ bool is_input(int at) const { return SIZE % STRIDE == 0 || input(at) < SIZE; }
+    // The output whose window has it at one of the taps, and whether there is one.
+    __device__ int output(int at, int tap) const { return origin + at - tap * outputs; }
+    __device__ bool is_output(int at, int tap) const { return (u32)output(at, tap) < (u32)OUT; }
+};
+
+// A class of inputs: those that are of one kind along each axis. Their gradients are a product without terms that must be 0.
+template <class G> struct Inputs {
+    using D = Axis<G::size::d, G::out::d, G::kernel::d, G::stride::d, G::padding::d, G::dilation::d>;
+    using H = Axis<G::size::h, G::out::h, G::kernel::h, G::stride::h, G::padding::h, G::dilation::h>;
+    using W = Axis<G::size::w, G::out::w, G::kernel::w, G::stride::w, G::padding::w, G::dilation::w>;
+    // Those of a sample that are rows: as many as the largest class has.
+    using rows = Size<D::inputs, H::inputs, W::inputs>;
+    // Taps of the class before one, along each axis.
+    struct Taps {
+        int d, h, w;
+    };
+    D d;
+    H h;
+    W w;
+    __device__ explicit Inputs(u32 number)
+        : d(number / (G::stride::h * G::stride::w)), h(number / G::stride::w % G::stride::h), w(number % G::stride::w) {}
+    __device__ u32 taps() const { return d.taps * h.taps * w.taps; }
+    __device__ Taps tap(u32 number) const {
+        const u32 lines = w.by_taps(number), planes = h.by_taps(lines);
+        return {(int)planes, (int)(lines - planes * h.taps), (int)(number - lines * w.taps)};
+    }
+    // The number of a tap among all of the kernel.
+    __device__ u32 of_all(Taps at) const {
+        const u32 plane = d.first_tap + at.d * D::apart, line = h.first_tap + at.h * H::apart;
+        return (plane * G::kernel::h + line) * G::kernel::w + w.first_tap + at.w * W::apart;
+    }
+    // The place of an input by its numbers along the axes.
+    __device__ bool is_there(const Position<rows> &at) const { return d.is_input(at.d) && h.is_input(at.h) && w.is_input(at.w); }
+    __device__ u32 position(const Position<rows> &at) const {
+        return (d.input(at.d) * G::size::h + h.input(at.h)) * G::size::w + w.input(at.w);
+    }
+};
+
+// The gradient of outputs as a matrix: rows are the inputs of a class, columns its taps and output channels.
 template <class G, class DY> struct Spread {
     static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = true;
     const float *dy;
+    const Inputs<G> &inputs;
     u32 rows, group;
     struct Row {
         u32 n;
         int d, h, w;
     };
     __device__ Row row(u32 m) const {
-        const Position<typename G::size> at(m % G::size::len);
-        return {m / G::size::len, at.d + G::padding::d, at.h + G::padding::h, m < rows ? at.w + G::padding::w : NOWHERE};
+        const Position<typename Inputs<G>::rows> at(m % Inputs<G>::rows::len);
+        return {m / Inputs<G>::rows::len, at.d, at.h, m < rows ? at.w : NOWHERE};
     }
     // There is nothing where no window has the input at this tap.
-    __device__ Found find(const Row &row, u32 k) const {
-        const Position<typename G::kernel> tap(k / Per<G>::outputs);
-        const int d = output_along<G::stride::d, G::out::d>(row.d - tap.d * G::dilation::d);
-        const int h = output_along<G::stride::h, G::out::h>(row.h - tap.h * G::dilation::h);
-        const int w = output_along<G::stride::w, G::out::w>(row.w - tap.w * G::dilation::w);
-        const u32 c = group * Per<G>::outputs + k % Per<G>::outputs;
-        const bool is_there = d >= 0 && h >= 0 && w >= 0;
-        return {dy + DY::at(row.n, c, (d * G::out::h + h) * G::out::w + w), is_there};
+    __device__ Found find(const Row &row, u32 k, u32 i) const {
+        // With classes there are not registers enough to keep a tap.
+        const Term<Per<G>::outputs, Per<G>::outputs % 16 == 0 && G::stride::len == 1> of(k, i);
+        const auto tap = inputs.tap(of.tap);
+        const int d = inputs.d.output(row.d, tap.d), h = inputs.h.output(row.h, tap.h), w = inputs.w.output(row.w, tap.w);
+        const bool is_output = inputs.d.is_output(row.d, tap.d) && inputs.h.is_output(row.h, tap.h) && inputs.w.is_output(row.w, tap.w);
+        return {dy + DY::at(row.n, group * Per<G>::outputs + of.c, (d * G::out::h + h) * G::out::w + w), is_output};
     }
 };
 
-// The weights the other way around: rows are channels, columns taps and output channels.
+// The weights the other way around: rows are channels, columns taps of a class and output channels.
 template <class G> struct WeightsBack {
     static constexpr Fours fours = NO_FOURS;
     static constexpr bool knows_rows = false;
     static constexpr u32 rows = Per<G>::channels;
     const float *weight;
+    const Inputs<G> &inputs;
     u32 group;
     using Row = const float *;
     __device__ Row row(u32 c) const { return weight + (u64)group * Per<G>::outputs * Per<G>::terms + c * Per<G>::taps; }
     static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::taps; }
-    __device__ Found find(Row row, u32 k) const {
-        return {row + (k % Per<G>::outputs * Per<G>::terms + k / Per<G>::outputs), true};
+    __device__ Found find(Row row, u32 k, u32 i) const {
+        const Term<Per<G>::outputs, false> of(k, i);
+        return {row + (of.c * Per<G>::terms + inputs.of_all(inputs.tap(of.tap))), true};
     }
 };
 
 // `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
-// convolution. Blocks: rows, channels, groups.
+// convolution. Blocks: rows, channels, groups of classes of inputs.
 template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS>
 __device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
-    const u32 rows = batch * G::size::len, group = blockIdx.z;
+    const u32 rows = batch * Inputs<G>::rows::len, group = blockIdx.z / G::stride::len;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    const Inputs<G> inputs(blockIdx.z % G::stride::len);
     Product<COLUMNS> product;
-    const Spread<G, DY> spread{dy, rows, group};
-    constexpr u32 terms = Per<G>::taps * Per<G>::outputs;
-    product.template run<1>(spread, WeightsBack<G>{weight, group}, first_row, first_column, 0, terms);
+    const Spread<G, DY> spread{dy, inputs, rows, group};
+    const WeightsBack<G> weights{weight, inputs, group};
+    product.template run<1>(spread, weights, first_row, first_column, 0, inputs.taps() * Per<G>::outputs);
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -214,8 +289,10 @@ __device__ void conv_grad_input(const float *dy, const float *weight, const floa
         const float shift = bias ? bias[c] : 0.0f;
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
-            if (row + i >= rows) continue;
-            const u32 n = (row + i) / G::size::len, p = (row + i) % G::size::len;
+            const u32 n = (row + i) / Inputs<G>::rows::len;
+            const Position<typename Inputs<G>::rows> at((row + i) % Inputs<G>::rows::len);
+            if (row + i >= rows || !inputs.is_there(at)) continue;
+            const u32 p = inputs.position(at);
             const float sum = Act::of(product.sums[i][j] + shift);
             put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
         }
@@ -236,8 +313,8 @@ template <class G, class X> struct Terms {
     __device__ Row row(u32 m) const {
         return {m / Per<G>::channels, group * Per<G>::channels + m % Per<G>::channels, m < Per<G>::terms, m == Per<G>::terms};
     }
-    __device__ Found find(const Row &row, u32 k) const {
-        const Output<G, false> of(k);
+    __device__ Found find(const Row &row, u32 k, u32 i) const {
+        const Output<G, false> of(k + i);
         u32 position;
         const bool is_inside = input_at<G>(of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
                                            of.w * G::stride::w - G::padding::w, row.tap, position);
@@ -258,7 +335,9 @@ template <class G, class DY> struct Gradients {
     using Row = u32;
     __device__ Row row(u32 o) const { return group * Per<G>::outputs + o; }
     static __device__ Row behind(Row row, u32 count) { return row + count; }
-    __device__ Found find(Row row, u32 k) const { return {dy + DY::at(k / G::out::len, row, k % G::out::len), true}; }
+    __device__ Found find(Row row, u32 k, u32 i) const {
+        return {dy + DY::at((k + i) / G::out::len, row, (k + i) % G::out::len), true};
+    }
 };
 
 // Where a row and a column of a gradient belong: in the weight's, or in the bias's.

@@ -3,8 +3,8 @@
 // A block of 128 threads makes 128 rows by COLUMNS, from slices of 16 terms k. The slices of both matrices are copied to shared memory
 // while those before are multiplied: four elements at once where they lie next to each other, else one by one.
 //
-// Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k)` where its term k is. A thread then holds four rows that follow
-// each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+// Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k, i)` where term i of the slice from k on is. A thread then holds
+// four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
 
 // Which elements of a matrix lie next to each other, by fours that begin at multiples of 16 bytes: terms of a row, or rows of a term.
 enum Fours { NO_FOURS, FOUR_TERMS, FOUR_ROWS };
@@ -35,7 +35,8 @@ template <u32 ROWS, bool BY_TERMS> struct Slice {
         if constexpr (BY_TERMS) {
             // Of 128 rows a thread has four, which are 32 lines apart, so that its neighbours have the next lines.
             const u32 line = ROWS == 128 ? row % 4 * 32 + row / 4 : row;
-            return line * 16 + (term / 4 ^ line / 2 % 4) * 4 + term % 4;
+            const u32 turn = line / 2 % 2 * 2 + line / 4 % 2;
+            return line * 16 + (term / 4 ^ turn) * 4 + term % 4;
         } else {
             const u32 turn = ROWS >= 32 ? term % 4 * 2 : ROWS == 16 ? term & 2 : 0;
             return term * ROWS + (row / 4 ^ turn) * 4 + row % 4;
@@ -66,24 +67,29 @@ template <u32 ROWS, bool BY_TERMS> struct Slice {
     }
 };
 
-// Of so many copies of 8 rows each those that a matrix has rows for.
+// Of so many copies of 8 rows each those of a matrix with few rows; of another, ALL.
 template <class Matrix, bool ALL> __device__ constexpr u32 copies_of_rows(u32 copies) {
     if constexpr (ALL) return copies;
-    else return Matrix::rows < copies * 8 ? (Matrix::rows + 7) / 8 : copies;
+    else return Matrix::rows <= 32 ? (Matrix::rows + 7) / 8 : copies;
 }
 
-// Which elements of each slice of a matrix this thread copies.
+// Which elements of each slice of a matrix this thread copies. Four at once,
+// - of a row's terms (has_halves) every other four, so that two neighbours copy a sector; of few rows one four;
+// - of a term's rows always the same four;
+// one at once, a warp 8 rows by 4 terms,
+// - of the right matrix always a term, and every eighth row; the same of a left one of few rows;
+// - of a left one of many rows (by_warp) every eighth of its warp's 32, and every fourth term;
+// - but if it is much to know of a row (by_row), all of one.
 template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
     using To = Slice<ROWS, BY_TERMS>;
     static constexpr bool by_four = Matrix::fours == (BY_TERMS ? FOUR_TERMS : FOUR_ROWS);
-    // A row for each thread, if it is much to know of one; else 8 rows by 4 terms for each warp.
     static constexpr bool by_row = !by_four && ROWS == 128 && Matrix::knows_rows;
     static constexpr bool is_right = ROWS < 128;
     static constexpr u32 copies = by_four ? (ROWS < 32 ? 1 : ROWS / 32) : ROWS / 8;
-    static constexpr u32 kept = by_four && BY_TERMS ? copies : 1;
-    // How many of its copies are of rows at all, and are written out: not those of many rows, which would all be known at once.
     static constexpr u32 of_rows = copies_of_rows<Matrix, by_four || by_row || is_right>(copies);
-    static constexpr u32 written_out = of_rows <= 4 || by_four || by_row || is_right ? of_rows : 1;
+    static constexpr bool by_warp = !by_four && !by_row && !is_right && of_rows == copies;
+    static constexpr bool has_halves = by_four && BY_TERMS && ROWS >= 64;
+    static constexpr u32 kept = has_halves ? copies / 2 : by_warp ? 4 : 1;
 
     const Matrix &matrix;
     const u32 first;
@@ -91,23 +97,28 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
 
     // The row and the term of its copy i.
     static __device__ u32 row(u32 i) {
-        if (by_four && BY_TERMS) return is_right ? threadIdx.x / 4 + i * 32 : threadIdx.x / 4 * 4 + i;
+        if (has_halves) return is_right ? threadIdx.x / 2 : threadIdx.x / 2 % 32 * 4 + threadIdx.x / 64 + i / 2 * 2;
+        if (by_four && BY_TERMS) return threadIdx.x / 4;
         if (by_four) return threadIdx.x % (ROWS / 4) * 4;
-        return by_row ? threadIdx.x : threadIdx.x % 8 + i * 8;
+        if (by_row) return threadIdx.x;
+        return by_warp ? threadIdx.x / 32 * 32 + threadIdx.x % 8 + i % 4 * 8 : threadIdx.x % 8 + i * 8;
     }
     static __device__ u32 term(u32 i) {
+        if (has_halves) return threadIdx.x % 2 * 4 + i % 2 * 8;
         if (by_four) return BY_TERMS ? threadIdx.x % 4 * 4 : threadIdx.x / (ROWS / 4) + i * (512 / ROWS);
-        return by_row ? i : threadIdx.x / 8;
+        if (by_row) return i;
+        return by_warp ? threadIdx.x / 8 % 4 + i / 4 * 4 : threadIdx.x / 8;
     }
     // Where it goes to: at known distances if that can be.
     static __device__ u32 place(u32 i) {
+        if (has_halves) return (To::place(row(0), term(0)) ^ i % 2 * 8) + i / 2 * 1024;
         if (by_four) return To::place(row(0), term(0)) + i * 512;
         return BY_TERMS ? To::place(row(0), term(0)) + i * 128 : To::place(row(i), term(i));
     }
 
     __device__ Copier(const Matrix &matrix, u32 first) : matrix(matrix), first(first) {
 #pragma unroll
-        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(i));
+        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(by_warp ? i : i * (copies / kept)));
     }
 
     // Whether there is nothing in the row of its copy i. Of the left matrix there is then nothing behind it either: the slices are cleared
@@ -115,7 +126,7 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
     __device__ bool is_beside(u32 i) const {
         if constexpr (is_right) return Matrix::rows % ROWS > 0 && first + row(i) >= Matrix::rows;
         else if constexpr (by_four || by_row) return false;
-        else return first + i * 8 >= matrix.rows;
+        else return first + (by_warp ? threadIdx.x / 32 * 32 : i * 8) >= matrix.rows;
     }
     __device__ void clear(float *slice) const {
         for (u32 i = 0; i < copies; ++i) {
@@ -124,18 +135,19 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
     }
 
     __device__ Found find(u32 i, u32 k) const {
-        if constexpr (by_four || by_row) return matrix.find(rows[i % kept], k);
-        else if constexpr (is_right) return matrix.find(Matrix::behind(rows[0], i * 8), k);
-        else return matrix.find(matrix.row(first + row(i)), k);
+        if constexpr (by_warp) return matrix.find(rows[i % 4], k, term(i));
+        else if constexpr (by_four || by_row) return matrix.find(rows[i * kept / copies], k, term(i));
+        else if constexpr (is_right) return matrix.find(Matrix::behind(rows[0], i * 8), k, term(i));
+        else return matrix.find(matrix.row(first + row(i)), k, term(i));
     }
 
     // Copies the slice whose first term is k, of a matrix of so many terms.
     __device__ void copy(float *slice, u32 k, u32 terms) const {
         if (by_four && ROWS < 32 && threadIdx.x >= ROWS * 4) return;
-#pragma unroll written_out
+#pragma unroll
         for (u32 i = 0; i < of_rows; ++i) {
             if (!is_right && is_beside(i)) break;
-            Found found = find(i, k + term(i));
+            Found found = find(i, k);
             found.is_there = found.is_there && k + term(i) < terms && !is_beside(i);
             if constexpr (by_four) copy_four(slice + place(i), found);
             else copy_one(slice + place(i), found);

@@ -122,7 +122,9 @@ __device__ void conv_forward(const float *x, const float *weight, const float *b
     product.template run<Per<G>::unrolled>(unfolded, weights, first_row, first_column, 0, Per<G>::terms);
     const u32 row = first_row + product.row();
     if constexpr (POOL) {
-        __shared__ __align__(4) u8 taps[32][COLUMNS + 4];
+        // Where the slices were.
+        u8(&taps)[32][COLUMNS + 4] = *reinterpret_cast<u8(*)[32][COLUMNS + 4]>(product.memory());
+        if (places) __syncthreads();
 #pragma unroll
         for (u32 j = 0; j < product.HELD; ++j) {
             const u32 c = first_column + product.column(j);

@@ -219,8 +219,10 @@ template <u32 COLUMNS> struct Product {
     // Of each column's first `rows` sums the mean, and the sum of their squared distances from it: those of column n go to `means[n]` and
     // `squares[n]`, of the first so many columns.
     __device__ void moments(u32 rows, u32 columns, float *means, float *squares) const {
-        // The parts of a column's total: the rows of each warp that has it.
-        __shared__ float totals[SHARES][COLUMNS], distances[SHARES][COLUMNS];
+        // The parts of a column's total, the rows of each warp that has it; where the slices were.
+        using Shares = float[SHARES][COLUMNS];
+        Shares &totals = *reinterpret_cast<Shares *>(memory()), &distances = *reinterpret_cast<Shares *>(memory() + SHARES * COLUMNS);
+        __syncthreads();
 #pragma unroll
         for (u32 j = 0; j < HELD; ++j) {
             float total = 0.0f;

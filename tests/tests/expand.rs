@@ -1,4 +1,5 @@
-//! The generated text, whole, of two models: what a person reads in `netc expand`, and of one in `netc expand --cuda`.
+//! The generated text of two models, whole: what a person reads in `netc expand`; and of one what is its own in `netc expand --cuda`, with
+//! its launches.
 //!
 //! `NETSPEC_BLESS=1 cargo test -p netspec-tests --test expand` writes the files of `golden/` anew: read the difference.
 
@@ -6,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use netspec_compiler::check::Checked;
+use netspec_compiler::emit::cuda::{Arg, Grid, Launch, Pass, Program, Step};
 use netspec_compiler::emit::{self, Naming};
 use netspec_compiler::source::Sources;
 use netspec_compiler::{Main, Options, compile};
@@ -34,6 +36,53 @@ fn golden(name: &str, spec: &str, params: &[(&str, i64)], text: impl FnOnce(&Che
     assert!(text.lines().all(|line| line.chars().count() <= 160), "lines fit a screen");
 }
 
+/// A model on a card, but for the families of kernels that all models share: its sizes and kernels, then what each pass launches.
+fn cuda(program: &Program) -> String {
+    let mut text = format!("// Behind {}:\n\n{}", program.families.join(", "), &program.source[program.own..]);
+    for (name, Pass { arena, scratch, state, folded, fold, steps, .. }) in &program.passes {
+        text += &format!(
+            "\n// {name}, of n samples: {arena} n floats of values, {scratch} of scratch, {state} of state, {folded} folded\n"
+        );
+        text += &[launched(fold), launched(steps)].concat();
+    }
+    text
+}
+
+/// Steps, one a line: kernels, their blocks and threads, and what they are given.
+fn launched(steps: &[Step]) -> String {
+    let of_step = |step: &Step| match step {
+        Step::Launch(launch) => format!("//     {}\n", launch_text(launch)),
+        Step::ClearGradients => "//     gradients become 0\n".to_owned(),
+        Step::Loss(kinds) => {
+            let of_kinds: String =
+                kinds.iter().map(|(_, launch)| format!("//     {}\n", launch_text(launch))).collect();
+            format!("//     one of these, by the loss:\n{of_kinds}")
+        }
+        Step::Loop { .. } => unreachable!("the model has no repeat"),
+    };
+    steps.iter().map(of_step).collect()
+}
+
+fn launch_text(Launch { kernel, grid, threads, args }: &Launch) -> String {
+    let Grid { fixed, of_sample, per_block, y, z } = grid;
+    let args = args.iter().map(|arg| match arg {
+        Arg::Value(at) => format!("value {}", at.first),
+        Arg::Params(at) => format!("params {}", at.first),
+        Arg::Gradients(at) => format!("gradients {}", at.first),
+        other => format!("{other:?}"),
+    });
+    let args = args.collect::<Vec<_>>().join(", ");
+    let items = match (fixed, of_sample) {
+        (fixed, 0) => format!("{fixed}"),
+        (0, 1) => "n".to_owned(),
+        (0, of_sample) => format!("{of_sample} n"),
+        (fixed, of_sample) => format!("({fixed} + {of_sample} n)"),
+    };
+    let items = if *per_block == 1 { items } else { format!("{items} / {per_block}") };
+    let others = if (*y, *z) == (1, 1) { String::new() } else { format!(" x {y} x {z}") };
+    format!("{kernel}, {items}{others} blocks of {threads}: {args}")
+}
+
 /// A model's Rust.
 fn rust(origin: &str) -> impl FnOnce(&Checked, &Sources) -> String {
     move |checked, sources| {
@@ -48,8 +97,8 @@ fn net() {
 
 #[test]
 fn net_on_a_card() {
-    let cuda = |checked: &Checked, sources: &Sources| emit::cuda::program(checked, sources, "specs/net.yaml");
-    golden("net.cu", "specs/net.yaml", &[], |checked, sources| cuda(checked, sources).expect("kernels").source);
+    let program = |checked: &Checked, sources: &Sources| emit::cuda::program(checked, sources, "specs/net.yaml");
+    golden("net.cu", "specs/net.yaml", &[], |checked, sources| cuda(&program(checked, sources).expect("kernels")));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use crate::emit::text::grouped;
 pub struct Program {
     /// CUDA C++.
     pub source: String,
+    /// The files of the families of kernels that it begins with.
+    pub families: Vec<&'static str>,
+    /// Where the model's own part of it begins, behind them.
+    pub own: usize,
     /// Floats of a sample of each input.
     pub inputs: Vec<u64>,
     /// Of each output floats of a sample, classes, positions.

@@ -18,7 +18,7 @@ use crate::ops::elements;
 use crate::source::Sources;
 use crate::target::Target;
 use calls::Emitter;
-use source::Source;
+use source::{Source, Text};
 
 /// A model for a graphics card; `origin` is where the spec is, as the user names it.
 ///
@@ -37,7 +37,8 @@ pub fn program(checked: &Checked, sources: &Sources, origin: &str) -> Result<Pro
     let inputs = checked.net.inputs.iter().map(|input| input.shape.as_deref().map_or(0, elements)).collect();
     let output = |shape: &Vec<u64>| [elements(shape), shape[0], elements(shape) / shape[0]];
     let outputs = checked.outputs.iter().map(output).collect();
-    Ok(Program { source: source.finish(&head), inputs, outputs, passes: emitted })
+    let Text { text, families, own } = source.finish(&head);
+    Ok(Program { source: text, families, own, inputs, outputs, passes: emitted })
 }
 
 /// The implementation of `netspec::cuda::program::OnDevice` for the struct of this name: Rust, beside that of [`super::program`].

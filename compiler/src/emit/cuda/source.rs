@@ -27,24 +27,30 @@ pub(super) enum Family {
 }
 
 impl Family {
-    fn text(self) -> &'static str {
+    /// Its file in `kernels/`, and what is in it.
+    fn file(self) -> (&'static str, &'static str) {
+        macro_rules! file {
+            ($name:literal) => {
+                ($name, include_str!(concat!("kernels/", $name)))
+            };
+        }
         match self {
-            Family::Base => include_str!("kernels/base.cuh"),
-            Family::Activation => include_str!("kernels/activation.cuh"),
-            Family::Curve => include_str!("kernels/curve.cuh"),
-            Family::Window => include_str!("kernels/window.cuh"),
-            Family::Product => include_str!("kernels/product.cuh"),
-            Family::Conv => include_str!("kernels/conv.cuh"),
-            Family::Depthwise => include_str!("kernels/depthwise.cuh"),
-            Family::Pool => include_str!("kernels/pool.cuh"),
-            Family::BatchNorm => include_str!("kernels/batch_norm.cuh"),
-            Family::GroupNorm => include_str!("kernels/group_norm.cuh"),
-            Family::Elementwise => include_str!("kernels/elementwise.cuh"),
-            Family::Resample => include_str!("kernels/resample.cuh"),
-            Family::Dropout => include_str!("kernels/dropout.cuh"),
-            Family::Softmax => include_str!("kernels/softmax.cuh"),
-            Family::Loss => include_str!("kernels/loss.cuh"),
-            Family::Flat => include_str!("kernels/flat.cuh"),
+            Family::Base => file!("base.cuh"),
+            Family::Activation => file!("activation.cuh"),
+            Family::Curve => file!("curve.cuh"),
+            Family::Window => file!("window.cuh"),
+            Family::Product => file!("product.cuh"),
+            Family::Conv => file!("conv.cuh"),
+            Family::Depthwise => file!("depthwise.cuh"),
+            Family::Pool => file!("pool.cuh"),
+            Family::BatchNorm => file!("batch_norm.cuh"),
+            Family::GroupNorm => file!("group_norm.cuh"),
+            Family::Elementwise => file!("elementwise.cuh"),
+            Family::Resample => file!("resample.cuh"),
+            Family::Dropout => file!("dropout.cuh"),
+            Family::Softmax => file!("softmax.cuh"),
+            Family::Loss => file!("loss.cuh"),
+            Family::Flat => file!("flat.cuh"),
         }
     }
 
@@ -142,18 +148,28 @@ impl Source {
     }
 
     /// The whole text.
-    pub(super) fn finish(mut self, head: &str) -> String {
+    pub(super) fn finish(mut self, head: &str) -> Text {
         self.uses(Family::Base);
         self.uses(Family::Flat);
         let mut text = format!("// {head}\n\n");
-        for family in &self.families {
-            let _ = writeln!(text, "{}", family.text());
-        }
+        let files: Vec<(&str, &str)> = self.families.iter().map(|family| family.file()).collect();
+        files.iter().for_each(|(_, of_family)| text += &format!("{of_family}\n"));
+        let own = text.len();
         let _ = write!(text, "// The model's sizes.\n\n{}// Its kernels.\n\n{}", self.constants, self.kernels);
         text.truncate(text.trim_end().len());
         text.push('\n');
-        text
+        Text { text, families: files.into_iter().map(|(name, _)| name).collect(), own }
     }
+}
+
+/// A model's CUDA C++.
+pub(super) struct Text {
+    /// All of it.
+    pub(super) text: String,
+    /// The files of the families of kernels that it begins with.
+    pub(super) families: Vec<&'static str>,
+    /// Where the model's own part begins, behind them.
+    pub(super) own: usize,
 }
 
 /// Columns of a line.

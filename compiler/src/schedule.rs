@@ -530,6 +530,10 @@ impl Scheduler<'_> {
             }
             _ => return false,
         };
+        // An element is made of several that are read: what a skip adds to must not be what it reads.
+        if joined.reads.iter().any(|read| read.slot == joined.writes[0].0.slot) {
+            return false;
+        }
         steps.done[at] = Step::Whole(joined);
         true
     }

@@ -164,6 +164,10 @@ pub const WIRINGS: &[(&str, &str)] = &[
          linear(2) as aux; output aux, y;",
     ),
     (
+        "a pool and a nonlinearity beside what is added to them",
+        "input x [2, 4, 4]; conv(3, kernel = 3, padding = 1); skip { max_pool(3, stride = 1, padding = 1); tanh; } flatten; linear(2);",
+    ),
+    (
         "what a loop begins and ends with",
         "input x [4]; linear(4) as a; repeat 3 as r { skip { linear(4); tanh; } } linear(2) as y; output a, y, r;",
     ),

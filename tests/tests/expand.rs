@@ -55,8 +55,8 @@ fn launched(steps: &[Step]) -> String {
         Step::ClearGradients => "//     gradients become 0\n".to_owned(),
         Step::Loss(kinds) => {
             let of_kinds: String =
-                kinds.iter().map(|(_, launch)| format!("//         {}\n", launch_text(launch))).collect();
-            format!("//     the loss that is wanted, of\n{of_kinds}")
+                kinds.iter().map(|(_, launch)| format!("//     {}\n", launch_text(launch))).collect();
+            format!("//     one of these, by the loss:\n{of_kinds}")
         }
         Step::Loop { .. } => unreachable!("the model has no repeat"),
     };
@@ -74,11 +74,13 @@ fn launch_text(Launch { kernel, grid, threads, args }: &Launch) -> String {
     let args = args.collect::<Vec<_>>().join(", ");
     let items = match (fixed, of_sample) {
         (fixed, 0) => format!("{fixed}"),
+        (0, 1) => "n".to_owned(),
         (0, of_sample) => format!("{of_sample} n"),
         (fixed, of_sample) => format!("({fixed} + {of_sample} n)"),
     };
+    let items = if *per_block == 1 { items } else { format!("{items} / {per_block}") };
     let others = if (*y, *z) == (1, 1) { String::new() } else { format!(" x {y} x {z}") };
-    format!("{kernel}, {items} / {per_block}{others} blocks of {threads}: {args}")
+    format!("{kernel}, {items}{others} blocks of {threads}: {args}")
 }
 
 /// A model's Rust.

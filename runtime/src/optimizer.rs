@@ -233,17 +233,17 @@ impl Stateful for Sgd {
 
     fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
         let (_, [velocity]) = state.take("sgd")?;
-        self.velocity = Floats::new(velocity);
+        self.velocity = Floats::copied(&velocity);
         Ok(())
     }
 }
 
 /// Makes the state zeros at the first step, and gives it.
 fn begin(state: &mut Floats, len: usize) -> &mut [f32] {
-    let state = state.get_mut();
     if state.is_empty() {
-        state.resize(len, 0.0);
+        state.resize(len);
     }
+    let state = state.get_mut();
     assert_eq!(state.len(), len, "an optimizer serves one model");
     state
 }

@@ -308,8 +308,7 @@ impl<O: Optimizer> Optimizer for Recipe<O> {
         if self.batches == 1 {
             return penalty + self.take(params, gradients, samples, threads);
         }
-        let sum = self.sum.get_mut();
-        sum.resize(params.len(), 0.0);
+        let sum = self.sum.resize(params.len());
         update::gather(Isa::best(), sum, gradients, samples as f32);
         self.gathered = (self.gathered.0 + 1, self.gathered.1 + samples);
         if self.gathered.0 == self.batches {

@@ -388,8 +388,7 @@ impl Workspace {
         let gradients: &mut [f32] = match gradients {
             None => &mut [],
             Some(len) => {
-                let gradients = self.gradients.get_mut();
-                gradients.resize(len, 0.0);
+                let gradients = self.gradients.resize(len);
                 clear_but(written, gradients);
                 gradients
             }

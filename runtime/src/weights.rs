@@ -37,7 +37,7 @@ fn new_version() -> u64 {
 
 impl Weights {
     fn zeros(form: &Form) -> Weights {
-        let [params, statistics] = [form.params, form.statistics].map(|len| Floats::new(vec![0.0; len]));
+        let [params, statistics] = [form.params, form.statistics].map(Floats::zeros);
         Weights { params, statistics, version: new_version() }
     }
 

@@ -234,6 +234,8 @@ pub enum Kernel {
     Op(Kind),
     /// A linear layer over the whole batch, whose weights are then read once.
     LinearBatch(crate::ir::Linear, TensorId, Option<TensorId>, Act),
+    /// A linear layer's gradient by its input over the whole batch, as [`Kernel::LinearBatch`].
+    LinearGradInputBatch(crate::ir::Linear, TensorId),
     /// A linear layer's weight gradient over the whole batch: written where it is the only part of the weight's gradient, else added.
     LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>, Store),
     /// A convolution's weight gradient over the whole batch.
@@ -425,6 +427,11 @@ impl Scheduler<'_> {
                 if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
             {
                 steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
+            }
+            Kind::LinearGradInput(linear, weight)
+                if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
+            {
+                steps.whole(call(Kernel::LinearGradInputBatch(linear, weight), reads, writes));
             }
             Kind::LinearGradWeight(linear, weight, bias)
                 if self.target.has_tiles() && may_wait && linear.inputs * linear.outputs > TILE_GRADIENT_FLOATS =>

@@ -1,7 +1,7 @@
 //! Floats of the host that a graphics card may have too: where the newer ones are, and the way between.
 //!
 //! Weights, gradients and what optimizers keep are such. They go over to a card when it first needs them, and come back when the host
-//! asks: a training on a card moves none of them. Without the feature `cuda` they are a `Vec`.
+//! asks: a training on a card moves none of them. Without the feature `cuda` they are memory of the host.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::Error;
 #[cfg(feature = "cuda")]
 use crate::cuda::{Buffer, Card};
-use crate::memory;
+use crate::memory::Aligned;
 
 /// Floats of the host that a card may have too.
 #[derive(Default)]
 pub(crate) struct Floats {
     /// Unset when a card has newer ones.
-    host: OnceLock<Vec<f32>>,
+    host: OnceLock<Aligned>,
     #[cfg(feature = "cuda")]
     card: Mutex<Option<OnCard>>,
 }
@@ -35,11 +35,21 @@ struct OnCard {
 }
 
 impl Floats {
-    pub(crate) fn new(floats: Vec<f32>) -> Floats {
+    fn of(floats: Aligned) -> Floats {
         let empty = Floats::default();
         // A new cell is unset.
         let _ = empty.host.set(floats);
         empty
+    }
+
+    /// Zeros.
+    pub(crate) fn zeros(len: usize) -> Floats {
+        Floats::of(Aligned::zeros(len))
+    }
+
+    /// A copy of these.
+    pub(crate) fn copied(floats: &[f32]) -> Floats {
+        Floats::of(Aligned::from(floats))
     }
 
     /// They, from a card if it has the newer ones.
@@ -56,7 +66,22 @@ impl Floats {
     /// # Panics
     ///
     /// As of [`Floats::get`].
-    pub(crate) fn get_mut(&mut self) -> &mut Vec<f32> {
+    pub(crate) fn get_mut(&mut self) -> &mut [f32] {
+        self.host_mut()
+    }
+
+    /// So many, to be changed: zeros if there were none, of any content if they were others in number.
+    ///
+    /// # Panics
+    ///
+    /// As of [`Floats::get`].
+    pub(crate) fn resize(&mut self, len: usize) -> &mut [f32] {
+        let host = self.host_mut();
+        host.resize(len);
+        host
+    }
+
+    fn host_mut(&mut self) -> &mut Aligned {
         self.get();
         #[cfg(feature = "cuda")]
         if let Some(on_card) = self.card_mut() {
@@ -70,14 +95,14 @@ impl Floats {
     }
 
     fn len(&self) -> usize {
-        self.host.get().map_or_else(|| self.len_on_card(), Vec::len)
+        self.host.get().map_or_else(|| self.len_on_card(), |host| host.len())
     }
 }
 
 #[cfg(not(feature = "cuda"))]
 impl Floats {
-    fn bring(&self) -> Vec<f32> {
-        Vec::new()
+    fn bring(&self) -> Aligned {
+        Aligned::default()
     }
 
     fn len_on_card(&self) -> usize {
@@ -95,12 +120,12 @@ impl Floats {
         self.card.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn bring(&self) -> Vec<f32> {
+    fn bring(&self) -> Aligned {
         let card = self.card();
         let Some(OnCard { buffer, len, .. }) = &*card else {
-            return Vec::new();
+            return Aligned::default();
         };
-        let mut floats = vec![0.0; *len];
+        let mut floats = Aligned::zeros(*len);
         if let Err(error) = buffer.read(0, &mut floats) {
             panic!("{error}");
         }
@@ -138,7 +163,7 @@ impl Floats {
     /// As [`Floats::on_card`], so many zeros if there are none yet.
     pub(crate) fn begun_on_card(&mut self, card: &Arc<Card>, len: usize) -> Result<Arc<Buffer<f32>>, Error> {
         if self.is_empty() {
-            *self.get_mut() = vec![0.0; len];
+            self.resize(len);
         }
         let buffer = self.on_card(card)?;
         assert_eq!(self.len(), len, "an optimizer serves one model");
@@ -173,9 +198,7 @@ fn place<'a>(slot: &'a mut Option<OnCard>, card: &Arc<Card>, len: usize) -> Resu
 
 impl Clone for Floats {
     fn clone(&self) -> Floats {
-        let mut copy = memory::zeros(self.get().len());
-        copy.copy_from_slice(self.get());
-        Floats::new(copy)
+        Floats::copied(self.get())
     }
 }
 
@@ -199,11 +222,11 @@ mod tests {
     fn floats_are_those_that_were_given() {
         let mut floats = Floats::default();
         assert!(floats.get().is_empty());
-        floats.get_mut().extend([1.0, 2.0]);
+        floats.resize(2).copy_from_slice(&[1.0, 2.0]);
         let copy = floats.clone();
         floats.get_mut()[0] = 3.0;
         assert_eq!((floats.get(), copy.get()), (&[3.0, 2.0][..], &[1.0, 2.0][..]));
-        assert!(floats != copy && floats == Floats::new(vec![3.0, 2.0]));
+        assert!(floats != copy && floats == Floats::copied(&[3.0, 2.0]));
         assert_eq!(format!("{copy:?}"), "[1.0, 2.0]");
     }
 }

@@ -1,7 +1,8 @@
-//! Memory of floats, aligned to 64 bytes: a line of the cache, and the widest vector. What is long of it lies in large pages.
+//! Memory of floats, aligned to 64 bytes: a line of the cache, and the widest vector. What is large lies in large pages.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
 
 /// Floats of a line.
 const LINE: usize = 16;
@@ -23,7 +24,9 @@ impl Memory {
         if self.lines.len() < lines {
             // The old lines are given back first.
             self.lines = Vec::new();
-            resize(&mut self.lines, lines, Line([0.0; LINE]));
+            self.lines = Vec::with_capacity(lines);
+            ask_for_large_pages(self.lines.spare_capacity_mut());
+            self.lines.resize(lines, Line([0.0; LINE]));
         }
     }
 
@@ -48,45 +51,73 @@ impl Memory {
     }
 }
 
-/// Bytes of a large page.
-const LARGE_PAGE: usize = 2 << 20;
-
-/// Makes a vector longer or shorter, with this value where it is new. If that takes memory, it asks for large pages: a pass goes through
-/// megabytes of weights and gradients, whose small pages are more than a core keeps the addresses of.
-pub(crate) fn resize<T: Clone>(vector: &mut Vec<T>, len: usize, value: T) {
-    if len > vector.capacity() {
-        vector.reserve_exact(len - vector.len());
-        // Before it is written, since a page is as large as the system makes it then.
-        ask_for_large_pages(vector.spare_capacity_mut());
-    }
-    vector.resize(len, value);
-}
-
-/// So many zeros, as [`resize`] makes them.
-pub(crate) fn zeros(len: usize) -> Vec<f32> {
-    let mut zeros = Vec::new();
-    resize(&mut zeros, len, 0.0);
-    zeros
-}
-
-/// Asks for large pages where whole ones fit. A system that has none to give goes on with small ones.
-fn ask_for_large_pages<T>(room: &mut [MaybeUninit<T>]) {
-    let first = room.as_mut_ptr().cast::<u8>();
-    let before = first.addr().next_multiple_of(LARGE_PAGE) - first.addr();
-    let bytes = size_of_val(room).saturating_sub(before) / LARGE_PAGE * LARGE_PAGE;
+/// Asks that memory which nobody has touched be made of large pages, as far as whole ones lie inside it. Of small ones a processor knows
+/// the places of some 8 MiB at once: where weights are read by column, it would look up one for every line. A refusal is no error.
+fn ask_for_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
     #[cfg(all(target_os = "linux", not(miri)))]
-    if bytes > 0 {
+    {
         use std::ffi::{c_int, c_void};
 
         unsafe extern "C" {
-            /// That of the C library, on which the standard library stands.
             fn madvise(first: *mut c_void, len: usize, advice: c_int) -> c_int;
         }
-        const MADV_HUGEPAGE: c_int = 14;
-        // SAFETY: whole pages inside memory that this process has; the advice changes nothing of what is in them.
-        unsafe { madvise(first.add(before).cast(), bytes, MADV_HUGEPAGE) };
+        /// Bytes of a large page, where small ones have 4 KiB.
+        const LARGE_PAGE: usize = 2 << 20;
+        /// `MADV_HUGEPAGE`.
+        const HUGE_PAGE: c_int = 14;
+
+        let first = memory.as_ptr().addr();
+        let (begin, end) =
+            (first.next_multiple_of(LARGE_PAGE), (first + size_of_val(memory)) / LARGE_PAGE * LARGE_PAGE);
+        if begin < end {
+            // SAFETY: `begin..end` is a part of the memory, which is borrowed alone; the advice changes nothing that it holds.
+            unsafe { madvise(memory.as_mut_ptr().byte_add(begin - first).cast(), end - begin, HUGE_PAGE) };
+        }
     }
-    let _ = bytes;
+    let _ = memory;
+}
+
+/// So many floats, which begin at the beginning of a line.
+#[derive(Default)]
+pub(crate) struct Aligned {
+    memory: Memory,
+    len: usize,
+}
+
+impl Aligned {
+    pub(crate) fn zeros(len: usize) -> Aligned {
+        let mut zeros = Aligned::default();
+        zeros.resize(len);
+        zeros
+    }
+
+    /// Makes them so many: zeros where there were none ever, of any content else.
+    pub(crate) fn resize(&mut self, len: usize) {
+        self.memory.reserve(len);
+        self.len = len;
+    }
+}
+
+impl From<&[f32]> for Aligned {
+    fn from(floats: &[f32]) -> Aligned {
+        let mut aligned = Aligned::zeros(floats.len());
+        aligned.copy_from_slice(floats);
+        aligned
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.memory.floats(self.len)
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.memory.floats_mut(self.len)
+    }
 }
 
 #[cfg(test)]
@@ -105,16 +136,15 @@ mod tests {
             assert_eq!((memory.floats(len)[len - 1], memory.bytes()), (1.0, bytes));
         }
     }
-
     #[test]
-    fn a_vector_grows_in_whatever_pages() {
-        let mut vector = vec![1.0; 3];
-        for len in [2, 2 * LARGE_PAGE / size_of::<f32>(), 5] {
-            let before = vector.len().min(len);
-            resize(&mut vector, len, 2.0);
-            assert!(vector.len() == len && vector[before..].iter().all(|&value| value == 2.0));
-        }
-        assert_eq!((&vector[..2], vector.capacity()), (&[1.0; 2][..], 2 * LARGE_PAGE / size_of::<f32>()));
-        assert!(zeros(0).is_empty());
+    fn large_memory_is_zeros_and_may_be_written() {
+        // More than two large pages, so that a whole one is inside.
+        let len = if cfg!(miri) { 100 } else { (5 << 20) / 4 + 3 };
+        let mut floats = Aligned::zeros(len);
+        assert!(floats.len() == len && floats.iter().all(|&float| float == 0.0));
+        floats[len - 1] = 1.0;
+        assert_eq!(Aligned::from(&floats[len - 2..])[..], [0.0, 1.0]);
+        floats.resize(2);
+        assert_eq!((floats.len(), floats.as_ptr().addr() % 64), (2, 0));
     }
 }

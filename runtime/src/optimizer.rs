@@ -12,7 +12,7 @@ use crate::cuda::{CardOptimizer, Update, program::flat};
 use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Momentum};
-use crate::{memory, run};
+use crate::run;
 
 /// Floats of each memory that one task of an update has: some 20 microseconds of work, most of it waiting for memory.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 16 << 10 };
@@ -233,17 +233,17 @@ impl Stateful for Sgd {
 
     fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
         let (_, [velocity]) = state.take("sgd")?;
-        self.velocity = Floats::new(velocity);
+        self.velocity = Floats::copied(&velocity);
         Ok(())
     }
 }
 
 /// Makes the state zeros at the first step, and gives it.
 fn begin(state: &mut Floats, len: usize) -> &mut [f32] {
-    let state = state.get_mut();
     if state.is_empty() {
-        memory::resize(state, len, 0.0);
+        state.resize(len);
     }
+    let state = state.get_mut();
     assert_eq!(state.len(), len, "an optimizer serves one model");
     state
 }

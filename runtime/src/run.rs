@@ -12,7 +12,7 @@ use crate::Error;
 use crate::arena::{Job, Pack, Tile};
 use crate::floats::Floats;
 use crate::isa::{Isa, Numerics};
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::network::{BatchLoss, Feed};
 use crate::pool;
 use crate::random::{Draw, scatter};
@@ -388,8 +388,7 @@ impl Workspace {
         let gradients: &mut [f32] = match gradients {
             None => &mut [],
             Some(len) => {
-                let gradients = self.gradients.get_mut();
-                memory::resize(gradients, len, 0.0);
+                let gradients = self.gradients.resize(len);
                 clear_but(written, gradients);
                 gradients
             }

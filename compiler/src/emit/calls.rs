@@ -365,6 +365,10 @@ impl Calls<'_> {
                 let g = self.linear(layer, linear);
                 function("linear::forward_batch", &["run", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
             }
+            Kernel::LinearGradInputBatch(linear, weight) => {
+                let (g, w) = (self.linear(layer, linear), self.param(*weight, loops));
+                function("linear::grad_input_batch", &["run", &g, &read(0), &w, &write(0), &store])
+            }
             Kernel::LinearGradWeightBatch(linear, weight, bias, store) => {
                 let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
                 let (g, store) = (self.linear(layer, linear), format!("Store::{store:?}"));

@@ -69,7 +69,7 @@ impl Planned {
         let losses = if kind.has_backward() { self.losses } else { 1 };
         let wave = (GRADIENT_BUDGET / (4 * plan.gradients.max(1))).max(workers).min(tiles.max(1));
         let folded = if trains { 0 } else { folded_len(self).next_multiple_of(16) };
-        // Memories are of whole lines of 16 floats; the losses and the gradient are plain vectors.
+        // Memories are of whole lines of 16 floats; the losses are a plain vector.
         let memories = [
             workers * TILE * plan.tile,
             samples * plan.batch,
@@ -77,10 +77,11 @@ impl Planned {
             scratches * plan.scratch,
             wave * plan.gradients,
             folded + plan.packed_len,
+            if trains || plan.gradients > 0 { self.program.params } else { 0 },
         ];
         let lines: u64 = memories.iter().map(|floats| floats.next_multiple_of(16)).sum();
         // A vector that grows has room for four at least.
-        4 * (lines + (losses * samples).max(4) + if trains || plan.gradients > 0 { self.program.params } else { 0 })
+        4 * (lines + (losses * samples).max(4))
     }
 }
 

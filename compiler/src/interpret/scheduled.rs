@@ -235,6 +235,9 @@ impl Machine<'_> {
             Kernel::LinearBatch(linear, weight, bias, act) => {
                 self.scope.made(&Kind::Linear(*linear, *weight, *bias, *act), len, reads)
             }
+            Kernel::LinearGradInputBatch(linear, weight) => {
+                self.scope.made(&Kind::LinearGradInput(*linear, *weight), len, reads)
+            }
             Kernel::LinearGradWeightBatch(linear, weight, bias, _) => {
                 self.scope.made(&Kind::LinearGradWeight(*linear, *weight, *bias), len, reads)
             }

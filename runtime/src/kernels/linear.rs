@@ -16,7 +16,7 @@ use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::transpose::Transpose;
 use crate::kernels::{Act, Store};
 use crate::pool;
-use crate::run::{self, Run};
+use crate::run::{self, Run, Whole};
 
 /// Output rows of the weight that one task of [`grad_weight_batch`] has.
 const BLOCK: usize = 64;
@@ -76,15 +76,11 @@ pub fn forward_batch(
     y: View,
 ) {
     linear.check(x, y);
-    assert!(x.region == Region::Batch && y.region == Region::Batch, "values of the whole batch");
     let Linear { rows, inputs, outputs } = *linear;
-    let whole = run.whole();
+    let mut whole = run.whole();
+    let batch = Shared::of(&mut whole, x, y);
     let (samples, stride, isa, params) = (whole.samples, whole.batch_stride, whole.isa, whole.params);
     let act = act.of(whole.numerics);
-    let apart = x.offset + x.len <= y.offset || y.offset + y.len <= x.offset;
-    assert!(apart && x.offset + x.len <= stride && y.offset + y.len <= stride, "values apart in their region");
-    assert!(samples * stride <= whole.batch.len(), "a row for each sample");
-    let batch = Shared(whole.batch.as_mut_ptr());
     // Rows that are one behind the other in memory are one matrix.
     let (products, count, x_stride, y_stride) =
         if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };
@@ -95,7 +91,7 @@ pub fn forward_batch(
         let weight = Matrix::new(&params[weight + first * inputs..], some, inputs, inputs);
         let bias = bias.map(|bias| &params[bias + first..][..some]);
         for product in 0..products {
-            // SAFETY: rows of x and y in rows of the batch's memory (checked above), which is borrowed until the region ends. Nobody writes
+            // SAFETY: rows of x and y in rows of the batch's memory (`Shared::of`), which is borrowed until the region ends. Nobody writes
             // x, and these columns of y are this task's.
             let (x, y) = unsafe {
                 let batch = batch.first().add(product * stride);
@@ -116,13 +112,28 @@ pub fn forward_batch(
     });
 }
 
-/// Memory of which each task writes floats of its own.
+/// The batch's memory, of which each task writes floats of its own.
 struct Shared(*mut f32);
 
 // SAFETY: a pointer; whoever uses it sees to it that no two threads use one float.
 unsafe impl Sync for Shared {}
 
 impl Shared {
+    /// The memory of a batch of which one value is to be read and another written.
+    ///
+    /// # Panics
+    ///
+    /// When they are not apart, or not inside it.
+    fn of(whole: &mut Whole<'_>, read: View, written: View) -> Shared {
+        assert!(read.region == Region::Batch && written.region == Region::Batch, "values of the whole batch");
+        let (samples, stride) = (whole.samples, whole.batch_stride);
+        let (read, written) = ([read.offset, read.offset + read.len], [written.offset, written.offset + written.len]);
+        let apart = read[1] <= written[0] || written[1] <= read[0];
+        assert!(apart && read[1] <= stride && written[1] <= stride, "values apart in their region");
+        assert!(samples * stride <= whole.batch.len(), "a row for each sample");
+        Shared(whole.batch.as_mut_ptr())
+    }
+
     fn first(&self) -> *mut f32 {
         self.0
     }
@@ -142,6 +153,34 @@ pub fn grad_input(t: &mut Tile<'_>, linear: &Linear, dy: View, weight: usize, dx
             multiply(isa, dy, weight, store, MatrixMut::new(dx.row(sample), rows, inputs, inputs));
         }
     }
+}
+
+/// [`grad_input`] of the whole batch, whose memory has `dy` and takes `dx`, in parallel over blocks of inputs: the same bits. It reads the
+/// weights once for all samples.
+pub fn grad_input_batch(run: &mut Run<'_>, linear: &Linear, dy: View, weight: usize, dx: View, store: Store) {
+    linear.check(dx, dy);
+    assert!(linear.rows == 1, "one row for each sample");
+    let Linear { inputs, outputs, .. } = *linear;
+    let mut whole = run.whole();
+    let batch = Shared::of(&mut whole, dy, dx);
+    let (samples, stride, isa) = (whole.samples, whole.batch_stride, whole.isa);
+    let weight = &whole.params[weight..][..outputs * inputs];
+    let most = inputs.div_ceil(2 * whole.threads).next_multiple_of(64);
+    pool::run(whole.threads, inputs.div_ceil(most), &|_, block| {
+        let first = block * most;
+        let some = most.min(inputs - first);
+        let weight = Matrix::new(&weight[first..], outputs, some, inputs);
+        // SAFETY: rows of dy and dx in rows of the batch's memory (`Shared::of`), which is borrowed until the region ends. Nobody writes
+        // dy, and these columns of dx are this task's.
+        let (dy, dx) = unsafe {
+            let (dy, dx) = (batch.first().add(dy.offset).cast_const(), batch.first().add(dx.offset + first));
+            (
+                Matrix { first: dy, rows: samples, cols: outputs, stride, step: 1, of: PhantomData },
+                MatrixMut { first: dx, rows: samples, cols: some, stride, of: PhantomData },
+            )
+        };
+        multiply(isa, dy, weight, store, dx);
+    });
 }
 
 /// Adds to the tile's gradient, at `weight` and `bias`: `dweight[o][i] = sum over samples, r of dy[r][o] x[r][i]`, `dbias[o] = sum
@@ -295,11 +334,12 @@ fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'
     multiply_of(isa, a, b, store, c);
 }
 
-/// Floats of the transposed inputs that [`forward`] has at once: 16 KiB, a part of the first cache.
-const PANEL: usize = 4096;
+/// Floats of the transposed inputs that [`forward`] has at once: 32 KiB of 64 rows, which then meet each line of weights less often, and
+/// half of it else, a part of the first cache.
+const PANEL: usize = 8192;
 
 /// Floats of the sums that it has at once: 64 KiB, a part of the second cache. The more, the less often inputs are transposed.
-const SUMS: usize = 4 * PANEL;
+const SUMS: usize = 16 << 10;
 
 /// Memory of which no vector lies on two cache lines.
 #[repr(align(64))]
@@ -355,7 +395,8 @@ unsafe fn forward_panel<L: Lanes, H: Transpose, const V: usize, const O: usize>(
     let mut panel = MaybeUninit::<Lines<PANEL>>::uninit();
     let mut sums = MaybeUninit::<Lines<SUMS>>::uninit();
     let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
-    let (most_inputs, most_outputs) = (PANEL / lanes, SUMS / lanes);
+    let most_inputs = if lanes == 64 { PANEL / 64 } else { PANEL / 2 / lanes };
+    let most_outputs = SUMS / lanes;
     for output in (0..outputs).step_by(most_outputs) {
         let some_outputs = most_outputs.min(outputs - output);
         // SAFETY: `panel` has room for `most_inputs` vectors of lanes and `sums` for `most_outputs`; of both only what has been written is
@@ -684,7 +725,12 @@ impl Product<'_> {
             for t in 0..terms {
                 let mut b_of = [L::splat(0.0); V];
                 for v in 0..V {
-                    b_of[v] = L::load(b.add(t * self.b.stride + v * L::COUNT));
+                    let at = t * self.b.stride + v * L::COUNT;
+                    b_of[v] = L::load(b.add(at));
+                    if R == 8 {
+                        // The next columns of the same row: of rows this far apart no processor guesses them.
+                        prefetch(b.wrapping_add(at + V * L::COUNT));
+                    }
                 }
                 for r in 0..R {
                     let a = L::splat(*a.add(r * self.a.stride + t * self.a.step));

@@ -120,7 +120,7 @@ impl Means {
 
     fn of(state: OptimizerState, optimizer: &'static str) -> Result<Means, Error> {
         let (steps, [means, squares]) = state.take(optimizer)?;
-        Ok(Means { steps, means: Floats::new(means), squares: Floats::new(squares) })
+        Ok(Means { steps, means: Floats::copied(&means), squares: Floats::copied(&squares) })
     }
 }
 

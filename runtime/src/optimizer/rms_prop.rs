@@ -144,7 +144,7 @@ impl Stateful for RmsProp {
 
     fn restore(&mut self, state: OptimizerState) -> Result<(), Error> {
         let (_, [squares, means, velocity]) = state.take("rmsprop")?;
-        [self.squares, self.means, self.velocity] = [squares, means, velocity].map(Floats::new);
+        [self.squares, self.means, self.velocity] = [squares, means, velocity].map(|values| Floats::copied(&values));
         Ok(())
     }
 }

@@ -207,3 +207,39 @@ fn a_whole_batch_has_the_bits_of_its_tiles_on_any_threads() {
         }
     }
 }
+
+#[test]
+fn the_gradient_by_a_batch_of_inputs_has_the_bits_of_its_tiles_on_any_threads() {
+    // Blocks of inputs that are whole vectors, and that are not.
+    for (samples, inputs, outputs) in [(21, 11, 150), (5, 150, 70), (19, 200, 3)] {
+        let linear = Linear { rows: 1, inputs, outputs };
+        let mut random = crate::kernels::testing::Random::new(inputs as u64);
+        let params = random.numbers(7 + inputs * outputs);
+        let (dy_of, before) = (random.numbers(samples * outputs), random.numbers(samples * inputs));
+        let (dy, dx) = (crate::arena::batch(2, outputs), crate::arena::batch(3 + outputs, inputs));
+        let plan = Plan { batch: 5 + inputs + outputs, ..Plan::default() };
+        for store in [Store::Write, Store::Add] {
+            let result = |threads: Option<usize>| {
+                let mut result = Vec::new();
+                pass(threads.unwrap_or(1), plan, &params, None, samples, &[&dy_of, &before], |run| {
+                    run.stage(&[], |t| {
+                        t.load(0, dy);
+                        t.load(1, dx);
+                        if threads.is_none() {
+                            grad_input(t, &linear, dy, 7, dx, store);
+                        }
+                    });
+                    if threads.is_some() {
+                        grad_input_batch(run, &linear, dy, 7, dx, store);
+                    }
+                    result = bits(&of_batch(run, dx));
+                });
+                result
+            };
+            let of_tiles = result(None);
+            for threads in [1, 2, 5] {
+                assert!(result(Some(threads)) == of_tiles, "{samples} samples, {store:?}, {threads} threads");
+            }
+        }
+    }
+}

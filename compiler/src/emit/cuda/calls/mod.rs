@@ -349,9 +349,10 @@ impl<'a> Emitter<'a> {
             | Kernel::NormSums(..)
             | Kernel::NormMergeBackward(..)
             | Kernel::NormBackward(..) => self.batch_norm(call, &name, written),
-            Kernel::LinearBatch(..) | Kernel::LinearGradWeightBatch(..) | Kernel::ConvGradWeightBatch(..) => {
-                unreachable!("the processor's, of what has tiles")
-            }
+            Kernel::LinearBatch(..)
+            | Kernel::LinearGradInputBatch(..)
+            | Kernel::LinearGradWeightBatch(..)
+            | Kernel::ConvGradWeightBatch(..) => unreachable!("the processor's, of what has tiles"),
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn linear(layer: &str, inputs: usize, outputs: usize) -> Vec<Kernel> 
     ]
 }
 
-/// The two kernels that large linear layers have for the whole batch.
+/// The three kernels that large linear layers have for the whole batch.
 pub(super) fn linear_batch(layer: &str, inputs: usize, outputs: usize) -> Vec<Kernel> {
     let linear = Linear { rows: 1, inputs, outputs };
     let mut values = Values::default();
@@ -39,6 +39,7 @@ pub(super) fn linear_batch(layer: &str, inputs: usize, outputs: usize) -> Vec<Ke
             "forward_batch",
             Box::new(move |run| linear::forward_batch(run, &linear, x, 0, Some(weights), Act::None, y)),
         ),
+        kernel("grad_input_batch", Box::new(move |run| linear::grad_input_batch(run, &linear, y, 0, x, Store::Write))),
         kernel(
             "grad_weight_batch",
             Box::new(move |run| linear::grad_weight_batch(run, &linear, x, y, 0, Some(weights), Store::Write)),

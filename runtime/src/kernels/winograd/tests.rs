@@ -271,7 +271,7 @@ fn planes_with_padding_in_the_middle() {
 fn what_the_epilogue_adds_and_maps() {
     for seed in 40..52 {
         let mut random = Random::new(seed);
-        let (conv, x_map) = if seed < 44 || seed >= 48 {
+        let (conv, x_map) = if !(44..48).contains(&seed) {
             let conv = random_conv(&mut random, if seed < 44 { 3 } else { 5 });
             (conv, random_map(&mut random, conv.channels, conv.size))
         } else {
@@ -338,7 +338,7 @@ fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
 fn pools_are_of_what_the_convolution_makes() {
     for seed in 50..74 {
         let mut random = Random::new(seed);
-        let (conv, x_map) = if seed < 58 || seed >= 66 {
+        let (conv, x_map) = if !(58..66).contains(&seed) {
             let conv = random_conv(&mut random, if seed < 58 { 3 } else { 5 });
             (conv, random_map(&mut random, conv.channels, conv.size))
         } else {

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::Error;
 #[cfg(feature = "cuda")]
 use crate::cuda::{Buffer, Card};
+use crate::memory;
 
 /// Floats of the host that a card may have too.
 #[derive(Default)]
@@ -172,7 +173,9 @@ fn place<'a>(slot: &'a mut Option<OnCard>, card: &Arc<Card>, len: usize) -> Resu
 
 impl Clone for Floats {
     fn clone(&self) -> Floats {
-        Floats::new(self.get().to_vec())
+        let mut copy = memory::zeros(self.get().len());
+        copy.copy_from_slice(self.get());
+        Floats::new(copy)
     }
 }
 

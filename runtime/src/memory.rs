@@ -1,5 +1,7 @@
-//! Memory of floats, aligned to 64 bytes: a line of the cache, and the widest vector.
+//! Memory of floats, aligned to 64 bytes: a line of the cache, and the widest vector. What is long of it lies in large pages.
 #![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
 
 /// Floats of a line.
 const LINE: usize = 16;
@@ -21,7 +23,7 @@ impl Memory {
         if self.lines.len() < lines {
             // The old lines are given back first.
             self.lines = Vec::new();
-            self.lines = vec![Line([0.0; LINE]); lines];
+            resize(&mut self.lines, lines, Line([0.0; LINE]));
         }
     }
 
@@ -46,6 +48,47 @@ impl Memory {
     }
 }
 
+/// Bytes of a large page.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Makes a vector longer or shorter, with this value where it is new. If that takes memory, it asks for large pages: a pass goes through
+/// megabytes of weights and gradients, whose small pages are more than a core keeps the addresses of.
+pub(crate) fn resize<T: Clone>(vector: &mut Vec<T>, len: usize, value: T) {
+    if len > vector.capacity() {
+        vector.reserve_exact(len - vector.len());
+        // Before it is written, since a page is as large as the system makes it then.
+        ask_for_large_pages(vector.spare_capacity_mut());
+    }
+    vector.resize(len, value);
+}
+
+/// So many zeros, as [`resize`] makes them.
+pub(crate) fn zeros(len: usize) -> Vec<f32> {
+    let mut zeros = Vec::new();
+    resize(&mut zeros, len, 0.0);
+    zeros
+}
+
+/// Asks for large pages where whole ones fit. A system that has none to give goes on with small ones.
+fn ask_for_large_pages<T>(room: &mut [MaybeUninit<T>]) {
+    let first = room.as_mut_ptr().cast::<u8>();
+    let before = first.addr().next_multiple_of(LARGE_PAGE) - first.addr();
+    let bytes = size_of_val(room).saturating_sub(before) / LARGE_PAGE * LARGE_PAGE;
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if bytes > 0 {
+        use std::ffi::{c_int, c_void};
+
+        unsafe extern "C" {
+            /// That of the C library, on which the standard library stands.
+            fn madvise(first: *mut c_void, len: usize, advice: c_int) -> c_int;
+        }
+        const MADV_HUGEPAGE: c_int = 14;
+        // SAFETY: whole pages inside memory that this process has; the advice changes nothing of what is in them.
+        unsafe { madvise(first.add(before).cast(), bytes, MADV_HUGEPAGE) };
+    }
+    let _ = bytes;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +104,17 @@ mod tests {
             floats.fill(1.0);
             assert_eq!((memory.floats(len)[len - 1], memory.bytes()), (1.0, bytes));
         }
+    }
+
+    #[test]
+    fn a_vector_grows_in_whatever_pages() {
+        let mut vector = vec![1.0; 3];
+        for len in [2, 2 * LARGE_PAGE / size_of::<f32>(), 5] {
+            let before = vector.len().min(len);
+            resize(&mut vector, len, 2.0);
+            assert!(vector.len() == len && vector[before..].iter().all(|&value| value == 2.0));
+        }
+        assert_eq!((&vector[..2], vector.capacity()), (&[1.0; 2][..], 2 * LARGE_PAGE / size_of::<f32>()));
+        assert!(zeros(0).is_empty());
     }
 }

@@ -12,7 +12,7 @@ use crate::cuda::{CardOptimizer, Update, program::flat};
 use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update::{self, Momentum};
-use crate::run;
+use crate::{memory, run};
 
 /// Floats of each memory that one task of an update has: some 20 microseconds of work, most of it waiting for memory.
 const BLOCK: usize = if cfg!(miri) { 16 } else { 16 << 10 };
@@ -242,7 +242,7 @@ impl Stateful for Sgd {
 fn begin(state: &mut Floats, len: usize) -> &mut [f32] {
     let state = state.get_mut();
     if state.is_empty() {
-        state.resize(len, 0.0);
+        memory::resize(state, len, 0.0);
     }
     assert_eq!(state.len(), len, "an optimizer serves one model");
     state

@@ -7,6 +7,7 @@ use crate::cuda::{CardOptimizer, Update};
 use crate::floats::Floats;
 use crate::isa::Isa;
 use crate::kernels::update;
+use crate::memory;
 use crate::{Error, Optimizer, OptimizerState, Stateful};
 
 /// What a penalty adds to the loss for the parameters w it is on: `l1 * sum |w| + l2 * sum w^2`.
@@ -309,7 +310,7 @@ impl<O: Optimizer> Optimizer for Recipe<O> {
             return penalty + self.take(params, gradients, samples, threads);
         }
         let sum = self.sum.get_mut();
-        sum.resize(params.len(), 0.0);
+        memory::resize(sum, params.len(), 0.0);
         update::gather(Isa::best(), sum, gradients, samples as f32);
         self.gathered = (self.gathered.0 + 1, self.gathered.1 + samples);
         if self.gathered.0 == self.batches {

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::arena::{Job, Pack, Tile};
 use crate::floats::Floats;
 use crate::isa::{Isa, Numerics};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::network::{BatchLoss, Feed};
 use crate::pool;
 use crate::random::{Draw, scatter};
@@ -389,7 +389,7 @@ impl Workspace {
             None => &mut [],
             Some(len) => {
                 let gradients = self.gradients.get_mut();
-                gradients.resize(len, 0.0);
+                memory::resize(gradients, len, 0.0);
                 clear_but(written, gradients);
                 gradients
             }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::Error;
 use crate::floats::Floats;
+use crate::memory;
 use crate::network::{Network, Tensor};
 use crate::random::{self, bits};
 
@@ -37,7 +38,7 @@ fn new_version() -> u64 {
 
 impl Weights {
     fn zeros(form: &Form) -> Weights {
-        let [params, statistics] = [form.params, form.statistics].map(|len| Floats::new(vec![0.0; len]));
+        let [params, statistics] = [form.params, form.statistics].map(|len| Floats::new(memory::zeros(len)));
         Weights { params, statistics, version: new_version() }
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::isa::Isa;
 use crate::kernels::naive::{self, Sums};
 use crate::kernels::testing::{
-    Bench, Random, assert_close, bits, gradient_of_batch, image, map, product_tolerance, wide,
+    Bench, Random, assert_close, bits, gradient_of_batch, image, map, product_tolerance, seeds, wide,
 };
 
 const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
@@ -208,7 +208,7 @@ fn check_all(seed: u64, samples: usize, conv: &Conv, x_map: &'static Blocked, y_
 
 #[test]
 fn the_three_passes_on_random_geometry() {
-    for seed in 0..8 {
+    for seed in seeds(0..8) {
         let mut random = Random::new(seed);
         let conv = random_conv(&mut random);
         let x_map = random_map(&mut random, conv.channels, conv.size);
@@ -219,7 +219,7 @@ fn the_three_passes_on_random_geometry() {
 
 #[test]
 fn images_on_random_geometry() {
-    for seed in 10..20 {
+    for seed in seeds(10..20) {
         let mut random = Random::new(seed);
         let (conv, x_map) = random_image(&mut random);
         let y_map = random_map(&mut random, conv.out_channels, conv.out_size);
@@ -253,7 +253,7 @@ fn planes_with_padding_in_the_middle() {
 
 #[test]
 fn what_the_epilogue_adds_and_maps() {
-    for seed in 40..48 {
+    for seed in seeds(40..48) {
         let mut random = Random::new(seed);
         let (conv, x_map) = if seed < 44 {
             let conv = random_conv(&mut random);
@@ -320,7 +320,7 @@ fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
 
 #[test]
 fn pools_are_of_what_the_convolution_makes() {
-    for seed in 50..66 {
+    for seed in seeds(50..66) {
         let mut random = Random::new(seed);
         let (conv, x_map) = if seed < 58 {
             let conv = random_conv(&mut random);

@@ -67,7 +67,7 @@ impl Isa {
     }
 }
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(target_arch = "x86_64")]
 fn has(kind: Kind) -> bool {
     let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     match kind {
@@ -83,7 +83,7 @@ fn has(kind: Kind) -> bool {
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(target_arch = "x86_64"))]
 fn has(kind: Kind) -> bool {
     kind == Kind::Portable
 }

@@ -329,7 +329,7 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
     use crate::kernels::naive::{self, Sums};
-    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes, wide};
+    use crate::kernels::testing::{Bench, Random, assert_close, axes, bits, map_of, random_planes, seeds, wide};
 
     fn random(random: &mut Random) -> AvgPool {
         let count = random.between(1, 3);
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn random_pools_are_their_twins() {
-        for seed in 0..200 {
+        for seed in seeds(0..200) {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
             let pool = random(&mut bench.random);
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn random_pools_in_planes_are_their_twins() {
-        for seed in 0..120 {
+        for seed in seeds(0..120) {
             let mut fused = Vec::new();
             for isa in Isa::available() {
                 let samples = 1 + seed as usize % 2;

@@ -262,7 +262,7 @@ unsafe fn put<V: Lanes>(store: Store, value: V, to: *mut f32) {
 mod tests {
     use super::*;
     use crate::isa::Isa;
-    use crate::kernels::testing::{Bench, bits, map_of, random_planes};
+    use crate::kernels::testing::{Bench, bits, map_of, random_planes, seeds};
     use crate::random::Draw;
 
     const DROPOUT: Dropout = Dropout { p: 0.25, units: 500, per_unit: 3 };
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn planes_have_the_mask_of_a_plain_value() {
-        for seed in 0..40 {
+        for seed in seeds(0..40) {
             for isa in Isa::available() {
                 let mut bench = Bench::new(seed, 2);
                 (bench.isa, bench.first) = (isa, 5);

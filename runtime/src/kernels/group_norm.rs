@@ -332,7 +332,7 @@ unsafe fn backward_kernel<W: Lanes, H: Lanes>(
 mod tests {
     use super::*;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, Random, assert_close, bits, map, wide};
+    use crate::kernels::testing::{Bench, Random, assert_close, bits, map, seeds, wide};
 
     /// A norm with its values, sample by sample.
     struct Problem {
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn random_norms_are_their_twins() {
         let isas: Vec<Isa> = Isa::available().collect();
-        for seed in 0..80 {
+        for seed in seeds(0..80) {
             let mut bench = Bench::new(seed, SAMPLES);
             bench.isa = isas[seed as usize % isas.len()];
             let positions = if bench.random.coin() { 1 } else { bench.random.between(2, 40) };
@@ -438,7 +438,7 @@ mod tests {
     #[test]
     fn norms_in_planes_are_their_twins() {
         let isas: Vec<Isa> = Isa::available().collect();
-        for seed in 0..60 {
+        for seed in seeds(0..60) {
             let mut bench = Bench::new(seed, SAMPLES);
             bench.isa = isas[seed as usize % isas.len()];
             let size = [1 + seed as usize % 2, bench.random.between(2, 6), bench.random.between(2, 9)];

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
     use crate::kernels::naive::Sums;
-    use crate::kernels::testing::{Bench, assert_close, axes, bits, map_of, product_tolerance, random_planes};
+    use crate::kernels::testing::{Bench, assert_close, axes, bits, map_of, product_tolerance, random_planes, seeds};
 
     /// `y`, and the sum of `a b`, of values `[outer][count][inner]` of some samples.
     fn twins(of: &Product, samples: usize, [a, b, c]: [&[f32]; 3], before: [&[f32]; 2], store: Store) -> [Sums; 2] {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn random_products_are_their_twins() {
-        for seed in 0..200 {
+        for seed in seeds(0..200) {
             let samples = 1 + seed as usize % 2;
             let mut bench = Bench::new(seed, samples);
             let mut size = |most: usize| bench.random.between(1, most);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn products_by_channel_in_planes_are_their_twins() {
-        for seed in 0..100 {
+        for seed in seeds(0..100) {
             let mut made = Vec::new();
             for isa in Isa::available() {
                 let samples = 1 + seed as usize % 2;

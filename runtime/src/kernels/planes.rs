@@ -163,7 +163,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::Numbers;
-    use crate::kernels::lanes::{F32x8, F32x16, Lanes};
+    use crate::kernels::lanes::{F32x8, F32x16, Lanes, compare};
 
     /// The register of a vector: a store and a load that no compiler keeps.
     #[inline(always)]
@@ -232,7 +232,7 @@ mod x86 {
         unsafe fn larger(self, numbers: Self, value: Self, number: Self) -> (Self, Self) {
             unsafe {
                 let (max, of) = (full(self), full(value));
-                let takes = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(of, max) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(of, of);
+                let takes = compare::<_CMP_GT_OQ>(of, max) | compare::<_CMP_UNORD_Q>(of, of);
                 let numbers = _mm512_mask_blend_ps(takes, full(numbers), full(number));
                 (of_full(_mm512_mask_blend_ps(takes, max, of)), of_full(numbers))
             }

@@ -57,11 +57,11 @@ pub fn apply(t: &mut Tile<'_>, shuffle: &Shuffle, x: View, y: View, store: Store
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{Bench, axes, map_of, random_planes};
+    use crate::kernels::testing::{Bench, axes, map_of, random_planes, seeds};
 
     #[test]
     fn channels_are_dealt_out_whatever_their_planes() {
-        for seed in 0..200 {
+        for seed in seeds(0..200) {
             let samples = 1 + seed as usize % 2;
             let mut bench = Bench::new(seed, samples);
             let size = axes(3, || bench.random.between(1, 4));

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
     use crate::kernels::naive;
-    use crate::kernels::testing::{Bench, assert_close};
+    use crate::kernels::testing::{Bench, assert_close, seeds};
 
     /// One of the softmaxes inside a value, for each of them: the indices of its elements.
     fn each(softmax: &Softmax, samples: usize) -> Vec<Vec<usize>> {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn random_softmaxes_are_their_twins() {
         let isas: Vec<Isa> = Isa::available().collect();
-        for seed in 0..60 {
+        for seed in seeds(0..60) {
             let samples = 1 + seed as usize % 3;
             let mut bench = Bench::new(seed, samples);
             bench.isa = isas[seed as usize % isas.len()];

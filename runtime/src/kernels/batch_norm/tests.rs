@@ -3,7 +3,7 @@
 use super::*;
 use crate::kernels::naive;
 use crate::kernels::testing::{
-    Bench, Random, assert_close, bits, map_of, of_batch, pass, product_tolerance, random_planes, wide,
+    Bench, Random, assert_close, bits, map_of, of_batch, pass, product_tolerance, random_planes, seeds, wide,
 };
 use crate::layout::Plane;
 use crate::run::{Fold, Plan};
@@ -58,7 +58,7 @@ fn train(
 
 #[test]
 fn training_is_its_twin() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut random = Random::new(seed);
         let positions = random.between(1, 50);
         let norm = Norm { channels: random.between(1, 40), positions, eps: 1e-5, momentum: 0.1 };
@@ -274,7 +274,7 @@ impl InPlanes {
 
 #[test]
 fn values_in_planes_are_their_twins() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut random = Random::new(seed);
         let problem = InPlanes::random(&mut random, 1 + seed as usize % 3);
         let mut fused = Vec::new();
@@ -291,7 +291,7 @@ fn values_in_planes_are_their_twins() {
 
 #[test]
 fn a_relu_behind_is_as_one_of_its_own() {
-    for seed in 0..20 {
+    for seed in seeds(0..20) {
         for isa in Isa::available() {
             let samples = 2;
             let InPlanes { planes, size, norm, affine, values: [mut x, dy, before, _], state, params, .. } =

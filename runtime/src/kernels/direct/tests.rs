@@ -3,9 +3,8 @@ use crate::arena::Pack;
 use crate::isa::Isa;
 use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::wide;
 use crate::kernels::testing::{
-    Bench, Random, assert_close, axes, bits, gradient_of_batch, image, map, product_tolerance,
+    Bench, Random, assert_close, axes, bits, gradient_of_batch, image, map, product_tolerance, seeds, wide,
 };
 
 /// Random geometry of 1 to 3 axes, ragged in channels and sizes.
@@ -191,7 +190,7 @@ const BESIDE: [f32; 2] = [f32::NAN, 1e30];
 
 #[test]
 fn forward_is_its_twin() {
-    for seed in 0..200 {
+    for seed in seeds(0..200) {
         let (kernels, images) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
@@ -245,7 +244,7 @@ fn forward_is_its_twin() {
 
 #[test]
 fn grad_input_is_its_twin() {
-    for seed in 0..200 {
+    for seed in seeds(0..200) {
         let (kernels, _) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
@@ -283,7 +282,7 @@ fn grad_input_is_its_twin() {
 
 #[test]
 fn grad_weight_is_its_twin() {
-    for seed in 0..200 {
+    for seed in seeds(0..200) {
         let (kernels, images) = kernels(seed);
         let mut results = Vec::new();
         for isa in Isa::available() {
@@ -324,7 +323,7 @@ fn grad_weight_is_its_twin() {
 
 #[test]
 fn transposed_is_grad_input_and_its_epilogue() {
-    for seed in (0..60).chain(60..200).step_by(3) {
+    for seed in seeds(0..200).step_by(3) {
         let (kernels, _) = kernels(seed);
         for isa in Isa::available() {
             let mut bench = Bench::new(4000 + seed, 1 + seed as usize % 3);
@@ -351,7 +350,7 @@ fn transposed_is_grad_input_and_its_epilogue() {
 
 #[test]
 fn a_group_sees_nothing_of_another() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut bench = Bench::new(5000 + seed, 2);
         let kernels = if seed % 3 == 0 { &DEPTHWISE } else { &GROUPED };
         let conv = (kernels.random)(&mut bench.random, false);
@@ -392,7 +391,7 @@ fn a_group_sees_nothing_of_another() {
 
 #[test]
 fn grad_weight_of_a_batch_is_its_twin() {
-    for seed in 0..30 {
+    for seed in seeds(0..30) {
         let mut random_numbers = Random::new(2500 + seed);
         let images = seed % 3 == 0;
         let conv = random(&mut random_numbers, images);
@@ -454,7 +453,7 @@ pub(crate) fn places_of(row: &[f32], map: &Blocked) -> Vec<u8> {
 
 #[test]
 fn pools_are_the_maxima_of_the_convolution() {
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut results = Vec::new();
         for isa in Isa::available() {
             let mut bench = Bench::new(3000 + seed, 1 + seed as usize % 3);

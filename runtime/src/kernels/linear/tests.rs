@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::{Bench, assert_close, bits, of_batch, pass, product_tolerance, wide};
+use crate::kernels::testing::{Bench, assert_close, bits, of_batch, pass, product_tolerance, seeds, wide};
 use crate::run::Plan;
 
 #[test]
 fn random_layers_are_their_twins() {
     let isas: Vec<Isa> = Isa::available().collect();
-    for seed in 0..60 {
+    for seed in seeds(0..60) {
         let mut bench = Bench::new(seed, 1 + seed as usize % 10);
         bench.isa = isas[seed as usize % isas.len()];
         let rows = if bench.random.coin() { 1 } else { bench.random.between(2, 20) };

@@ -29,7 +29,7 @@ template <u32 CHANNELS, bool WHOLE = CHANNELS % 16 == 0> struct Term {
 };
 
 // A coordinate that is beside every map, whatever tap is added.
-constexpr int NOWHERE = -(1 << 30);
+enum { NOWHERE = -(1 << 30) };
 
 // Which output a row is: in their order; or, before a pool of 2 by 2, window by window.
 template <class G, bool POOL> struct Output {

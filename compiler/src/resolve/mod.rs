@@ -1,7 +1,8 @@
 //! AST to net: parameters, arithmetic, block uses, names, shared instances, weights' names.
 //!
 //! After this pass there are no expressions, no blocks and no names to look up; `repeat` is still a loop. What cannot be
-//! resolved is reported and stands in the net as [`Missing`](crate::net::LayerKind::Missing), so that the shapes around it are still checked.
+//! resolved is reported and stands in the net as [`Missing`](crate::net::LayerKind::Missing), so that the shapes around it are still
+//! checked.
 
 mod bind;
 mod body;

@@ -136,6 +136,7 @@ mod tests {
             assert_eq!((memory.floats(len)[len - 1], memory.bytes()), (1.0, bytes));
         }
     }
+
     #[test]
     fn large_memory_is_zeros_and_may_be_written() {
         // More than two large pages, so that a whole one is inside.

@@ -273,13 +273,8 @@ pub fn step<N: Network, L: Losses<N::Output>, O: Optimizer>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch {
-            samples: inputs.len(),
-            inputs: Inputs::Feed(&feed(inputs)),
-            losses: &losses,
-            shares: &[],
-            totals,
-        };
+        let feed = feed(inputs);
+        let batch = CardBatch::fed(inputs.len(), &feed, &losses, totals);
         cuda::step(engine, model, workspace, &batch, optimizer)
     }) {
         return done;
@@ -313,13 +308,8 @@ pub fn gradients<N: Network, L: Losses<N::Output>>(
     #[cfg(feature = "cuda")]
     if let Some(done) = workspace.on_card(|engine, workspace| {
         let losses = on_card::<N, L>(loss, targets)?;
-        let batch = CardBatch {
-            samples: inputs.len(),
-            inputs: Inputs::Feed(&feed(inputs)),
-            losses: &losses,
-            shares: &[],
-            totals,
-        };
+        let feed = feed(inputs);
+        let batch = CardBatch::fed(inputs.len(), &feed, &losses, totals);
         cuda::gradients(engine, model, workspace, &batch)
     }) {
         let mean = done?;
@@ -395,13 +385,8 @@ pub fn input_gradients<N: Network, L: Losses<N::Output>>(
         assert_asked::<N>();
         let losses = on_card::<N, L>(loss, targets)?;
         let totals = &[1.0; OUTPUTS][..N::Output::COUNT];
-        let batch = CardBatch {
-            samples: inputs.len(),
-            inputs: Inputs::Feed(&feed(inputs)),
-            losses: &losses,
-            shares: &[],
-            totals,
-        };
+        let feed = feed(inputs);
+        let batch = CardBatch::fed(inputs.len(), &feed, &losses, totals);
         cuda::input_gradients(engine, model, workspace.draw(), &batch, &mut each)
     }) {
         return done;

@@ -12,7 +12,7 @@ use super::records::{self, Inputs, PickMemory, Records};
 use super::update::Update;
 use crate::data::Split;
 use crate::error::DeviceProblem;
-use crate::network::{Each, Network};
+use crate::network::{Each, Feed, Network};
 use crate::random::Draw;
 use crate::run::PassKind;
 use crate::{Error, Optimizer, Precision, Workspace};
@@ -537,6 +537,13 @@ pub(crate) struct CardBatch<'a> {
     pub(crate) shares: &'a [f32],
     /// What the samples count together, of each output.
     pub(crate) totals: &'a [f64],
+}
+
+impl<'a> CardBatch<'a> {
+    /// Samples that the host writes, none mixed with another.
+    pub(crate) fn fed(samples: usize, feed: &'a Feed<'a>, losses: &'a [CardLoss], totals: &'a [f64]) -> CardBatch<'a> {
+        CardBatch { samples, inputs: Inputs::Feed(feed), losses, shares: &[], totals }
+    }
 }
 
 /// [`network::step`](crate::network::step) on the card of a workspace.

@@ -7,7 +7,12 @@ It builds nothing. It needs PyTorch (`torch`); with `--compile` also a C++ compi
 `onnx`, `onnxscript` and `onnxruntime`, with `--burn` and `--candle` what `cargo build --release` makes in
 `tests/bench/burn` and in `tests/bench/candle`.
 
-One thread each, processor time of the process, random input made before the clock, ten calls to warm up; a training
+With `--device cuda` both run on the first graphics card, and what is told is images a second by the wall's clock: a data set of
+eight batches lies on the card, calls follow each other without waiting, and one wait ends them. PyTorch's is eager, and the
+same step captured as one CUDA graph, with cuDNN's choice by trial; its images are channels last in `--precision tf32` and
+`bf16`, which is autocast's.
+
+Of processors: one thread each, processor time of the process, random input made before the clock, ten calls to warm up; a training
 step is forward, loss, backward, update. A round is a process of ours and one of each peer's, one behind the other, so
 that what slows the machine slows both; the figure is the median of the rounds' ratios. A round whose probe of the
 processor's peak, before or behind any process, is under 95 % of the best of all is measured again. Of a batch of 1
@@ -18,6 +23,7 @@ import argparse
 import datetime
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -187,6 +193,73 @@ def torch_call(peer, name, training, batch):
     return step
 
 
+def card_call(peer, name, pass_, batch, precision):
+    """A call of a model's step or inference on a card, and what waits for it. Each takes the next of eight batches that lie there."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(0)
+    net, shape = model(name)
+    layout = torch.contiguous_format if precision == "f32" else torch.channels_last
+    net = net.cuda().to(memory_format=layout).train(pass_ == "train")
+    images = (torch.rand(8, batch, *shape, device="cuda") * 2 - 1).unbind()
+    images = [image.contiguous(memory_format=layout) for image in images]
+    run = torch.compile(net) if peer == "compile" else net
+    sgd = torch.optim.SGD(net.parameters(), lr=1e-3)
+    labels = torch.arange(batch, device="cuda") % net(images[0]).shape[1]
+
+    def scores(image):
+        # What it has rounded is rounded again in each step, in which it has changed.
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16", cache_enabled=peer != "graph"):
+            return run(image)
+
+    def infer(image):
+        with torch.inference_mode():
+            return scores(image)
+
+    def step(image):
+        sgd.zero_grad()
+        F.cross_entropy(scores(image).float(), labels).backward()
+        sgd.step()
+
+    one, turn = step if pass_ == "train" else infer, itertools.cycle(images)
+    if peer == "graph":
+        fed, graph, stream = images[0].clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                one(fed)
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            one(fed)
+
+        def replay(image):
+            fed.copy_(image)
+            graph.replay()
+
+        return lambda: replay(next(turn)), torch.cuda.synchronize
+    return lambda: one(next(turn)), torch.cuda.synchronize
+
+
+def calls_a_second(call, wait, seconds):
+    """As netspec-bench takes them."""
+    for _ in range(WARM_UP):
+        call()
+    wait()
+    calls = 1
+    while True:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            call()
+        wait()
+        took = time.perf_counter() - begin
+        if took >= seconds:
+            return calls / took
+        calls = min(max(int(1.1 * seconds / took * calls), calls + 1), 10 * calls)
+
+
 def child(peer, name, pass_, batch, seconds):
     call = torch_call(peer, name, pass_ == "train", batch)
     clock = time.process_time
@@ -231,6 +304,10 @@ def output(command):
 
 
 class Bench:
+    """Rounds on the processor."""
+
+    unit = "images_per_cpu_second"
+
     def __init__(self, options):
         self.options, self.best_probe = options, 0.0
         self.target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -278,7 +355,7 @@ class Bench:
     def figure(self, name, pass_, batch):
         peers = ["netspec", *peers_of(self.options, name, pass_)]
         rounds, tries = self.rounds(peers, name, pass_, batch)
-        rates = {peer: [of["samples"][peer]["images_per_cpu_second"] for of in rounds] for peer in peers}
+        rates = {peer: [of["samples"][peer][self.unit] for of in rounds] for peer in peers}
         figure = {"model": name, "pass": pass_, "batch": batch, "tries": tries, "rounds": rounds, "peers": {}}
         for peer in peers:
             ratios = [ours / theirs for ours, theirs in zip(rates["netspec"], rates[peer], strict=True)]
@@ -289,9 +366,27 @@ class Bench:
         return figure
 
 
+class CardBench(Bench):
+    """Rounds on a card: ours in a process, PyTorch's in this one."""
+
+    unit = "images_per_second"
+
+    def probe(self):
+        return 0.0
+
+    def measure(self, peer, name, pass_, batch):
+        options = self.options
+        if peer == "netspec":
+            command = [self.ours(), "--device", "cuda", "--precision", options.precision, "--one", name, f"--{pass_}"]
+            return json.loads(output([*command, "--batch", str(batch), "--seconds", str(options.seconds)]))
+        call, wait = card_call(peer, name, pass_, batch, options.precision)
+        return {self.unit: batch * calls_a_second(call, wait, options.seconds)}
+
+
 def peers_of(options, name, pass_):
     asked = [
         ("eager", True),
+        ("graph", options.device == "cuda"),
         ("compile", options.compile),
         ("onnx", options.onnx and pass_ == "infer"),
         *((crate, getattr(options, crate) is not None and name in OF_CRATES) for crate in CRATES),
@@ -301,6 +396,7 @@ def peers_of(options, name, pass_):
 
 TITLES = {
     "eager": "PyTorch eager",
+    "graph": "PyTorch, one CUDA graph",
     "compile": "torch.compile",
     "onnx": "ONNX Runtime",
     "burn": "burn",
@@ -333,6 +429,14 @@ def markdown(figures, facts):
     if times:
         lines += ["", "Microseconds of a call of one image, in the steadiest round:", "", *times]
     versions = ", ".join(f"{key} {value}" for key, value in facts["versions"].items())
+    if facts["card"]:
+        lines += [
+            "",
+            f"Images a second by the wall's clock, products in {facts['precision']}, data on the card: the median of the rounds, and in",
+            f"brackets the median of the rounds' ratios, ours to theirs. {facts['rounds']} rounds of {facts['seconds']} s; "
+            f"{facts['card']}; {versions}.",
+        ]
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "Images a second of processor time, one thread, f32: the median of the rounds, and in brackets the median of",
@@ -360,7 +464,15 @@ def facts(bench):
             versions[name] = "unknown"
     cpu = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*: (.*)", cpu.read_text()) if cpu.exists() else None
+    card = None
+    if bench.options.device == "cuda":
+        import torch
+
+        card = torch.cuda.get_device_name()
+        versions["CUDA"], versions["cuDNN"] = torch.version.cuda, torch.backends.cudnn.version()
     return {
+        "card": card,
+        "precision": bench.options.precision,
         "cpu": named[1] if named else platform.processor(),
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -379,6 +491,11 @@ def missing(options, bench):
 
     if lacks("torch"):
         return f"this needs PyTorch, which {sys.executable} does not have: pip install torch"
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            return "--device cuda needs a graphics card that PyTorch can use"
     if not Path(bench.ours()).exists():
         return f"{bench.ours()} is not there: cargo build --release --bin netspec-bench"
     packages = [package for package in ("onnx", "onnxscript", "onnxruntime") if options.onnx and lacks(package)]
@@ -395,6 +512,8 @@ def main():
     parser.add_argument("--models", default=",".join(PARAMETERS), help="with commas between")
     parser.add_argument("--passes", default="train,infer")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where models run (cpu)")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of products on a card (f32)")
     parser.add_argument("--seconds", type=float, default=5, help="of each process (5)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
@@ -410,7 +529,11 @@ def main():
     if options.child:
         peer, name, pass_, batch, seconds = options.child
         return child(peer, name, pass_, int(batch), float(seconds))
-    bench = Bench(options)
+    if options.device == "cpu" and options.precision != "f32":
+        parser.error(f"--precision {options.precision} is for graphics cards: --device cuda")
+    if options.device == "cuda" and (options.onnx or options.burn is not None or options.candle is not None):
+        parser.error("--onnx, --burn and --candle are for the processor")
+    bench = (CardBench if options.device == "cuda" else Bench)(options)
     if (what := missing(options, bench)) is not None:
         print(what, file=sys.stderr)
         sys.exit(2)

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use cuda_sim::{Argument, Device, Geometry, Module, Order};
+use cuda_sim::{Argument, Geometry, Order};
 use netspec::Precision;
 use netspec::cuda::{Nvrtc, options};
 use netspec_compiler::check::Checked;
@@ -17,7 +17,7 @@ use netspec_compiler::lower::lower;
 use netspec_compiler::ops::LAYERS;
 use netspec_compiler::source::{Sources, Spelling};
 use netspec_compiler::{Main, Options, compile};
-use netspec_tests::card;
+use netspec_tests::card::{self, Card, Loaded};
 use netspec_tests::forms::{FORMS, WIRINGS, in_the_middle_text};
 use netspec_tests::kernels::{Kernel, kernels, with_kernels};
 use netspec_tests::reference::{Numbers, mse, relative_l2, root, unfused, verified};
@@ -302,11 +302,11 @@ fn kernels_compile_within_their_budgets() {
 /// A batch norm of fewer numbers than this is badly conditioned.
 const SAMPLES: usize = 5;
 
-/// A model on the stand-in.
+/// A model on a card.
 struct Bench<'a> {
     model: &'a OnCard,
-    device: Device,
-    module: Module,
+    card: Card,
+    kernels: Loaded,
     samples: usize,
     params: u64,
     gradients: u64,
@@ -382,31 +382,26 @@ impl<'a> Bench<'a> {
             |kernel: &str| wanted.contains(kernel) && (!kernel.contains("_loss_") || kernel.contains("_loss_mse"));
         let source = with_kernels(&model.program.source, is_wanted);
         let nvrtc = Nvrtc::get().expect("the card is ready");
-        // For a virtual architecture there is no cubin to make.
-        let mut options = options(80, precision);
-        options[0] = "--gpu-architecture=compute_80".to_owned();
-        let compiled = nvrtc.compile("model.cu", &source, &options);
-        let mut device = Device::new();
-        device.set_order(order);
-        let ptx = compiled.unwrap_or_else(|error| panic!("{}: {error}", model.name)).ptx;
-        let module = device.load(&ptx).unwrap_or_else(|finding| panic!("{}: {finding:?}", model.name));
+        let mut card = Card::new();
+        card.set_order(order);
+        let compiled = nvrtc.compile("model.cu", &source, &card.options(precision));
+        let kernels = card.load(&compiled.unwrap_or_else(|error| panic!("{}: {error}", model.name)));
         let samples = data.inputs[0].len();
         // Memory of no floats has an address, too.
-        let upload =
-            |device: &mut Device, floats: &[f32]| device.upload(if floats.is_empty() { &[0.0] } else { floats });
+        let upload = |card: &mut Card, floats: &[f32]| card.upload(if floats.is_empty() { &[0.0] } else { floats });
         let of = |numbers: &[f64]| numbers.iter().map(|&number| number as f32).collect::<Vec<f32>>();
-        let params = upload(&mut device, &of(&data.params));
-        let statistics = upload(&mut device, &of(&data.statistics));
-        let inputs = data.inputs.iter().map(|input| upload(&mut device, &floats(input))).collect();
-        let targets = data.targets.iter().map(|target| upload(&mut device, &floats(target))).collect();
-        let losses = device.alloc(4 * samples * data.targets.len());
-        let factor = upload(&mut device, &[1.0 / samples as f32]);
-        let draw = device.upload(&[0_u64; 2]);
+        let params = upload(&mut card, &of(&data.params));
+        let statistics = upload(&mut card, &of(&data.statistics));
+        let inputs = data.inputs.iter().map(|input| upload(&mut card, &floats(input))).collect();
+        let targets = data.targets.iter().map(|target| upload(&mut card, &floats(target))).collect();
+        let losses = card.alloc(4 * samples * data.targets.len());
+        let factor = upload(&mut card, &[1.0 / samples as f32]);
+        let draw = card.upload(&[0_u64; 2]);
         let none = 0;
         Bench {
             model,
-            device,
-            module,
+            card,
+            kernels,
             samples,
             params,
             gradients: none,
@@ -426,9 +421,9 @@ impl<'a> Bench<'a> {
     fn pass(&mut self, name: &str) -> &'a Pass {
         let model = self.model;
         let (_, pass) = model.program.passes.iter().find(|(of, _)| *of == name).expect("a pass of the model");
-        self.arena = self.device.alloc(4 * self.samples * pass.arena.max(1) as usize);
+        self.arena = self.card.alloc(4 * self.samples * pass.arena.max(1) as usize);
         [self.scratch, self.state, self.folded] =
-            [pass.scratch, pass.state, pass.folded].map(|floats| self.device.alloc(4 * floats.max(1) as usize));
+            [pass.scratch, pass.state, pass.folded].map(|floats| self.card.alloc(4 * floats.max(1) as usize));
         self.steps(&pass.fold, &mut Vec::new());
         self.steps(&pass.steps, &mut Vec::new());
         pass
@@ -440,7 +435,7 @@ impl<'a> Bench<'a> {
                 Step::Launch(launch) => self.launch(launch, iterations),
                 Step::ClearGradients => {
                     let params = self.model.checked.parameters as usize;
-                    self.gradients = self.device.upload(&vec![0.0_f32; params.max(1)]);
+                    self.gradients = self.card.upload(&vec![0.0_f32; params.max(1)]);
                 }
                 Step::Loss(kinds) => {
                     let (_, launch) = kinds.iter().find(|(kind, _)| *kind == "Mse").expect("each output has one");
@@ -466,8 +461,8 @@ impl<'a> Bench<'a> {
             block: [*threads, 1, 1],
             dynamic_shared: 0,
         };
-        let ran = self.device.launch(&self.module, kernel, geometry, &args);
-        ran.unwrap_or_else(|finding| panic!("{}: {finding:?}", self.model.name));
+        let ran = self.card.launch(&self.kernels, kernel, geometry, &args);
+        ran.unwrap_or_else(|problem| panic!("{}: {problem}", self.model.name));
     }
 
     fn argument(&self, arg: &Arg, iterations: &[u64]) -> Argument<'static> {
@@ -498,8 +493,7 @@ impl<'a> Bench<'a> {
     }
 
     fn read(&self, from: u64, floats: usize) -> Vec<f64> {
-        let found = self.device.read::<f32>(from, floats).expect("memory of its own");
-        found.into_iter().map(f64::from).collect()
+        self.card.read::<f32>(from, floats).into_iter().map(f64::from).collect()
     }
 }
 
@@ -527,12 +521,12 @@ fn is_near_the_reference(model: &OnCard, how: (Order, Precision), tolerance: f64
     close("the loss", &[losses.iter().sum()], &[trained.loss]);
     close("a running statistic", &bench.read(bench.statistics, statistics.len()), &statistics);
     // Blocks and warps in the other order give the same bits.
-    bench.device.set_order(if how.0 == Order::Forward { Order::Reversed } else { Order::Forward });
+    bench.card.set_order(if how.0 == Order::Forward { Order::Reversed } else { Order::Forward });
     bench.pass("train");
     assert_eq!(bench.read(bench.gradients, data.params.len()), gradient, "{name}: the gradient, in another order");
     // Inference with the statistics of before.
     let before: Vec<f32> = data.statistics.iter().map(|&number| number as f32).collect();
-    bench.statistics = bench.device.upload(if before.is_empty() { &[0.0] } else { &before });
+    bench.statistics = bench.card.upload(if before.is_empty() { &[0.0] } else { &before });
     let probe = verified(specialise(lower(&model.checked), PlanKind::Probe));
     let inferred = data.run(&probe, &mut data.statistics.clone());
     let pass = bench.pass("infer");
@@ -659,27 +653,28 @@ fn a_mixed_loss_is_the_mean_of_two() {
         _ => None,
     });
     let source = with_kernels(&model.program.source, |kernel| kernel.contains("_loss_"));
-    let compiled = Nvrtc::get().and_then(|nvrtc| nvrtc.compile("losses.cu", &source, &options(80, Precision::F32)));
-    let mut device = Device::new();
-    let module = device.load(&compiled.expect("it compiles").ptx).expect("the stand-in knows it");
+    let mut card = Card::new();
+    let options = card.options(Precision::F32);
+    let compiled = Nvrtc::get().and_then(|nvrtc| nvrtc.compile("losses.cu", &source, &options));
+    let loaded = card.load(&compiled.expect("it compiles"));
     const LEN: usize = 6;
     let mut numbers = Numbers(7);
     let mut floats = |count: usize| numbers.numbers(count).iter().map(|&of| of as f32).collect::<Vec<_>>();
-    let arena = device.upload(&floats(SAMPLES * train.arena as usize));
+    let arena = card.upload(&floats(SAMPLES * train.arena as usize));
     // Its own targets, then the others'.
     let targets: Vec<f32> = floats(2 * SAMPLES * LEN).iter().map(|target| target.abs().fract()).collect();
     let labels: Vec<u32> = (0..2 * SAMPLES as u32 * 2).map(|at| at * at % 3).collect();
-    let weights = device.upload(&[0.5_f32, 2.0, 1.25, 3.0, 1.0, 0.25]);
+    let weights = card.upload(&[0.5_f32, 2.0, 1.25, 3.0, 1.0, 0.25]);
     let shares = [0.75_f32, 0.0, 1.0, 0.5, 0.125];
-    let (factor, losses) = (device.upload(&[0.5_f32]), device.alloc(4 * SAMPLES));
+    let (factor, losses) = (card.upload(&[0.5_f32]), card.alloc(4 * SAMPLES));
     for (kind, Launch { kernel, threads, args, .. }) in
         kinds.expect("a loss").iter().filter(|(kind, _)| *kind != "None")
     {
         // The losses, and the derivatives; the first targets are those of the set that is given.
         let mut run = |set: usize, shares: &[f32]| {
-            let shares = if shares.is_empty() { 0 } else { device.upload(shares) };
-            let of_labels = device.upload(&labels[set * 2 * SAMPLES..]);
-            let of_targets = device.upload(&targets[set * LEN * SAMPLES..]);
+            let shares = if shares.is_empty() { 0 } else { card.upload(shares) };
+            let of_labels = card.upload(&labels[set * 2 * SAMPLES..]);
+            let of_targets = card.upload(&targets[set * LEN * SAMPLES..]);
             let place = |at: &Strided| arena + 4 * SAMPLES as u64 * at.first;
             let given = |arg: &Arg| match arg {
                 Arg::Value(at) => Argument::Pointer(place(at)),
@@ -694,11 +689,11 @@ fn a_mixed_loss_is_the_mean_of_two() {
             };
             let args_given: Vec<Argument> = args.iter().map(given).collect();
             let geometry = Geometry { grid: [SAMPLES as u32, 1, 1], block: [*threads, 1, 1], dynamic_shared: 0 };
-            let ran = device.launch(&module, kernel, geometry, &args_given);
-            ran.unwrap_or_else(|finding| panic!("{kind}: {finding:?}"));
+            let ran = card.launch(&loaded, kernel, geometry, &args_given);
+            ran.unwrap_or_else(|problem| panic!("{kind}: {problem}"));
             // The second value is the derivative.
             let dy = args.iter().filter_map(|arg| if let Arg::Value(at) = arg { Some(place(at)) } else { None }).nth(1);
-            let read = |from: u64, count: usize| device.read::<f32>(from, count).expect("memory of its own");
+            let read = |from: u64, count: usize| card.read::<f32>(from, count);
             (read(losses, SAMPLES), read(dy.expect("a derivative"), SAMPLES * LEN))
         };
         let (own, other, mixed) = (run(0, &[]), run(1, &[]), run(0, &shares));

@@ -75,7 +75,8 @@ pub enum Argument<'a> {
 }
 
 impl Argument<'_> {
-    fn bytes(self) -> Vec<u8> {
+    /// As it stands in memory.
+    pub fn bytes(self) -> Vec<u8> {
         match self {
             Argument::Pointer(value) => value.to_le_bytes().into(),
             Argument::I32(value) => value.to_le_bytes().into(),

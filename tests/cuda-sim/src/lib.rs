@@ -46,4 +46,4 @@ pub use checks::{Check, Finding};
 pub use counters::{Activity, Counters};
 pub use device::{Argument, Device, Geometry, Module, Number};
 pub use exec::Order;
-pub use open::{Driver, OpenError, open};
+pub use open::{Driver, OpenError, open, unless_real};

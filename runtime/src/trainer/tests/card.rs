@@ -176,7 +176,8 @@ fn nothing_waits_for_the_card_within_an_epoch() {
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("w");
-    let driver = cuda_sim::open().unwrap();
+    // A real one counts nothing.
+    let Some(driver) = cuda_sim::unless_real() else { return };
     driver.reset();
     on_card(&DIGITS, &["train", "--device", "cuda", "--epochs", "1", "--out", text(&out)]).unwrap();
     let activity = driver.activity();

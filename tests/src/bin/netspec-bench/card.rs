@@ -98,8 +98,7 @@ pub(crate) fn measure(card: Card, wanted: &Wanted<'_>) -> Result<Vec<Value>, Err
             for &pass in wanted.passes {
                 let what = format!("{:15} {} batch {batch:2}", model.name, pass.name());
                 let mut found = json!({ "model": model.name, "pass": pass.name(), "batch": batch });
-                (0..WARM_UP).try_for_each(|_| on_card.call(pass))?;
-                on_card.wait()?;
+                warm_up(&mut *on_card, pass)?;
                 match wanted.kernels {
                     None => {
                         let rates = (0..wanted.rounds).map(|_| rate(&mut *on_card, pass, wanted.seconds));
@@ -119,6 +118,18 @@ pub(crate) fn measure(card: Card, wanted: &Wanted<'_>) -> Result<Vec<Value>, Err
         }
     }
     Ok(measured)
+}
+
+/// One round of one figure.
+pub(crate) fn one((card, model): (Card, &Model), pass: Pass, batch: usize, seconds: f64) -> Result<Value, Error> {
+    let mut on_card = (model.on_card)(card, batch)?;
+    warm_up(&mut *on_card, pass)?;
+    Ok(json!({ "images_per_second": batch as f64 * rate(&mut *on_card, pass, seconds)? }))
+}
+
+fn warm_up(on_card: &mut dyn OnCard, pass: Pass) -> Result<(), Error> {
+    (0..WARM_UP).try_for_each(|_| on_card.call(pass))?;
+    on_card.wait()
 }
 
 /// Calls a second, of as many as take so many seconds.

@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// cpu, cuda or cuda:N: where models run.
-    #[arg(long, default_value_t = Device::Cpu, value_parser = device, conflicts_with_all = ["one", "probe", "threads", "isa"])]
+    #[arg(long, default_value_t = Device::Cpu, value_parser = device, conflicts_with_all = ["probe", "threads", "isa"])]
     device: Device,
     /// f32, tf32 or bf16: what a graphics card multiplies in.
     #[arg(long, default_value_t = Precision::F32)]
@@ -130,16 +130,23 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         println!("{:.2}", peak::probe(arguments.isa));
         return Ok(());
     }
+    if arguments.device == Device::Cpu && arguments.precision != Precision::F32 {
+        return Err(format!("--precision {} is for graphics cards: --device cuda", arguments.precision).into());
+    }
     if let Some(model) = arguments.one {
         let [pass] = *arguments.passes() else { return Err("--one needs --train or --infer".into()) };
-        println!("{}", one(model, pass, arguments.batch.unwrap_or(1).into(), &arguments.setup()));
+        let batch = arguments.batch.unwrap_or(1).into();
+        let one = match arguments.device {
+            Device::Cuda(number) => {
+                card::one((Card { number, precision: arguments.precision }, model), pass, batch, arguments.seconds)?
+            }
+            _ => one(model, pass, batch, &arguments.setup()),
+        };
+        println!("{one}");
         return Ok(());
     }
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: what it measures is no figure");
-    }
-    if arguments.device == Device::Cpu && arguments.precision != Precision::F32 {
-        return Err(format!("--precision {} is for graphics cards: --device cuda", arguments.precision).into());
     }
     let measured = match arguments.device {
         Device::Cuda(number) => on_card(arguments, Card { number, precision: arguments.precision })?,

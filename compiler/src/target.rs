@@ -5,7 +5,7 @@
 //! everywhere, and a sample's result is the same bits in any batch.
 
 use crate::fuse::PlanKind;
-use crate::ir::{Conv, Kind, Linear, Norm, TensorId, Window};
+use crate::ir::{Conv, Kind, Norm, TensorId, Window};
 use crate::layout::Plane;
 
 /// The machine the program is for.
@@ -123,13 +123,6 @@ impl Target {
         is_two_by_two && (has_backward || !kind.has_backward())
     }
 
-    /// Whether a linear layer is no product in blocks, since those would be few and each long at it: a card's warps then make its outputs.
-    pub fn runs_by_warps(self, linear: &Linear) -> bool {
-        let blocks = (NOMINAL_BATCH * linear.rows).div_ceil(PRODUCT_ROWS)
-            * linear.outputs.div_ceil(product_columns(linear.outputs));
-        self == Target::Cuda && blocks <= 16 && linear.inputs >= 128
-    }
-
     /// Floats of a sample's sums of a batch norm: two for each channel. A card has them not of samples but of parts of the batch, which
     /// are as many positions as a block of a product makes rows.
     pub fn norm_sums(self, norm: &Norm) -> u64 {
@@ -147,9 +140,7 @@ impl Target {
             Kind::Conv(conv, ..) => {
                 self.conv(conv) == Class::Implicit && is(conv.out_channels, conv.window.positions())
             }
-            Kind::Linear(linear, ..) => {
-                self == Target::Cuda && !self.runs_by_warps(linear) && linear.rows == 1 && is(linear.outputs, 1)
-            }
+            Kind::Linear(linear, ..) => self == Target::Cuda && linear.rows == 1 && is(linear.outputs, 1),
             _ => false,
         }
     }

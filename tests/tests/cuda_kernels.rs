@@ -422,8 +422,9 @@ impl<'a> Bench<'a> {
         let model = self.model;
         let (_, pass) = model.program.passes.iter().find(|(of, _)| *of == name).expect("a pass of the model");
         self.arena = self.card.alloc(4 * self.samples * pass.arena.max(1) as usize);
+        let scratch = pass.scratch[0] + self.samples as u64 * pass.scratch[1];
         [self.scratch, self.state, self.folded] =
-            [pass.scratch, pass.state, pass.folded].map(|floats| self.card.alloc(4 * floats.max(1) as usize));
+            [scratch, pass.state, pass.folded].map(|floats| self.card.alloc(4 * floats.max(1) as usize));
         self.steps(&pass.fold, &mut Vec::new());
         self.steps(&pass.steps, &mut Vec::new());
         pass

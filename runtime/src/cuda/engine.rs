@@ -338,7 +338,8 @@ impl Engine {
         let what = || format!("the values of a batch of {}", places.batch);
         let floats = places.batch.checked_mul(pass.arena).expect("a batch fits the address space");
         places.arena = grow(&mut passes.arena, &script.card, floats, what)?;
-        places.scratch = grow(&mut passes.scratch, &script.card, pass.scratch, what)?;
+        let of_samples = places.batch.checked_mul(pass.scratch.1).expect("a batch fits the address space");
+        places.scratch = grow(&mut passes.scratch, &script.card, pass.scratch.0 + of_samples, what)?;
         places.state = grow(&mut passes.state, &script.card, pass.state, what)?;
         if pass.folded > 0 {
             let (folded, of) = &mut passes.folded[kind as usize];

@@ -6,7 +6,7 @@
 //! All of it is f32 unless an [`Arg`] says otherwise, and all of it belongs to who runs the program:
 //!
 //! - the model's own: parameters, their gradients and running statistics, each flat, in the order of [`Network`];
-//! - of each pass: an arena of `batch * Pass::arena` floats, in which values lie for the whole batch; scratch, state and folded weights,
+//! - of each pass: an arena of `batch * Pass::arena` floats, in which values lie for the whole batch; scratch; state and folded weights,
 //!   whose sizes do not depend on the batch;
 //! - of a batch: its inputs in PyTorch's order, labels or targets, the losses of its samples, a few numbers.
 //!
@@ -64,11 +64,12 @@ pub struct Output {
 pub struct Pass {
     /// Floats of the arena for each sample.
     pub arena: usize,
-    /// Floats of scratch: a kernel's sums of parts, which the next launch reads.
-    pub scratch: usize,
-    /// Floats of state: means of the batch and the like, which forward leaves for backward.
+    /// Floats of scratch, so many and so many for each sample: a kernel's sums of parts, which the next launch reads.
+    pub scratch: (usize, usize),
+    /// Floats of state: means of the batch and the like, which forward leaves for backward, and weights in the order of products.
     pub state: usize,
-    /// Floats of folded weights: what it reads in place of parameters and statistics. 0 when it reads those themselves.
+    /// Floats of folded weights: what it reads in place of parameters and statistics, or beside them in the order of products. 0 when it
+    /// reads those themselves.
     pub folded: usize,
     /// Makes the folded weights; to be run whenever parameters or statistics have changed. It reads nothing of a batch.
     pub fold: &'static [Step],
@@ -81,7 +82,7 @@ pub struct Pass {
 
 impl Pass {
     /// A pass that a model does not have.
-    pub const NONE: Pass = Pass { arena: 0, scratch: 0, state: 0, folded: 0, fold: &[], steps: &[], results: &[] };
+    pub const NONE: Pass = Pass { arena: 0, scratch: (0, 0), state: 0, folded: 0, fold: &[], steps: &[], results: &[] };
 }
 
 /// A step of a pass.

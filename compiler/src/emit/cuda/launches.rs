@@ -24,11 +24,11 @@ pub struct Program {
 pub struct Pass {
     /// Floats of the arena for each sample.
     pub arena: u64,
-    /// Floats of sums of parts.
-    pub scratch: u64,
-    /// Floats of numbers of the batch.
+    /// Floats of sums of parts: so many, and so many for each sample.
+    pub scratch: [u64; 2],
+    /// Floats of numbers of the batch, and of packed weights.
     pub state: u64,
-    /// Floats that are read in place of parameters and statistics.
+    /// Floats that are read in place of parameters and statistics, and of packed weights.
     pub folded: u64,
     /// Makes those.
     pub fold: Vec<Step>,
@@ -190,9 +190,9 @@ fn program_text(program: &Program) -> String {
 }
 
 fn pass_text(pass: &Pass) -> String {
-    let Pass { arena, scratch, state, folded, fold, steps, results } = pass;
+    let Pass { arena, scratch: [fixed, of_sample], state, folded, fold, steps, results } = pass;
     format!(
-        "{MODULE}::Pass {{ arena: {arena}, scratch: {scratch}, state: {state}, folded: {folded}, fold: {}, steps: {}, results: {} }}",
+        "{MODULE}::Pass {{ arena: {arena}, scratch: ({fixed}, {of_sample}), state: {state}, folded: {folded}, fold: {}, steps: {}, results: {} }}",
         list(fold, step_text),
         list(steps, step_text),
         list(results, |(first, len)| format!("({first}, {len})"))

@@ -74,10 +74,19 @@ fn emit(checked: &Checked, sources: &Sources, planned: &Planned, source: &mut So
     let Planned { program, folded, plan, .. } = planned;
     let kind = plan.schedule.kind;
     let folded_len = if kind.infers() { folded_len(planned) } else { 0 };
-    let mut emitter = Emitter::new(checked, sources, planned, field(kind), folded_len > 0, source);
-    let fold = if folded_len > 0 { emitter.fold(folded, lower_statistics(program, folded)) } else { Vec::new() };
+    let folds = kind.infers().then_some(folded_len);
+    let mut emitter = Emitter::new(checked, sources, planned, field(kind), folds, source);
+    let mut fold = if folded_len > 0 { emitter.fold(folded, lower_statistics(program, folded)) } else { Vec::new() };
     let mut steps = if kind == PlanKind::Training { vec![Step::ClearGradients] } else { Vec::new() };
-    steps.extend(emitter.steps(&plan.schedule.steps));
+    let body = emitter.steps(&plan.schedule.steps);
+    let packed = emitter.pack();
+    if kind.infers() {
+        fold.extend(packed)
+    } else {
+        steps.extend(packed)
+    }
+    steps.extend(body);
+    let (state, folded) = emitter.weights_end();
     let result = |operand| {
         let address = plan.address(operand);
         (address.offset, address.len)
@@ -85,8 +94,8 @@ fn emit(checked: &Checked, sources: &Sources, planned: &Planned, source: &mut So
     Pass {
         arena: plan.batch,
         scratch: emitter.scratch,
-        state: plan.state,
-        folded: folded_len,
+        state,
+        folded,
         fold,
         steps,
         results: plan.schedule.outputs.iter().map(result).collect(),

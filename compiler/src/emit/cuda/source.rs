@@ -149,7 +149,7 @@ impl Source {
         let declaration = broken(&format!("    {name}"), parameters, " {");
         let (function, given) = call;
         let body = broken(&format!("    {function}"), given, ";");
-        let _ = writeln!(self.kernels, "{head}\n{declaration}\n{body}\n}}\n");
+        let _ = writeln!(self.kernels, "{head}\n{declaration}\n    begin();\n{body}\n}}\n");
         name
     }
 

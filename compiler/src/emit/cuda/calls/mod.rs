@@ -4,6 +4,7 @@
 mod loss;
 mod names;
 mod norms;
+mod packs;
 mod products;
 
 use std::collections::HashMap;
@@ -13,16 +14,15 @@ use super::source::{Family, Source, words};
 use crate::check::Checked;
 use crate::emit::Planned;
 use crate::fuse::Folded;
-use crate::ir::{Act, Kind, Norm, NormTensors, Program, Store, TensorId};
+use crate::ir::{Kind, Norm, NormTensors, Program, Store, TensorId};
 use crate::layout::Layout;
 use crate::net::LayerId;
 use crate::ops::elements;
 use crate::plan::Plan;
 use crate::schedule::{At, Call, Kernel, Operand, Part, SlotId, Step as PlanStep};
 use crate::source::Sources;
-use crate::target::Target;
 use names::{dropout_text, how_text, permuted, size};
-use products::Sizes;
+use packs::Packs;
 
 /// Threads of kernels with a thread for each element.
 const THREADS: u32 = 256;
@@ -30,14 +30,9 @@ const THREADS: u32 = 256;
 /// Threads of a block of a product.
 pub(in crate::emit::cuda) const PRODUCT_THREADS: u32 = 128;
 
-/// Blocks that a product is cut into along its sums, if it has fewer: two for each multiprocessor of a large card.
-const BLOCKS: u64 = 264;
-
-/// Terms of a sum that a part has at least, of a batch of so many samples.
-const PART_TERMS: u64 = 512;
-
 /// What a kernel takes: the C type and the name of a parameter, and what it is given; nothing where it can do without, which is then no
 /// parameter but the null pointer.
+#[derive(Clone)]
 struct Param {
     of: &'static str,
     name: &'static str,
@@ -64,8 +59,9 @@ pub(super) struct Emitter<'a> {
     plan: &'a Plan,
     /// What kernels' names begin with.
     pass: &'static str,
-    /// Whether it reads folded weights.
-    folded: bool,
+    /// Floats of folded weights, 0 if there are none; nothing of a pass that makes none for itself.
+    folds: Option<u64>,
+    packs: Packs,
     source: &'a mut Source,
     /// The loops around, outermost first, and their iterations.
     loops: Vec<(LayerId, u64)>,
@@ -73,8 +69,8 @@ pub(super) struct Emitter<'a> {
     inputs: HashMap<SlotId, usize>,
     /// The layer whose comment was written last.
     last_layer: Option<LayerId>,
-    /// Floats of sums of parts, the most of any call.
-    pub(super) scratch: u64,
+    /// Floats of sums of parts, the most of any call: so many, and so many for each sample.
+    pub(super) scratch: [u64; 2],
 }
 
 impl<'a> Emitter<'a> {
@@ -83,7 +79,7 @@ impl<'a> Emitter<'a> {
         sources: &'a Sources,
         planned: &'a Planned,
         pass: &'static str,
-        folded: bool,
+        folds: Option<u64>,
         source: &'a mut Source,
     ) -> Emitter<'a> {
         let Planned { program, plan, .. } = planned;
@@ -93,12 +89,13 @@ impl<'a> Emitter<'a> {
             program,
             plan,
             pass,
-            folded,
+            folds,
+            packs: Packs::default(),
             source,
             loops: Vec::new(),
             inputs: read_where_they_come(plan),
             last_layer: None,
-            scratch: 0,
+            scratch: [0; 2],
         }
     }
 
@@ -229,9 +226,14 @@ impl<'a> Emitter<'a> {
         self.strided(before + tensor.offset, &terms)
     }
 
+    /// Whether it reads folded weights.
+    fn is_folded(&self) -> bool {
+        self.folds.is_some_and(|floats| floats > 0)
+    }
+
     /// A weight or statistic as the pass reads it.
     fn weight(&self, id: TensorId) -> Arg {
-        match (self.folded, self.program.tensor(id).trainable) {
+        match (self.is_folded(), self.program.tensor(id).trainable) {
             (true, true) => Arg::Folded(self.tensor(id, 0)),
             (true, false) => Arg::Folded(self.tensor(id, self.program.params)),
             (false, true) => Arg::Params(self.tensor(id, 0)),
@@ -297,6 +299,12 @@ impl<'a> Emitter<'a> {
             (Layout::Plain, None) => format!("First<{channels}, {positions}>"),
             _ => format!("As<{}, {channels}, {positions}>", self.lies(operand)),
         }
+    }
+
+    /// Whether an operand is a map of so many channels and positions whose channels are last, all of it.
+    fn is_last(&self, operand: &Operand, channels: u64, positions: u64) -> bool {
+        let slot = &self.plan.schedule.slots[operand.slot.0 as usize];
+        operand.part.is_none() && slot.layout == Layout::Last { channels, positions }
     }
 
     /// How operands of an op lie that goes through them element by element: as one row if they all lie alike.
@@ -369,40 +377,8 @@ impl<'a> Emitter<'a> {
             | Kind::ConvGradInput(..)
             | Kind::ConvGradWeight(..)
             | Kind::GradBias(..) => self.conv(kind, call, layer, store, written),
-            Kind::Linear(linear, weight, bias, act) => {
-                let g = self.linear(layer, linear);
-                let (x, y) = (self.rows(&reads[0], linear.inputs), self.rows(&writes[0].0, linear.outputs));
-                let sizes = Sizes::of_linear(linear);
-                if Target::Cuda.runs_by_warps(linear) {
-                    let act = self.act(layer, *act);
-                    let params = vec![
-                        param(READ, "x", self.value(&reads[0])),
-                        param(READ, "weight", self.weight(*weight)),
-                        param(READ, "bias", self.maybe_weight(*bias)),
-                        param(WRITE, "y", self.value(&writes[0].0)),
-                        batch(),
-                    ];
-                    // A warp for four rows and an output: eight threads a row, and those of rows that are no four.
-                    let (rows, outputs) = (linear.rows, linear.outputs);
-                    let grid = Grid { fixed: 24 * outputs, ..each(8 * rows * outputs) };
-                    let function = format!("linear_by_warps<{g}, {x}, {y}, {act}>");
-                    self.source.uses(Family::Conv);
-                    return self.kernel(layer, "", &function, grid, THREADS, params, written);
-                }
-                self.product(layer, &g, &sizes, [&x, &y, &y], *act, call, *weight, *bias, (false, false), written);
-            }
-            Kind::LinearGradInput(linear, weight) => {
-                let g = self.linear(layer, linear);
-                let (dy, dx) = (self.rows(&reads[0], linear.outputs), self.rows(&writes[0].0, linear.inputs));
-                let y = reads.get(1).map_or(dx.clone(), |y| self.rows(y, linear.inputs));
-                let sizes = Sizes::of_linear(linear);
-                self.product_back(layer, &g, &sizes, [&dy, &dx, &y], Act::None, store, call, *weight, None, written);
-            }
-            Kind::LinearGradWeight(linear, weight, bias) => {
-                let g = self.linear(layer, linear);
-                let (x, dy) = (self.rows(&reads[0], linear.inputs), self.rows(&reads[1], linear.outputs));
-                let sizes = Sizes::of_linear(linear);
-                self.product_weights(layer, &g, &sizes, [&x, &dy], call, *weight, *bias, written);
+            Kind::Linear(..) | Kind::LinearGradInput(..) | Kind::LinearGradWeight(..) => {
+                self.linear_layer(kind, call, layer, store, written)
             }
             Kind::Load(input) => {
                 let y = &writes[0].0;
@@ -465,7 +441,6 @@ impl<'a> Emitter<'a> {
                 let y = reads.get(2).map_or(dy.clone(), |y| self.map(y, *channels, window.positions()));
                 let (of, [_, from]) = self.places(&reads[1], &y);
                 let back = self.back(layer, call);
-                let function = format!("max_pool_back<{g}, {dy}, {y}, {dx}, {back}, {of}, {store}>");
                 let params = vec![
                     param(READ, "dy", self.value(&reads[0])),
                     param(from, "places", self.value(&reads[1])),
@@ -474,6 +449,26 @@ impl<'a> Emitter<'a> {
                     batch(),
                 ];
                 self.source.uses(Family::Pool);
+                let outputs = [0, 2].iter().filter_map(|&read| reads.get(read));
+                let mut lie_last = outputs.map(|operand| self.is_last(operand, *channels, window.positions()));
+                if of.starts_with("TwoBits")
+                    && channels.is_multiple_of(4)
+                    && lie_last.all(|is_last| is_last)
+                    && self.is_last(&writes[0].0, *channels, size(window))
+                {
+                    let function = format!("max_pool_back_by_four<{g}, {dy}, {y}, {dx}, {back}, {store}>");
+                    let windows = window.size[1].div_ceil(2) * window.size[2].div_ceil(2);
+                    return self.kernel(
+                        layer,
+                        "pool_back",
+                        &function,
+                        each(windows * channels / 4),
+                        THREADS,
+                        params,
+                        written,
+                    );
+                }
+                let function = format!("max_pool_back<{g}, {dy}, {y}, {dx}, {back}, {of}, {store}>");
                 self.kernel(layer, "pool_back", &function, each(self.len(&writes[0].0)), THREADS, params, written);
             }
             Kind::AvgPool(channels, window, padded) => {
@@ -707,10 +702,6 @@ impl<'a> Emitter<'a> {
         let (x, y) = (self.lies(&call.reads[0]), self.lies(&call.writes[0].0));
         self.source.uses(Family::Elementwise);
         self.map_one(layer, "", &format!("move<{g}, {x}, {y}, {store}>"), call, ["x", "y"], written);
-    }
-
-    fn rows(&self, operand: &Operand, features: u64) -> String {
-        format!("Rows<{}, {features}>", self.lies(operand))
     }
 
     /// A dropout's key: which use, and which iteration of the loops around it.

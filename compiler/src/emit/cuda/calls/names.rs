@@ -7,16 +7,19 @@ use crate::ops::elements;
 use crate::schedule::{Call, Epilogue};
 
 impl Emitter<'_> {
-    pub(super) fn linear(&mut self, layer: &str, linear: &Linear) -> String {
+    /// A linear layer, whose features lie in another order than PyTorch's as this says.
+    pub(super) fn linear(&mut self, layer: &str, linear: &Linear, lies: Option<&str>) -> String {
         let Linear { rows, inputs, outputs } = linear;
-        self.source.constant(layer, &format!("using @ = Linear<{rows}, {inputs}, {outputs}>;"))
+        let lies = lies.map_or(String::new(), |lies| format!(", {lies}"));
+        self.source.constant(layer, &format!("using @ = Linear<{rows}, {inputs}, {outputs}{lies}>;"))
     }
 
     pub(super) fn conv_sizes(&mut self, layer: &str, conv: &Conv) -> String {
         let Conv { channels, out_channels, groups, window } = conv;
         let counts = format!("channels = {channels}, out_channels = {out_channels}, groups = {groups}");
         let fields = window_fields(window);
-        self.source.constant(layer, &format!("struct @ {{\n    static constexpr u32 {counts};\n{fields}}};"))
+        self.source
+            .constant(layer, &format!("struct @ : Convolution {{\n    static constexpr u32 {counts};\n{fields}}};"))
     }
 
     pub(super) fn window(&mut self, layer: &str, window: &Window) -> String {

@@ -9,11 +9,22 @@ typedef unsigned long long u64;
 #define PRECISION 0
 #endif
 
+// What each kernel does first: it lets the next one's blocks come as soon as its own have, and waits until what was before it has ended.
+// Cards before sm_90 wait between kernels.
+__device__ void begin() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // A value of the batch in PyTorch's order: `[sample][channel][position]`.
 template <u32 C, u32 P> struct First {
     static constexpr u32 channels = C, positions = P, len = C * P;
-    // Whether channels are last; whether elements lie in PyTorch's order; whether the channels of a position are next to each other.
+    // Whether channels are last; whether elements lie in PyTorch's order; whether the channels of a position are next to each other, and
+    // how far positions then are apart.
     static constexpr bool is_last = false, is_plain = true, is_packed = P == 1;
+    static constexpr u32 apart = C;
     // The place of an element by channel and position, and by its number in PyTorch's order.
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + c * P + p; }
     static __device__ u64 element(u32 n, u32 e) { return (u64)n * len + e; }
@@ -27,6 +38,7 @@ template <u32 C, u32 P> struct First {
 template <u32 C, u32 P> struct Last {
     static constexpr u32 channels = C, positions = P, len = C * P;
     static constexpr bool is_last = true, is_plain = false, is_packed = true;
+    static constexpr u32 apart = C;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return (u64)n * len + p * C + c; }
     static __device__ u64 element(u32 n, u32 e) { return at(n, e / P, e % P); }
     static __device__ u32 channel(u32 i) { return i % C; }
@@ -60,9 +72,16 @@ template <class Whole, u32 C, u32 P> struct As {
 template <class Whole, u32 FEATURES> struct Rows {
     static constexpr u32 len = Whole::len;
     static constexpr bool is_packed = Whole::is_plain;
+    static constexpr u32 apart = FEATURES;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, p * FEATURES + c); }
-    // The feature at place i of a row.
-    static __device__ u32 feature(u32 i) { return FEATURES == len ? Whole::number(i) : i; }
+};
+
+// One of two types.
+template <bool FIRST, class A, class B> struct Either {
+    using type = A;
+};
+template <class A, class B> struct Either<false, A, B> {
+    using type = B;
 };
 
 // Whether a result replaces what is there or adds to it.

@@ -1,9 +1,16 @@
 // Convolutions and linear layers as products of matrices that are never written out (implicit GEMM).
 //
-// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[output][channel of its group][tap]`.
+// A geometry G also has `channels`, `out_channels` and `groups`. Weights lie in PyTorch's order, `[output][channel of its group][tap]`, or
+// packed, in the order in which a product goes through them.
 
-// A linear layer: a convolution of one tap, over rows.
-template <u32 ROWS, u32 INPUTS, u32 OUTPUTS> struct Linear {
+// A convolution; its channel c is the weight's channel of the same number.
+struct Convolution {
+    static __device__ u32 number(u32 c) { return c; }
+};
+
+// A linear layer: a convolution of one tap, over rows. Its channels are features as they lie in X.
+template <u32 ROWS, u32 INPUTS, u32 OUTPUTS, class X = First<INPUTS, 1>> struct Linear {
+    static __device__ u32 number(u32 c) { return X::number(c); }
     static constexpr u32 channels = INPUTS, out_channels = OUTPUTS, groups = 1;
     using size = Size<1, 1, ROWS>;
     using out = Size<1, 1, ROWS>;
@@ -19,7 +26,7 @@ template <class G> struct Per {
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
     // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
-    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 5 : 1;
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
 };
 
 // Term i of a slice from k on, of so many for each tap. A tap that has WHOLE slices is found for all of a slice at once.
@@ -52,34 +59,74 @@ template <class G, bool POOL> struct Output {
     }
 };
 
+// The taps of a window along each axis that lie in the map: bits from 0, from 10 and from 20 on.
+enum { AXIS = 10 };
+template <int TAPS, int APART, int SIZE> __device__ u32 taps_inside(int first) {
+    u32 bits = 0;
+#pragma unroll
+    for (int tap = 0; tap < TAPS; ++tap) bits |= (u32)((u32)(first + tap * APART) < (u32)SIZE) << tap;
+    return bits;
+}
+
+// Whether the bits of a window are enough for a tap of each axis.
+template <class Taps> __device__ constexpr bool has_bits() { return Taps::d <= AXIS && Taps::h <= AXIS && Taps::w <= AXIS; }
+
+// What is known of a row whose channels lie next to each other: where those of its window's first tap are, or would be, and which taps are
+// in the map.
+struct Windowed {
+    const float *first;
+    u32 inside;
+    __device__ bool has(int d, int h, int w) const { return inside >> w & inside >> (AXIS + h) & inside >> (2 * AXIS + d) & 1; }
+};
+
+// The same of any row.
+struct Placed {
+    u32 n;
+    int d, h, w;
+};
+
 // The input as a matrix: rows are outputs, columns taps and channels.
 template <class G, class X, bool POOL> struct Unfolded {
-    static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0 && has_bits<typename G::kernel>();
+    static constexpr Fours fours = by_four ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = true;
+    using Row = typename Either<by_four, Windowed, Placed>::type;
     const float *x;
     u32 rows, group;
-    struct Row {
-        u32 n;
-        int d, h, w;
-    };
     __device__ Row row(u32 m) const {
         const Output<G, POOL> of(m);
-        return {of.n, of.d * G::stride::d - G::padding::d, of.h * G::stride::h - G::padding::h,
-                m < rows ? of.w * G::stride::w - G::padding::w : NOWHERE};
+        const int d = of.d * G::stride::d - G::padding::d, h = of.h * G::stride::h - G::padding::h;
+        const int w = of.w * G::stride::w - G::padding::w;
+        if constexpr (by_four) {
+            using K = typename G::kernel;
+            using S = typename G::size;
+            const u32 along_d = taps_inside<K::d, G::dilation::d, S::d>(d), along_h = taps_inside<K::h, G::dilation::h, S::h>(h);
+            const u32 along_w = taps_inside<K::w, G::dilation::w, S::w>(w);
+            const float *const first = x + X::at(of.n, group * Per<G>::channels, 0) + (long long)((d * S::h + h) * S::w + w) * X::apart;
+            return {first, m < rows ? along_w | along_h << AXIS | along_d << 2 * AXIS : 0};
+        } else {
+            return {of.n, d, h, m < rows ? w : NOWHERE};
+        }
     }
     // There is nothing beside the map.
     __device__ Found find(const Row &row, u32 k, u32 i) const {
         const Term<Per<G>::channels> of(k, i);
-        u32 position;
-        const bool is_inside = input_at<G>(row.d, row.h, row.w, of.tap, position);
-        return {x + X::at(row.n, group * Per<G>::channels + of.c, position), is_inside};
+        if constexpr (by_four) {
+            const Position<typename G::kernel> tap(of.tap);
+            const int lines = tap.d * G::dilation::d * G::size::h + tap.h * G::dilation::h;
+            return {row.first + ((lines * G::size::w + tap.w * G::dilation::w) * (int)X::apart + (int)of.c), row.has(tap.d, tap.h, tap.w)};
+        } else {
+            u32 position;
+            const bool is_inside = input_at<G>(row.d, row.h, row.w, of.tap, position);
+            return {x + X::at(row.n, group * Per<G>::channels + of.c, position), is_inside};
+        }
     }
 };
 
-// The weights as a matrix: rows are output channels, columns taps and channels. Channels of one tap lie next to each other, ALIGNED if each
-// row begins at a multiple of 16 bytes.
-template <class G, bool ALIGNED> struct Weights {
-    static constexpr Fours fours = ALIGNED && Per<G>::taps == 1 && Per<G>::channels % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+// The weights as a matrix: rows are output channels, columns taps and channels. PACKED: `[output][tap][channel of its group]`, each row at a
+// multiple of 16 bytes.
+template <class G, bool PACKED> struct Weights {
+    static constexpr Fours fours = PACKED ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = false;
     static constexpr u32 rows = Per<G>::outputs;
     const float *weight;
@@ -88,10 +135,27 @@ template <class G, bool ALIGNED> struct Weights {
     __device__ Row row(u32 o) const { return weight + (u64)(group * Per<G>::outputs + o) * Per<G>::terms; }
     static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::terms; }
     __device__ Found find(Row row, u32 k, u32 i) const {
+        if constexpr (PACKED) return {row + (k + i), true};
         const Term<Per<G>::channels> of(k, i);
         return {row + (of.c * Per<G>::taps + of.tap), true};
     }
 };
+
+// A product whose sums are cut into parts is two launches: of the parts' SUMS, and of what FINISHes them.
+enum Phase { WHOLE, SUMS, FINISH };
+
+// The sums over the terms before `to`, or this block's part of them. A block with the same place in another part is `blocks` further on.
+template <Phase PHASE, u32 PARTS, u32 UNROLLED, u32 COLUMNS, class A, class B>
+__device__ void sum_up(Product<COLUMNS> &product, const A &a, const B &b, u32 first_row, u32 first_column, u32 to, u32 blocks, float *parts) {
+    const u64 area = (u64)gridDim.x * gridDim.y, block = (blockIdx.z * gridDim.y + blockIdx.y) * (u64)gridDim.x + blockIdx.x;
+    if constexpr (PHASE == FINISH) {
+        product.add_up(parts, block, area * blocks, PARTS);
+    } else {
+        const u32 share = PARTS == 1 ? to : (to + PARTS * 16 - 1) / (PARTS * 16) * 16, from = min(blockIdx.z / blocks * share, to);
+        product.template run<UNROLLED>(a, b, first_row, first_column, from, min(from + share, to));
+        if constexpr (PHASE == SUMS) product.keep(parts, block);
+    }
+}
 
 // The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
 // of what two threads have.
@@ -110,16 +174,17 @@ __device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32
 
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
 // with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
-// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups.
-template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS, bool ALIGNED>
+// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups of parts.
+template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS, bool PACKED, Phase PHASE = WHOLE, u32 PARTS = 1>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
-                             float *moments, u32 batch) {
-    const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z;
+                             float *moments, float *parts, u32 batch) {
+    const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z % G::groups;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     Product<COLUMNS> product;
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
-    const Weights<G, ALIGNED> weights{weight, group};
-    product.template run<Per<G>::unrolled>(unfolded, weights, first_row, first_column, 0, Per<G>::terms);
+    const Weights<G, PACKED> weights{weight, group};
+    sum_up<PHASE, PARTS, Per<G>::unrolled>(product, unfolded, weights, first_row, first_column, Per<G>::terms, G::groups, parts);
+    if constexpr (PHASE == SUMS) return;
     const u32 row = first_row + product.row();
     if constexpr (POOL) {
         // Where the slices were.
@@ -194,6 +259,13 @@ template <int SIZE, int OUT, int KERNEL, int STRIDE, int PADDING, int DILATION> 
     // The output whose window has it at one of the taps, and whether there is one.
     __device__ int output(int at, int tap) const { return origin + at - tap * outputs; }
     __device__ bool is_output(int at, int tap) const { return (u32)output(at, tap) < (u32)OUT; }
+    // The taps with an output, as bits.
+    __device__ u32 bits(int at) const {
+        u32 bits = 0;
+#pragma unroll
+        for (int tap = 0; tap < most; ++tap) bits |= (u32)is_output(at, tap) << tap;
+        return bits;
+    }
 };
 
 // A class of inputs: those that are of one kind along each axis. Their gradients are a product without terms that must be 0.
@@ -231,58 +303,79 @@ template <class G> struct Inputs {
 
 // The gradient of outputs as a matrix: rows are the inputs of a class, columns its taps and output channels.
 template <class G, class DY> struct Spread {
-    static constexpr Fours fours = DY::is_packed && Per<G>::outputs % 4 == 0 ? FOUR_TERMS : NO_FOURS;
+    using I = Inputs<G>;
+    static constexpr bool by_four =
+        DY::is_packed && Per<G>::outputs % 4 == 0 && has_bits<Size<I::D::most, I::H::most, I::W::most>>();
+    static constexpr Fours fours = by_four ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = true;
+    using Row = typename Either<by_four, Windowed, Placed>::type;
     const float *dy;
-    const Inputs<G> &inputs;
+    const I &inputs;
     u32 rows, group;
-    struct Row {
-        u32 n;
-        int d, h, w;
-    };
     __device__ Row row(u32 m) const {
-        const Position<typename Inputs<G>::rows> at(m % Inputs<G>::rows::len);
-        return {m / Inputs<G>::rows::len, at.d, at.h, m < rows ? at.w : NOWHERE};
+        const u32 n = m / I::rows::len;
+        const Position<typename I::rows> at(m % I::rows::len);
+        if constexpr (by_four) {
+            const u32 inside = inputs.d.bits(at.d) << 2 * AXIS | inputs.h.bits(at.h) << AXIS | inputs.w.bits(at.w);
+            const int place = (inputs.d.output(at.d, 0) * G::out::h + inputs.h.output(at.h, 0)) * G::out::w + inputs.w.output(at.w, 0);
+            return {dy + DY::at(n, group * Per<G>::outputs, 0) + (long long)place * DY::apart, m < rows ? inside : 0};
+        } else {
+            return {n, at.d, at.h, m < rows ? at.w : NOWHERE};
+        }
     }
     // There is nothing where no window has the input at this tap.
     __device__ Found find(const Row &row, u32 k, u32 i) const {
         // With classes there are not registers enough to keep a tap.
         const Term<Per<G>::outputs, Per<G>::outputs % 16 == 0 && G::stride::len == 1> of(k, i);
         const auto tap = inputs.tap(of.tap);
-        const int d = inputs.d.output(row.d, tap.d), h = inputs.h.output(row.h, tap.h), w = inputs.w.output(row.w, tap.w);
-        const bool is_output = inputs.d.is_output(row.d, tap.d) && inputs.h.is_output(row.h, tap.h) && inputs.w.is_output(row.w, tap.w);
-        return {dy + DY::at(row.n, group * Per<G>::outputs + of.c, (d * G::out::h + h) * G::out::w + w), is_output};
+        if constexpr (by_four) {
+            const int lines = tap.d * I::D::outputs * G::out::h + tap.h * I::H::outputs;
+            const int before = (lines * G::out::w + tap.w * I::W::outputs) * (int)DY::apart;
+            return {row.first + ((int)of.c - before), row.has(tap.d, tap.h, tap.w)};
+        } else {
+            const int d = inputs.d.output(row.d, tap.d), h = inputs.h.output(row.h, tap.h), w = inputs.w.output(row.w, tap.w);
+            const bool is_output = inputs.d.is_output(row.d, tap.d) && inputs.h.is_output(row.h, tap.h) && inputs.w.is_output(row.w, tap.w);
+            return {dy + DY::at(row.n, group * Per<G>::outputs + of.c, (d * G::out::h + h) * G::out::w + w), is_output};
+        }
     }
 };
 
-// The weights the other way around: rows are channels, columns taps of a class and output channels.
-template <class G> struct WeightsBack {
-    static constexpr Fours fours = NO_FOURS;
+// The weights the other way around: rows are channels, columns taps of a class and output channels. PACKED:
+// `[channel][tap][output channel of its group]`, each tap at a multiple of 16 bytes.
+template <class G, bool PACKED> struct WeightsBack {
+    static constexpr Fours fours = PACKED ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = false;
-    static constexpr u32 rows = Per<G>::channels;
+    static constexpr u32 rows = Per<G>::channels, taps = Per<G>::taps, outputs = Per<G>::outputs;
     const float *weight;
     const Inputs<G> &inputs;
     u32 group;
     using Row = const float *;
-    __device__ Row row(u32 c) const { return weight + (u64)group * Per<G>::outputs * Per<G>::terms + c * Per<G>::taps; }
-    static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::taps; }
+    __device__ Row row(u32 c) const {
+        if constexpr (PACKED) return weight + (u64)(group * rows + c) * taps * outputs;
+        return weight + (u64)group * outputs * Per<G>::terms + c * taps;
+    }
+    static __device__ Row behind(Row row, u32 count) { return row + count * taps * (PACKED ? outputs : 1); }
     __device__ Found find(Row row, u32 k, u32 i) const {
-        const Term<Per<G>::outputs, false> of(k, i);
-        return {row + (of.c * Per<G>::terms + inputs.of_all(inputs.tap(of.tap))), true};
+        const Term<outputs, PACKED && outputs % 16 == 0 && G::stride::len == 1> of(k, i);
+        const u32 tap = inputs.of_all(inputs.tap(of.tap));
+        if constexpr (PACKED) return {row + (tap * outputs + of.c), true};
+        return {row + (of.c * Per<G>::terms + tap), true};
     }
 };
 
 // `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
-// convolution. Blocks: rows, channels, groups of classes of inputs.
-template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS>
-__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, u32 batch) {
-    const u32 rows = batch * Inputs<G>::rows::len, group = blockIdx.z / G::stride::len;
+// convolution. Blocks: rows, channels, parts of groups of classes of inputs.
+template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS, bool PACKED, Phase PHASE = WHOLE, u32 PARTS = 1>
+__device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, float *parts, u32 batch) {
+    const u32 rows = batch * Inputs<G>::rows::len, group = blockIdx.z / G::stride::len % G::groups;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     const Inputs<G> inputs(blockIdx.z % G::stride::len);
     Product<COLUMNS> product;
     const Spread<G, DY> spread{dy, inputs, rows, group};
-    const WeightsBack<G> weights{weight, inputs, group};
-    product.template run<1>(spread, weights, first_row, first_column, 0, inputs.taps() * Per<G>::outputs);
+    const WeightsBack<G, PACKED> weights{weight, inputs, group};
+    const u32 terms = inputs.taps() * Per<G>::outputs, blocks = G::stride::len * G::groups;
+    sum_up<PHASE, PARTS, 1>(product, spread, weights, first_row, first_column, terms, blocks, parts);
+    if constexpr (PHASE == SUMS) return;
     const u32 row = first_row + product.row();
 #pragma unroll
     for (u32 j = 0; j < product.HELD; ++j) {
@@ -344,7 +437,7 @@ template <class G, class DY> struct Gradients {
 
 // Where a row and a column of a gradient belong: in the weight's, or in the bias's.
 template <class G> __device__ float *gradient_at(float *of_weight, float *of_bias, u32 group, u32 m, u32 o) {
-    const u32 row = group * Per<G>::outputs + o, tap = m / Per<G>::channels, c = m % Per<G>::channels;
+    const u32 row = group * Per<G>::outputs + o, tap = m / Per<G>::channels, c = G::number(m % Per<G>::channels);
     if (m == Per<G>::terms) return of_bias + row;
     return of_weight + ((u64)row * Per<G>::channels + c) * Per<G>::taps + tap;
 }
@@ -375,14 +468,19 @@ __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weig
     }
 }
 
-// Adds the parts of a gradient to it, in their order. A thread for each weight.
+// Adds the parts of a gradient to it. A block has 32 weights, and eight threads for each, of which each adds up every eighth part.
 template <class G, bool BIAS, u32 PARTS>
 __device__ void add_parts(const float *parts, float *of_weight, float *of_bias) {
     constexpr u32 rows = Per<G>::terms + BIAS, len = G::groups * rows * Per<G>::outputs;
-    const u32 i = thread_number();
-    if (i >= len) return;
+    __shared__ float sums[8][32];
+    const u32 i = blockIdx.x * 32 + threadIdx.x % 32;
     float sum = 0.0f;
-    for (u32 part = 0; part < PARTS; ++part) sum += parts[(u64)part * len + i];
+#pragma unroll 8
+    for (u32 part = threadIdx.x / 32; part < PARTS; part += 8) sum += i < len ? parts[(u64)part * len + i] : 0.0f;
+    sums[threadIdx.x / 32][threadIdx.x % 32] = sum;
+    __syncthreads();
+    if (threadIdx.x >= 32 || i >= len) return;
+    for (u32 of = 1; of < 8; ++of) sum += sums[of][threadIdx.x];
     const u32 o = i % Per<G>::outputs, m = i / Per<G>::outputs % rows, group = i / Per<G>::outputs / rows;
     *gradient_at<G>(of_weight, of_bias, group, m, o) += sum;
 }
@@ -396,27 +494,22 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
     if (threadIdx.x == 0) of_bias[c] += sum;
 }
 
-// A linear layer of so few outputs that products in blocks would leave most of a card idle: `y = act(W x + bias)`, a warp for four rows and
-// one output, in f32. Features are added up in the order in which they lie.
-template <class G, class X, class Y, class Act>
-__device__ void linear_by_warps(const float *x, const float *weight, const float *bias, float *y, u32 batch) {
-    const u32 lane = threadIdx.x % 32, rows = batch * G::out::len;
-    const u32 warp = thread_number() / 32, o = warp % G::out_channels, first = warp / G::out_channels * 4;
-    if (first >= rows) return;
-    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (u32 i = lane; i < G::channels; i += 32) {
-        const u32 k = X::feature(i);
-        const float factor = weight[(u64)o * G::channels + k];
-#pragma unroll
-        for (u32 j = 0; j < 4; ++j) {
-            const u32 row = min(first + j, rows - 1);
-            sums[j] += factor * x[X::at(row / G::out::len, k, row % G::out::len)];
-        }
+// Packed weights of a layer: forward `[output][tap][channel of its group]`; BACK `[channel][tap][output channel of its group]`.
+template <class G, bool BACK> struct Packed {
+    static constexpr u32 len = G::out_channels * Per<G>::terms;
+    static __device__ float at(const float *weight, u32 i) {
+        const u32 outer = i / (len / (BACK ? G::channels : G::out_channels)), inner = i % (BACK ? Per<G>::outputs : Per<G>::channels);
+        const u32 tap = i / (BACK ? Per<G>::outputs : Per<G>::channels) % Per<G>::taps;
+        const u32 o = BACK ? outer / Per<G>::channels * Per<G>::outputs + inner : outer, c = BACK ? outer % Per<G>::channels : inner;
+        return weight[((u64)o * Per<G>::channels + G::number(c)) * Per<G>::taps + tap];
     }
-#pragma unroll
-    for (u32 i = 0; i < 4; ++i) {
-        for (u32 distance = 16; distance > 0; distance /= 2) sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], distance);
-        const u32 row = first + i;
-        if (lane == i && row < rows) y[Y::at(row / G::out::len, o, row % G::out::len)] = Act::of(sums[i] + (bias ? bias[o] : 0.0f));
-    }
+};
+
+// Packs weights, those of each layer behind those of the one before: a thread for each. Of a layer in repeats there are those of `count`
+// iterations, which `from` finds.
+template <class Layer, class... Others> __device__ void pack_at(u64 i, const float *weights, float *packed) {
+    constexpr u64 len = (u64)Layer::len * Layer::count;
+    if (i < len) packed[i] = Layer::at(weights + Layer::from(i / Layer::len), i % Layer::len);
+    else if constexpr (sizeof...(Others) > 0) pack_at<Others...>(i - len, weights, packed + len);
 }
+template <class... Layers> __device__ void pack(const float *weights, float *packed) { pack_at<Layers...>(thread_number(), weights, packed); }

@@ -44,6 +44,39 @@ __device__ void max_pool_back(const float *dy, const typename Places::Word *plac
     put<STORE>(dx + DX::at(n, c, p), sum);
 }
 
+// The same of windows of 2 by 2 that do not overlap, whose places are two bits. A thread for four channels of all that a window has, or would
+// have at the end of an odd map: there the gradients are 0.
+template <class W, class DY, class Y, class DX, class Back, Store STORE>
+__device__ void max_pool_back_by_four(const float *dy, const u8 *places, const float *y, float *dx, u32 batch) {
+    using Places = TwoBits<DY::channels, DY::positions>;
+    constexpr u32 fours = DX::channels / 4, across = (W::size::w + 1) / 2, windows = (W::size::h + 1) / 2 * across;
+    const u64 i = thread_number();
+    if (i >= (u64)batch * windows * fours) return;
+    const u32 n = i / fours / windows, c = i % fours * 4, down = i / fours % windows / across, right = i / fours % windows % across;
+    float4 of_window = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    u32 four = 0;
+    if (down < W::out::h && right < W::out::w) {
+        const u32 p = down * W::out::w + right;
+        of_window = *reinterpret_cast<const float4 *>(dy + DY::at(n, c, p));
+        if (y) {
+            const float4 of = *reinterpret_cast<const float4 *>(y + Y::at(n, c, p));
+            of_window = make_float4(Back::back(of.x, of_window.x), Back::back(of.y, of_window.y), Back::back(of.z, of_window.z),
+                                    Back::back(of.w, of_window.w));
+        }
+        four = places[Places::at(n, c, p)];
+    }
+#pragma unroll
+    for (u32 tap = 0; tap < 4; ++tap) {
+        const u32 h = 2 * down + tap / 2, w = 2 * right + tap % 2;
+        if (h >= W::size::h || w >= W::size::w) continue;
+        const auto passed = [&](u32 of, float derivative) { return (four >> 2 * of & 3) == tap ? derivative : 0.0f; };
+        float4 sum = make_float4(passed(0, of_window.x), passed(1, of_window.y), passed(2, of_window.z), passed(3, of_window.w));
+        float4 *const to = reinterpret_cast<float4 *>(dx + DX::at(n, c, h * W::size::w + w));
+        if (STORE == ADD) sum = make_float4(to->x + sum.x, to->y + sum.y, to->z + sum.z, to->w + sum.w);
+        *to = sum;
+    }
+}
+
 // Elements along one axis that a mean is of: of the map, or of the padded map.
 template <int SIZE, int KERNEL, int STRIDE, int PADDING, bool PADDED> __device__ int counted(int out) {
     const int first = out * STRIDE, behind = min(first + KERNEL, SIZE + 2 * PADDING);

@@ -1,7 +1,7 @@
 // Products of matrices whose elements are found as they are copied: `sum[m][n] = sum over k of a(m, k) b(n, k)`.
 //
 // A block of 128 threads makes 128 rows by COLUMNS, from slices of 16 terms k. The slices of both matrices are copied to shared memory
-// while those before are multiplied: four elements at once where they lie next to each other, else one by one.
+// while those of two turns before are multiplied: four elements at once where they lie next to each other, else one by one.
 //
 // Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k, i)` where term i of the slice from k on is. A thread then holds
 // four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
@@ -24,7 +24,9 @@ __device__ void copy_four(float *to, Found from) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
                  "r"(from.is_there ? 16 : 0));
 }
-__device__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+// Ends a group of copies, and waits for all groups but the last one.
+__device__ void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ void wait_for_copies() { asm volatile("cp.async.wait_group 1;" ::: "memory"); }
 
 // A slice of a matrix, ROWS by 16 terms: BY_TERMS with the terms of a row next to each other, else with the rows of a term. Fours of floats
 // are in an order in which neither those that a quarter of a warp copies nor those that it reads meet in a bank.
@@ -74,7 +76,7 @@ template <class Matrix, bool ALL> __device__ constexpr u32 copies_of_rows(u32 co
 }
 
 // Which elements of each slice of a matrix this thread copies. Four at once,
-// - of a row's terms (has_halves) every other four, so that two neighbours copy a sector; of few rows one four;
+// - of a row's terms all four threads beside each other copy a row's 64 bytes, of which the left matrix has four, whose lines they are;
 // - of a term's rows always the same four;
 // one at once, a warp 8 rows by 4 terms,
 // - of the right matrix always a term, and every eighth row; the same of a left one of few rows;
@@ -88,8 +90,8 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
     static constexpr u32 copies = by_four ? (ROWS < 32 ? 1 : ROWS / 32) : ROWS / 8;
     static constexpr u32 of_rows = copies_of_rows<Matrix, by_four || by_row || is_right>(copies);
     static constexpr bool by_warp = !by_four && !by_row && !is_right && of_rows == copies;
-    static constexpr bool has_halves = by_four && BY_TERMS && ROWS >= 64;
-    static constexpr u32 kept = has_halves ? copies / 2 : by_warp ? 4 : 1;
+    static constexpr bool has_rows = by_four && BY_TERMS && !is_right;
+    static constexpr u32 kept = has_rows || by_warp ? 4 : 1;
 
     const Matrix &matrix;
     const u32 first;
@@ -97,28 +99,26 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
 
     // The row and the term of its copy i.
     static __device__ u32 row(u32 i) {
-        if (has_halves) return is_right ? threadIdx.x / 2 : threadIdx.x / 2 % 32 * 4 + threadIdx.x / 64 + i / 2 * 2;
-        if (by_four && BY_TERMS) return threadIdx.x / 4;
+        if (has_rows) return threadIdx.x / 4 * 4 + i;
+        if (by_four && BY_TERMS) return threadIdx.x / 4 + i * 32;
         if (by_four) return threadIdx.x % (ROWS / 4) * 4;
         if (by_row) return threadIdx.x;
         return by_warp ? threadIdx.x / 32 * 32 + threadIdx.x % 8 + i % 4 * 8 : threadIdx.x % 8 + i * 8;
     }
     static __device__ u32 term(u32 i) {
-        if (has_halves) return threadIdx.x % 2 * 4 + i % 2 * 8;
         if (by_four) return BY_TERMS ? threadIdx.x % 4 * 4 : threadIdx.x / (ROWS / 4) + i * (512 / ROWS);
         if (by_row) return i;
         return by_warp ? threadIdx.x / 8 % 4 + i / 4 * 4 : threadIdx.x / 8;
     }
     // Where it goes to: at known distances if that can be.
     static __device__ u32 place(u32 i) {
-        if (has_halves) return (To::place(row(0), term(0)) ^ i % 2 * 8) + i / 2 * 1024;
         if (by_four) return To::place(row(0), term(0)) + i * 512;
         return BY_TERMS ? To::place(row(0), term(0)) + i * 128 : To::place(row(i), term(i));
     }
 
     __device__ Copier(const Matrix &matrix, u32 first) : matrix(matrix), first(first) {
 #pragma unroll
-        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(by_warp ? i : i * (copies / kept)));
+        for (u32 i = 0; i < kept; ++i) rows[i] = matrix.row(first + row(i));
     }
 
     // Whether there is nothing in the row of its copy i. Of the left matrix there is then nothing behind it either: the slices are cleared
@@ -135,8 +135,9 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
     }
 
     __device__ Found find(u32 i, u32 k) const {
-        if constexpr (by_warp) return matrix.find(rows[i % 4], k, term(i));
-        else if constexpr (by_four || by_row) return matrix.find(rows[i * kept / copies], k, term(i));
+        if constexpr (by_warp || has_rows) return matrix.find(rows[i % 4], k, term(i));
+        else if constexpr (by_four && BY_TERMS) return matrix.find(Matrix::behind(rows[0], i * 32), k, term(i));
+        else if constexpr (by_four || by_row) return matrix.find(rows[0], k, term(i));
         else if constexpr (is_right) return matrix.find(Matrix::behind(rows[0], i * 8), k, term(i));
         else return matrix.find(matrix.row(first + row(i)), k, term(i));
     }
@@ -178,9 +179,9 @@ template <u32 COLUMNS> struct Product {
 #endif
     }
 
-    // Shared memory of the block: two slices of each matrix. Behind `run` and a barrier nothing needs them.
+    // Shared memory of the block: three slices of each matrix. Behind `run` and a barrier nothing needs them.
     static __device__ float *memory() {
-        __shared__ __align__(16) float slices[2 * (ROWS + COLUMNS) * DEPTH];
+        __shared__ __align__(16) float slices[3 * (ROWS + COLUMNS) * DEPTH];
         return slices;
     }
 
@@ -192,27 +193,54 @@ template <u32 COLUMNS> struct Product {
         using Right = Slice<COLUMNS, by_terms>;
         const Copier<A, ROWS, by_terms> left(a, first_row);
         const Copier<B, COLUMNS, by_terms> right(b, first_column);
-        float *before = memory(), *now = before + Left::len + Right::len;
-        left.clear(before);
+        float *now = memory(), *next = now + Left::len + Right::len, *then = next + Left::len + Right::len;
+        const auto copy = [&](float *slices, u32 k) {
+            if (k < to) {
+                left.copy(slices, k, to);
+                right.copy(slices + Left::len, k, to);
+            }
+            end_copies();
+        };
         left.clear(now);
+        left.clear(next);
+        left.clear(then);
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
-        // A slice is copied in one turn and multiplied in the next.
+        copy(now, from);
+        copy(next, from + DEPTH);
+        // A slice is multiplied two turns behind that in which it is copied: where the last turn's was.
 #pragma unroll UNROLLED
-        for (u32 k = from; k < to + DEPTH; k += DEPTH) {
+        for (u32 k = from; k < to; k += DEPTH) {
             wait_for_copies();
             __syncthreads();
-            if (k < to) {
-                left.copy(now, k, to);
-                right.copy(now + Left::len, k, to);
+            copy(then, k + 2 * DEPTH);
+            step<Left, Right>(now, now + Left::len);
+            float *const last = now;
+            now = next;
+            next = then;
+            then = last;
+        }
+    }
+
+    // Keeps the sums, one part of them of so many blocks; and adds up all parts of a block.
+    __device__ void keep(float *parts, u64 block) const {
+        float4 *const to = reinterpret_cast<float4 *>(parts) + block * HELD * 128 + threadIdx.x;
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) to[j * 128] = make_float4(sums[0][j], sums[1][j], sums[2][j], sums[3][j]);
+    }
+    __device__ void add_up(const float *parts, u64 block, u64 blocks, u32 count) {
+#pragma unroll
+        for (u32 j = 0; j < HELD; ++j) sums[0][j] = sums[1][j] = sums[2][j] = sums[3][j] = 0.0f;
+        for (u32 part = 0; part < count; ++part, block += blocks) {
+            const float4 *const from = reinterpret_cast<const float4 *>(parts) + block * HELD * 128 + threadIdx.x;
+#pragma unroll
+            for (u32 j = 0; j < HELD; ++j) {
+                const float4 four = from[j * 128];
+                sums[0][j] += four.x, sums[1][j] += four.y, sums[2][j] += four.z, sums[3][j] += four.w;
             }
-            if (k > from) step<Left, Right>(before, before + Left::len);
-            float *const last = before;
-            before = now;
-            now = last;
         }
     }
 

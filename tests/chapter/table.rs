@@ -22,7 +22,7 @@ The protocol is the book's: 100 epochs, batches of 64, plain SGD, mean cross-ent
 epoch, the others in the order of the files; `dropout`, `batch_norm` and `res_deep_tied` are evaluated as they are trained, since the book never
 leaves training mode. A loss is that of the epoch's steps; of `net_l2` with its penalty, as in the book. An accuracy is the median of a run's last ten
 epochs; figures are means over the seeds. The seconds are the processor's, of the steps of one run, on one thread. `res_deep_tied` has as many
-epochs as half an hour of one core allowed: its losses compare, its accuracies do not yet.
+epochs as an hour allowed: its losses compare, its accuracies do not yet.
 
 `batch_norm` stays 0.017 under the book's test accuracy. PyTorch itself, by [the same protocol](batch_norm.py), one seed, stays 0.011 under it, and
 0.021 under the book's training accuracy: 0.9775 and 0.8823, with losses of 0.4632, 0.2619, 0.0774 and 0.0095 in the epochs of the table.

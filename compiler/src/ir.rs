@@ -553,10 +553,18 @@ impl Window {
         self.kernel.iter().product()
     }
 
-    /// Whether the windows are of 2 by 2, side by side.
+    /// Whether the windows are of 2 by 2, side by side, all of them within the map.
     pub fn is_two_by_two(&self) -> bool {
-        let Window { kernel, stride, padding, dilation, .. } = *self;
-        (kernel, stride, padding, dilation) == ([1, 2, 2], [1, 2, 2], [0; 3], [1; 3])
+        let Window {
+            size: [_, down, across],
+            kernel,
+            stride,
+            padding,
+            dilation,
+            out_size: [_, windows_down, windows_across],
+        } = *self;
+        let is_whole = (windows_down, windows_across) == (down / 2, across / 2);
+        is_whole && (kernel, stride, padding, dilation) == ([1, 2, 2], [1, 2, 2], [0; 3], [1; 3])
     }
 }
 

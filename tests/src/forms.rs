@@ -32,6 +32,8 @@ pub const FORMS: &[(&str, &str, &str)] = &[
     ("max_pool", "2, 4, 5", "max_pool((2, 3), stride = 1, padding = 1);"),
     ("max_pool", "1, 6, 6", "max_pool(2, stride = 3, dilation = 2);"),
     ("max_pool", "2, 3, 4, 3", "max_pool(2, stride = (1, 2, 1));"),
+    ("max_pool", "2, 3, 5, 4", "conv(4, kernel = 3, padding = 1); tanh; max_pool((1, 2, 2));"),
+    ("max_pool", "2, 5, 4", "conv(4, kernel = 3, padding = 1); tanh; max_pool(2, ceil_mode = true);"),
     ("avg_pool", "2, 7", "avg_pool(2);"),
     ("avg_pool", "2, 5, 5", "avg_pool(3, stride = 2, padding = 1);"),
     ("avg_pool", "2, 5, 5", "avg_pool(3, stride = 2, padding = 1, count_include_pad = false);"),

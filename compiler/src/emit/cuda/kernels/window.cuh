@@ -42,8 +42,9 @@ template <u32 C, u32 P> struct TwoBits {
     // Of threads of which each four that follow each other have four channels.
     static __device__ void keep(u8 *places, u32 n, u32 c, u32 p, u32 place) {
         u32 four = place << c % 4 * 2;
-        four |= __shfl_xor_sync(0xffffffffu, four, 1);
-        four |= __shfl_xor_sync(0xffffffffu, four, 2);
+        const u32 lanes = 0xfu << threadIdx.x % 32 / 4 * 4;
+        four |= __shfl_xor_sync(lanes, four, 1);
+        four |= __shfl_xor_sync(lanes, four, 2);
         if (c % 4 == 0) places[at(n, c, p)] = four;
     }
 };

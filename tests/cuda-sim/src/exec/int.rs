@@ -163,6 +163,7 @@ fn int32(op: IntOp, signed: bool, [a, b, c, d]: &[Narrow; 4]) -> Narrow {
         IntOp::Bfi => lanewise(|lane| insert(a[lane].into(), b[lane].into(), c[lane], d[lane], 32) as u32),
         IntOp::Prmt => lanewise(|lane| permute(a[lane], b[lane], c[lane])),
         IntOp::Lop3(table) => logic(table, a, b, c),
+        IntOp::Dot { high } => lanewise(|lane| dot(a[lane], if high { b[lane] >> 16 } else { b[lane] }, c[lane])),
         IntOp::FunnelLeft { clamp } => lanewise(|lane| {
             let amount = funnel_amount(c[lane], clamp);
             ((u64::from(b[lane]) << 32 | u64::from(a[lane])) << amount >> 32) as u32
@@ -230,9 +231,16 @@ fn int64(op: IntOp, signed: bool, a: &Wide, b: &Wide, c: &Wide, d: &Narrow) -> W
         | IntOp::BfindShift
         | IntOp::Prmt
         | IntOp::Lop3(_)
+        | IntOp::Dot { .. }
         | IntOp::FunnelLeft { .. }
         | IntOp::FunnelRight { .. } => unreachable!("{op:?} on 64 bits"),
     }
+}
+
+/// Two halves times two bytes, and a sum.
+fn dot(halves: u32, bytes: u32, sum: u32) -> u32 {
+    let products = (halves & 0xffff) * (bytes & 0xff) + (halves >> 16) * (bytes >> 8 & 0xff);
+    products.wrapping_add(sum)
 }
 
 fn highest_bit(value: u32, signed: bool) -> u32 {
@@ -329,6 +337,14 @@ mod tests {
     fn bytes_are_permuted() {
         assert_eq!(one(IntOp::Prmt, false, [0x3322_1100, 0x7766_5584, 0x7410, 0]), 0x7784_1100);
         assert_eq!(one(IntOp::Prmt, false, [0x3322_1100, 0x7766_5584, 0xc8c8, 0]), 0xff00_ff00);
+    }
+
+    #[test]
+    fn halves_are_multiplied_with_bytes() {
+        let sources = [0x0003_ffff, 0x0705_0203, 4, 0];
+        assert_eq!(one(IntOp::Dot { high: false }, false, sources), 0xffff * 3 + 3 * 2 + 4);
+        assert_eq!(one(IntOp::Dot { high: true }, false, sources), 0xffff * 5 + 3 * 7 + 4);
+        assert_eq!(one(IntOp::Dot { high: false }, false, [1, 1, u32::MAX, 0]), 0);
     }
 
     #[test]

@@ -171,6 +171,10 @@ pub(crate) enum IntOp {
     Prmt,
     /// With its table of truth.
     Lop3(u8),
+    /// `dp2a`: two halves times the lower or the higher two bytes, and a sum.
+    Dot {
+        high: bool,
+    },
     /// Funnel shifts, and whether the amount is clamped to 32 or wraps.
     FunnelLeft {
         clamp: bool,

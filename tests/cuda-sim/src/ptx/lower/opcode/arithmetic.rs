@@ -13,6 +13,20 @@ pub(crate) fn lower(form: &mut Form) -> Result<Op, PtxError> {
     if ty.float() { float(form, ty, nan) } else { int(form, ty, part.unwrap_or("lo")) }
 }
 
+/// `dp2a`, of unsigned numbers.
+pub(crate) fn dot(form: &mut Form) -> Result<Op, PtxError> {
+    let high = form.take("hi");
+    if !high && !form.take("lo") {
+        return Err(form.error("unknown instruction"));
+    }
+    let (ty, bytes) = (form.ty()?, form.ty()?);
+    form.done(4)?;
+    if (ty, bytes) != (Type::U32, Type::U32) {
+        return Err(form.error("an operation on this type is not supported"));
+    }
+    on(form, IntOp::Dot { high }, ty)
+}
+
 fn int(form: &mut Form, ty: Type, part: &str) -> Result<Op, PtxError> {
     let sat = form.take("sat");
     if part == "wide" {
@@ -45,8 +59,10 @@ fn int(form: &mut Form, ty: Type, part: &str) -> Result<Op, PtxError> {
 /// An operation, if it is one on integers of this size.
 fn on(form: &Form, op: IntOp, ty: Type) -> Result<Op, PtxError> {
     use IntOp::*;
-    let word_only =
-        matches!(op, AddSat | SubSat | Sad | BfindShift | Prmt | Lop3(_) | FunnelLeft { .. } | FunnelRight { .. });
+    let word_only = matches!(
+        op,
+        AddSat | SubSat | Sad | BfindShift | Prmt | Lop3(_) | Dot { .. } | FunnelLeft { .. } | FunnelRight { .. }
+    );
     let no_half = word_only || matches!(op, MadHi | Popc | Brev | Bfind | Bfe | Bfi);
     if (ty.bytes() == 8 && word_only) || (ty.bytes() == 2 && no_half) || ty.bytes() < 2 {
         return Err(form.error("an operation on this size is not supported"));

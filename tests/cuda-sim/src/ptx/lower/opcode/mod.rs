@@ -24,6 +24,7 @@ pub(crate) fn lower(statement: &Statement, names: &Names) -> Result<Op, PtxError
         | "sqrt" | "rcp" | "rsqrt" | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "copysign" => arithmetic::lower(form),
         "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev" | "bfind" | "bfe"
         | "bfi" | "prmt" | "lop3" => arithmetic::bits(form),
+        "dp2a" => arithmetic::dot(form),
         "mov" => select::mov(form),
         "setp" => select::setp(form),
         "set" => select::set(form),

@@ -74,7 +74,7 @@ fn a_card_is_measured() {
     let [train] = &measured(&["--kernels", "--train"])[..] else { panic!("one figure") };
     let kernels = train["kernels"].as_array().expect("a list");
     // A step of `net`, and what picks its records.
-    assert_eq!(kernels.len(), 1 + 18, "{train}");
+    assert_eq!(kernels.len(), 1 + 20, "{train}");
     let parts: f64 = kernels.iter().filter_map(|kernel| kernel["part"].as_f64()).sum();
     assert!((parts - 1.0).abs() < 1e-9, "{train}");
 }

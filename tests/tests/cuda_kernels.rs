@@ -1,8 +1,9 @@
 //! A model's CUDA C++ and its launches: each launch gives a kernel what that takes; NVRTC compiles all of it within the budgets; and the
-//! kernels, run by the stand-in for a card, give what the f64 interpreter gives.
+//! kernels, run by the stand-in for a card or by a real one, give what the f64 interpreter gives.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -167,8 +168,10 @@ fn net_trains_with_these_kernels() {
     assert_eq!(
         names,
         [
+            "train_weights_pack",
             "train_conv1_pool",
             "train_conv2_pool",
+            "train_fc1_sums",
             "train_fc1",
             "train_fc2",
             "train_fc2_loss_crossentropy",
@@ -222,17 +225,20 @@ fn used(log: &str) -> HashMap<String, Used> {
 
 /// What each kernel of a text is, whatever it and its sizes are called: its own text, with the sizes in place of their names.
 fn meanings(source: &str) -> HashMap<&str, String> {
-    let sizes: HashMap<&str, &str> = source
-        .split("\nstruct ")
-        .skip(1)
-        .filter_map(|text| {
-            let (name, rest) = text.split_once(" {")?;
-            Some((name, rest.split_once("\n};")?.0))
-        })
-        .collect();
+    let structs = source.split("\nstruct ").skip(1).filter_map(|text| {
+        let (name, rest) = text.split_once(" {")?;
+        // What it is derived from is a part of what it is.
+        let (name, base) = name.split_once(" : ").unwrap_or((name, ""));
+        Some((name, format!("{base} {}", rest.split_once("\n};")?.0)))
+    });
+    let aliases = source.split("\nusing ").skip(1).filter_map(|text| {
+        let (name, rest) = text.split_once(" = ")?;
+        Some((name, rest.split_once(';')?.0.to_owned()))
+    });
+    let sizes: HashMap<&str, String> = structs.chain(aliases).collect();
     let of_word = |word: &str| {
         let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len();
-        format!("{}{}", sizes.get(&word[..end]).copied().unwrap_or(&word[..end]), &word[end..])
+        format!("{}{}", sizes.get(&word[..end]).map_or(&word[..end], String::as_str), &word[end..])
     };
     let words = |text: &str| -> String {
         text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(of_word).collect()
@@ -241,7 +247,7 @@ fn meanings(source: &str) -> HashMap<&str, String> {
 }
 
 /// Kernels of a model that has many.
-const LARGE: usize = 100;
+const LARGE: usize = 32;
 
 #[test]
 fn kernels_compile_within_their_budgets() {
@@ -277,7 +283,7 @@ fn kernels_compile_within_their_budgets() {
             texts.push((name.clone(), source, kernels, arch, precision));
         }
     }
-    let next = AtomicUsize::new(0);
+    let (next, over) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let compile = || {
         while let Some((name, source, kernels, arch, precision)) = texts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let compiled = nvrtc.compile(name, source, &options(*arch, *precision));
@@ -286,17 +292,25 @@ fn kernels_compile_within_their_budgets() {
             let used = used(&compiled.log);
             for (kernel, threads) in kernels {
                 let of = used.get(kernel).unwrap_or_else(|| panic!("{name}: ptxas says nothing of `{kernel}`"));
-                // Four blocks of products a multiprocessor, and as many threads of other kernels: 65,536 registers.
-                let budget = if *threads == 128 { 128 } else { 64 };
-                assert!(of.spilled == 0 && of.registers <= budget, "{name}: `{kernel}` for sm_{arch}: {of:?}");
-                // Of the 164 KiB of a multiprocessor of sm_80, or 48 without asking.
-                assert!(of.shared <= 24 << 10, "{name}: `{kernel}` for sm_{arch}: {of:?}");
+                // Four blocks of products a multiprocessor, or three, and of other kernels as many threads as four have: 65,536 registers.
+                let budget = match (*threads, *precision) {
+                    (128, Precision::Tf32) => 168,
+                    (128, _) => 128,
+                    _ => 64,
+                };
+                // Four blocks have the 164 KiB of a multiprocessor of sm_80.
+                if of.spilled > 0 || of.registers > budget || of.shared > 40 << 10 {
+                    let line = format!("{name}: `{kernel}` for sm_{arch}, {precision}: {of:?}");
+                    over.lock().expect("no test has panicked").push(line);
+                }
             }
         }
     };
     thread::scope(|scope| {
         (0..thread::available_parallelism().map_or(1, usize::from)).for_each(|_| drop(scope.spawn(compile)))
     });
+    let over = over.into_inner().expect("no test has panicked");
+    assert!(over.is_empty(), "over their budgets:\n{}", over.join("\n"));
 }
 
 /// A batch norm of fewer numbers than this is badly conditioned.
@@ -540,6 +554,11 @@ fn is_near_the_reference(model: &OnCard, how: (Order, Precision), tolerance: f64
 /// Products of every kind and ragged size, and what follows them.
 const PRODUCTS: &[&str] = &[
     "input x [3, 9, 7]; conv(20, kernel = 3, padding = 1); tanh; avg_pool(2); conv(36, kernel = 3, padding = 1); tanh; flatten; linear(5);",
+    "input x [16, 9, 7]; conv(32, kernel = 3, padding = 1); tanh; conv(64, kernel = 3, stride = 2, groups = 2); tanh; \
+     conv_transpose(16, kernel = 3, padding = 1); tanh; flatten; linear(80); tanh; linear(3);",
+    // More taps than a row knows of, of which a class has fewer.
+    "input x [8, 20]; conv(16, kernel = 3); tanh; conv_transpose(20, kernel = 12, stride = 2); tanh; conv(16, kernel = 11, stride = 4); tanh; \
+     flatten; linear(2);",
     "input x [8, 5]; conv_transpose(12, kernel = 3, stride = 2, groups = 2); tanh; flatten; linear(70); tanh; linear(3);",
     "input x [16, 6, 5]; conv(66, kernel = 1); batch_norm; tanh; conv(8, kernel = 3, stride = 2, groups = 2); flatten; linear(2);",
     "input x [4, 9, 8]; conv(8, kernel = 3, stride = (2, 3), padding = 1); tanh; conv(16, kernel = 3, stride = 2, dilation = 2, padding = 2); \
@@ -616,29 +635,53 @@ fn probability(form: &str) -> f32 {
     [("0.3", 0.3), ("0.4", 0.4)].iter().find(|(text, _)| form.contains(text)).map_or(0.5, |(_, p)| *p)
 }
 
-#[test]
-fn layers_give_what_the_reference_gives() {
+/// Parts of [`FORMS`] and of [`WIRINGS`], each a test of its own.
+const TESTS: usize = 4;
+
+fn layers_agree(part: usize) {
     if !card::is_ready() {
         return;
     }
-    for (layer, shape, form) in FORMS {
+    for (layer, shape, form) in FORMS.iter().skip(part).step_by(TESTS) {
         PROBABILITY.set(if layer.contains("dropout") { probability(form) } else { 0.5 });
         agrees_with_the_reference(&of_text(&in_the_middle_text(SAMPLES, shape, form)), Order::Forward);
     }
 }
 
-#[test]
-fn wirings_give_what_the_reference_gives() {
+fn wirings_agree(part: usize) {
     if !card::is_ready() {
         return;
     }
-    for (what, body) in WIRINGS {
+    for (what, body) in WIRINGS.iter().skip(part).step_by(TESTS) {
         // Two probabilities in one model are more than the reference is asked for here.
         let body =
             if what.starts_with("dropout") { body.replace("dropout(0.4)", "dropout") } else { (*body).to_owned() };
         PROBABILITY.set(0.5);
         agrees_with_the_reference(&of_text(&format!("model Wired {{ {body} }}")), Order::Reversed);
     }
+}
+
+macro_rules! parts {
+    ($($part:literal: $layers:ident, $wirings:ident;)*) => {
+        const _: () = assert!(TESTS == [$($part),*].len());
+        $(
+            #[test]
+            fn $layers() {
+                layers_agree($part);
+            }
+
+            #[test]
+            fn $wirings() {
+                wirings_agree($part);
+            }
+        )*
+    };
+}
+parts! {
+    0: layers_give_what_the_reference_gives, wirings_give_what_the_reference_gives;
+    1: layers_give_what_the_reference_gives_2, wirings_give_what_the_reference_gives_2;
+    2: layers_give_what_the_reference_gives_3, wirings_give_what_the_reference_gives_3;
+    3: layers_give_what_the_reference_gives_4, wirings_give_what_the_reference_gives_4;
 }
 
 #[test]

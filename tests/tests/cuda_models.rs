@@ -232,13 +232,15 @@ fn a_captured_step_has_the_bits_of_one_that_is_not() {
 /// What kernels may ask of memory, by the function that they call, which has the sizes: sectors of 32 bytes for each load of a warp and for
 /// each store, of which 32 floats side by side take 4, and passes of shared memory's banks for each request beyond those it must have.
 const BUDGETS: &[(&str, [f64; 3])] = &[
-    // Products, as they are.
-    ("add_parts", [13.4, 32.0, 0.0]),
-    ("conv_forward", [24.0, 32.0, 0.4]),
-    ("conv_grad_input", [24.5, 32.0, 0.4]),
-    ("conv_grad_weight", [16.8, 31.4, 0.1]),
-    // Weights whose columns a flattened map has in another order.
-    ("linear_by_warps", [10.0, 1.0, 0.0]),
+    // Products. Gradients of weights are added where they lie, a float of each row.
+    ("add_parts", [7.2, 32.0, 0.0]),
+    ("conv_forward", [16.3, 18.3, 0.0]),
+    ("conv_grad_input", [16.0, 16.0, 0.0]),
+    ("conv_grad_weight", [28.5, 31.0, 0.0]),
+    // Of a layer's weights the back ones are in quite another order.
+    ("pack", [31.6, 5.0, 0.0]),
+    // Four floats of a thread: 16 sectors of channels that are many enough.
+    ("max_pool_back_by_four", [14.5, 32.0, 0.0]),
     // Of maps of few channels: windows of four floats each, one block's mean of three channels.
     ("avg_pool", [6.3, 2.0, 0.0]),
     ("max_pool", [8.0, 4.0, 0.0]),
@@ -249,7 +251,7 @@ const BUDGETS: &[(&str, [f64; 3])] = &[
     ("copy_weights", [4.1, 4.0, 0.0]),
     ("descend_with_momentum", [2.4, 4.0, 0.0]),
     ("dropout", [2.0, 4.0, 0.0]),
-    ("fold_norm", [4.0, 4.0, 0.0]),
+    ("fold_norm", [2.8, 3.7, 0.0]),
     ("frame", [4.0, 4.0, 0.0]),
     ("loss_cross_entropy", [1.0, 1.0, 0.0]),
     ("max_pool_back", [2.2, 4.0, 0.0]),
@@ -268,7 +270,6 @@ fn functions(source: &str) -> HashMap<&str, &str> {
         let (_, text): (&str, &str) = str::split_once(text, ')').expect("a bound");
         let (name, rest) = text.trim_start().split_once('(').expect("parameters");
         let (_, body) = rest.split_once(") {\n").expect("a body");
-        let (_, body) = body.split_once("begin();").expect("what each kernel does first");
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let called = body.trim_start().split(|c: char| !is_word(c)).next().expect("a word");
         let calls = body.trim_start()[called.len()..].starts_with(['<', '(']);
@@ -333,12 +334,12 @@ fn a_step_is_one_graph_and_asks_memory_within_budgets() {
     let ran = &mut BTreeSet::new();
     // Another test begins with the first ones, and what one has compiled the other finds in the cache.
     let over = [
-        over_budget::<Unet>(124, ran),
-        over_budget::<LenetMnist>(18, ran),
-        over_budget::<ResDeep>(42, ran),
-        over_budget::<Dropout>(22, ran),
-        over_budget::<BatchNorm>(32, ran),
-        over_budget::<Net>(18, ran),
+        over_budget::<Unet>(129, ran),
+        over_budget::<LenetMnist>(24, ran),
+        over_budget::<ResDeep>(44, ran),
+        over_budget::<Dropout>(24, ran),
+        over_budget::<BatchNorm>(34, ran),
+        over_budget::<Net>(20, ran),
     ]
     .concat();
     assert!(over.is_empty(), "over their budgets:\n{}", over.join("\n"));

@@ -39,9 +39,9 @@ fn golden(name: &str, spec: &str, params: &[(&str, i64)], text: impl FnOnce(&Che
 /// A model on a card, but for the families of kernels that all models share: its sizes and kernels, then what each pass launches.
 fn cuda(program: &Program) -> String {
     let mut text = format!("// Behind {}:\n\n{}", program.families.join(", "), &program.source[program.own..]);
-    for (name, Pass { arena, scratch, state, folded, fold, steps, .. }) in &program.passes {
+    for (name, Pass { arena, scratch: [fixed, of_sample], state, folded, fold, steps, .. }) in &program.passes {
         text += &format!(
-            "\n// {name}, of n samples: {arena} n floats of values, {scratch} of scratch, {state} of state, {folded} folded\n"
+            "\n// {name}, of n samples: {arena} n floats of values, {fixed} + {of_sample} n of scratch, {state} of state, {folded} folded\n"
         );
         text += &[launched(fold), launched(steps)].concat();
     }

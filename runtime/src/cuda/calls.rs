@@ -1,15 +1,10 @@
 //! What a card is told to do, as a list; and the same list told to it at once, as a graph.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
 use std::ops::Range;
-use std::ptr;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{
-    self, CUevent_flags, CUgraphInstantiate_flags, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue,
-    CUlaunchConfig, CUstreamCaptureMode,
-};
+use cudarc::driver::sys::{CUevent_flags, CUgraphInstantiate_flags, CUstreamCaptureMode};
 use cudarc::driver::{CudaGraph, DriverError, LaunchConfig, PushKernelArg, result};
 
 use super::card::{Card, failed};
@@ -162,24 +157,16 @@ fn capture(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<CudaGra
 
 /// Tells a list call by call.
 fn tell(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<(), DriverError> {
-    (0..calls.calls.len()).try_for_each(|at| tell_call(card, kernels, calls, at))
+    calls.calls.iter().try_for_each(|call| tell_call(card, kernels, calls, call))
 }
 
-/// Tells one of the calls.
-fn tell_call(card: &Arc<Card>, kernels: &Kernels, calls: &Calls, at: usize) -> Result<(), DriverError> {
+fn tell_call(card: &Arc<Card>, kernels: &Kernels, calls: &Calls, call: &Call) -> Result<(), DriverError> {
     let stream = &card.stream;
-    match &calls.calls[at] {
+    match call {
         Call::Clear { address, bytes } => {
             card.context.bind_to_thread()?;
             // SAFETY: the bytes are part of memory that its owner keeps at this address.
             unsafe { result::memset_d8_async(*address, 0, *bytes, stream.cu_stream()) }
-        }
-        Call::Launch { kernel, grid, threads, args }
-            if card.overlaps && is_behind_a_kernel(calls, at) && kernels.kernel(*kernel).waits =>
-        {
-            let mut words = calls.words[args.clone()].to_vec();
-            // SAFETY: as of the other launch; that the kernel waits for the one before it is its first instruction.
-            unsafe { overlap(card, kernels, *kernel, (*grid, *threads), &mut words) }
         }
         Call::Launch { kernel, grid: [x, y, z], threads, args } => {
             let mut launch = stream.launch_builder(&kernels.kernel(*kernel).function);
@@ -194,53 +181,12 @@ fn tell_call(card: &Arc<Card>, kernels: &Kernels, calls: &Calls, at: usize) -> R
     }
 }
 
-/// Whether the call before one launches a kernel.
-fn is_behind_a_kernel(calls: &Calls, at: usize) -> bool {
-    at > 0 && matches!(calls.calls[at - 1], Call::Launch { .. })
-}
-
-/// Launches a kernel that may begin before the one before it has ended: what it does first of all is to wait for that.
-///
-/// # Safety
-///
-/// As of any kernel; and it must wait.
-unsafe fn overlap(
-    card: &Card,
-    kernels: &Kernels,
-    kernel: usize,
-    ([x, y, z], threads): ([u32; 3], u32),
-    words: &mut [u64],
-) -> Result<(), DriverError> {
-    card.context.bind_to_thread()?;
-    let mut attribute = CUlaunchAttribute {
-        id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-        pad: [0; 4],
-        value: CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
-    };
-    let config = CUlaunchConfig {
-        gridDimX: x,
-        gridDimY: y,
-        gridDimZ: z,
-        blockDimX: threads,
-        blockDimY: 1,
-        blockDimZ: 1,
-        sharedMemBytes: 0,
-        hStream: card.stream.cu_stream(),
-        attrs: &mut attribute,
-        numAttrs: 1,
-    };
-    let mut pointers: Vec<*mut c_void> = words.iter_mut().map(|word| ptr::from_mut(word).cast()).collect();
-    let function = kernels.kernel(kernel).function.cu_function();
-    // SAFETY: the driver reads the configuration and as many arguments as the kernel has, and keeps neither.
-    unsafe { sys::cuLaunchKernelEx(&config, function, pointers.as_mut_ptr(), ptr::null_mut()) }.result()
-}
-
 /// Tells a list call by call, and waits; gives each kernel, by its number, and the seconds between an event before and one behind it.
 fn time(card: &Arc<Card>, kernels: &Kernels, calls: &Calls) -> Result<Vec<(usize, f64)>, DriverError> {
     let event = || card.stream.record_event(Some(CUevent_flags::CU_EVENT_DEFAULT));
     let mut events = vec![event()?];
-    for at in 0..calls.calls.len() {
-        tell_call(card, kernels, calls, at)?;
+    for call in &calls.calls {
+        tell_call(card, kernels, calls, call)?;
         events.push(event()?);
     }
     let mut times = Vec::new();

@@ -12,9 +12,6 @@ use crate::error::DeviceProblem;
 /// The oldest CUDA whose driver is used: its functions are those that cudarc calls.
 const DRIVER: i32 = 12_000;
 
-/// The CUDA from which on a graph may have kernels that begin before the one before them has ended.
-const OVERLAPS: i32 = 12_030;
-
 /// The compute capability from which on a card has what kernels use: products of tf32 and bf16, copies that do not wait.
 const CAPABILITY: (u32, u32) = (8, 0);
 
@@ -24,18 +21,6 @@ const CAPABILITY: (u32, u32) = (8, 0);
 ///
 /// [`DeviceProblem::NoDriver`], [`DeviceProblem::OldDriver`], [`DeviceProblem::Driver`].
 pub fn count() -> Result<usize, Error> {
-    driver()?;
-    match CudaContext::device_count() {
-        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
-        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
-        // A library to link with, which a toolkit has where there is no driver.
-        Err(DriverError(CUresult::CUDA_ERROR_STUB_LIBRARY)) => Err(Error::Device(DeviceProblem::NoDriver)),
-        Err(error) => Err(failed("begin", error)),
-    }
-}
-
-/// The CUDA that the driver knows, `12_030` for 12.3: one that can be used.
-fn driver() -> Result<i32, Error> {
     // cudarc's calls panic without the library, and so does printing their errors: nothing is called before this.
     // SAFETY: it loads and unloads the driver's library.
     if !unsafe { sys::is_culib_present() } {
@@ -49,7 +34,13 @@ fn driver() -> Result<i32, Error> {
         let version = version.unsigned_abs();
         return Err(Error::Device(DeviceProblem::OldDriver { found: (version / 1000, version % 1000 / 10) }));
     }
-    Ok(version)
+    match CudaContext::device_count() {
+        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        // A library to link with, which a toolkit has where there is no driver.
+        Err(DriverError(CUresult::CUDA_ERROR_STUB_LIBRARY)) => Err(Error::Device(DeviceProblem::NoDriver)),
+        Err(error) => Err(failed("begin", error)),
+    }
 }
 
 /// What the driver says of a failure.
@@ -68,8 +59,6 @@ pub(crate) struct Card {
     name: String,
     /// Its compute capability, `80` for 8.0.
     arch: u32,
-    /// Whether kernels that wait for the one before them by themselves may begin before it has ended.
-    pub(super) overlaps: bool,
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
 }
@@ -96,8 +85,7 @@ impl Card {
         // part of what is captured, and end it.)
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(of)?;
-        let overlaps = driver()? >= OVERLAPS;
-        Ok(Arc::new(Card { name, arch: 10 * found.0 + found.1, overlaps, context, stream }))
+        Ok(Arc::new(Card { name, arch: 10 * found.0 + found.1, context, stream }))
     }
 
     /// What it calls itself.

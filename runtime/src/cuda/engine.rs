@@ -362,9 +362,14 @@ impl Engine {
 
     /// Tells the list to the card.
     fn play(&mut self) -> Result<(), Error> {
-        let Engine { script, player, .. } = self;
-        script.numbers_at.write(&script.numbers)?;
-        player.play(&script.card, &script.kernels, &script.calls)
+        let Engine { script, player, passes, .. } = self;
+        let written = script.numbers_at.write(&script.numbers);
+        let played = written.and_then(|()| player.play(&script.card, &script.kernels, &script.calls));
+        if played.is_err() {
+            // Folded weights may not have been made.
+            passes.folded.iter_mut().for_each(|(_, of)| *of = None);
+        }
+        played
     }
 
     /// The mean loss of the list, when the card is done.

@@ -45,8 +45,6 @@ pub(super) struct Kernels {
 pub(super) struct Kernel {
     pub(super) name: String,
     pub(super) function: CudaFunction,
-    /// Whether it waits by itself for the kernel before it: it may begin before that has ended.
-    pub(super) waits: bool,
     params: Vec<usize>,
 }
 
@@ -109,11 +107,9 @@ impl Kernels {
             let problem = "is launched, and is not in the model's text".to_owned();
             Error::Device(DeviceProblem::Kernel { kernel: name.to_owned(), problem })
         };
-        let text = entry(&self.ptx, name).ok_or_else(none)?;
-        let params = params(text).ok_or_else(none)?;
-        let waits = text.contains("griddepcontrol.wait");
+        let params = params(&self.ptx, name).ok_or_else(none)?;
         let function = self.module.load_function(name).map_err(|error| failed("find a kernel", error))?;
-        self.kernels.push(Kernel { name: name.to_owned(), function, waits, params });
+        self.kernels.push(Kernel { name: name.to_owned(), function, params });
         self.by_name.insert(name.to_owned(), self.kernels.len() - 1);
         Ok(self.kernels.len() - 1)
     }
@@ -124,14 +120,13 @@ impl Kernels {
     }
 }
 
-/// A kernel's part of a PTX, from its first parameter on.
-fn entry<'a>(ptx: &'a str, name: &str) -> Option<&'a str> {
-    ptx.split(".entry ").skip(1).find_map(|entry| entry.trim_start().strip_prefix(name)?.trim_start().strip_prefix('('))
-}
-
 /// The bytes of each parameter of a kernel, as PTX declares them: `.visible .entry name( .param .u64 name_param_0, … )`. The driver
 /// itself knows no more of a launch than where its arguments are.
-fn params(entry: &str) -> Option<Vec<usize>> {
+fn params(ptx: &str, name: &str) -> Option<Vec<usize>> {
+    let entry = ptx.split(".entry ").skip(1).find_map(|entry| {
+        let rest = entry.trim_start().strip_prefix(name)?.trim_start();
+        rest.strip_prefix('(')
+    })?;
     let list = entry.split(')').next()?;
     list.split(',').map(str::trim).filter(|param| !param.is_empty()).map(bytes_of_param).collect()
 }
@@ -169,12 +164,10 @@ mod tests {
 .visible .entry nothing()
 { ret; }
 ";
-        let params = |name| entry(ptx, name).and_then(params);
-        assert_eq!(params("add"), Some(vec![8, 4, 4]));
-        assert_eq!(params("add_up"), Some(vec![24]));
-        assert_eq!(params("nothing"), Some(vec![]));
-        assert_eq!(params("ad"), None);
-        assert_eq!(params("not"), None);
-        assert!(entry(ptx, "add").is_some_and(|entry| !entry.contains("add_up")));
+        assert_eq!(params(ptx, "add"), Some(vec![8, 4, 4]));
+        assert_eq!(params(ptx, "add_up"), Some(vec![24]));
+        assert_eq!(params(ptx, "nothing"), Some(vec![]));
+        assert_eq!(params(ptx, "ad"), None);
+        assert_eq!(params(ptx, "not"), None);
     }
 }

@@ -58,13 +58,11 @@ __device__ void pick(Of of, const float *black, const unsigned *records, const i
 extern "C" __global__ void __launch_bounds__(256) records_of_bytes(
     const unsigned char *bytes, const float *tables, const float *black, const unsigned *records, const int *changes, unsigned count,
     const float *shares, float *to, unsigned batch, unsigned channels, unsigned height, unsigned width) {
-    begin();
     pick(Bytes{bytes, tables}, black, records, changes, count, shares, to, batch, channels, height, width);
 }
 
 extern "C" __global__ void __launch_bounds__(256) records_of_floats(
     const float *floats, const float *black, const unsigned *records, const int *changes, unsigned count,
     const float *shares, float *to, unsigned batch, unsigned channels, unsigned height, unsigned width) {
-    begin();
     pick(Floats{floats}, black, records, changes, count, shares, to, batch, channels, height, width);
 }

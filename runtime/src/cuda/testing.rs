@@ -5,8 +5,8 @@ use std::io::Write;
 
 use super::Nvrtc;
 
-/// Opens the stand-in driver, unless a real card is asked for. Without NVRTC it says loudly that a test is skipped and gives false, unless `NETSPEC_REQUIRE_NVRTC=1` says
-/// that it must be here.
+/// Opens the stand-in driver, unless a real card is asked for. Without NVRTC it says loudly that a test is skipped and gives false, unless
+/// `NETSPEC_REQUIRE_NVRTC=1` says that it must be here.
 pub(crate) fn has_card() -> bool {
     if let Err(error) = Nvrtc::get() {
         assert!(env::var_os("NETSPEC_REQUIRE_NVRTC").is_none_or(|wanted| wanted != "1"), "{error}");

@@ -81,8 +81,15 @@ const TAKEN: &[&str] = &[
     "FOUR_TERMS",
     "FOUR_ROWS",
     "ROWS",
+    "RESIDENT",
     "DEPTH",
     "HELD",
+    "CHUNK",
+    "SHARES",
+    "AXIS",
+    "WHOLE",
+    "SUMS",
+    "FINISH",
     "FACTORS",
     "SHAPE",
     "NAN",
@@ -143,13 +150,12 @@ impl Source {
     /// Adds a kernel that calls a function with what it is given; gives its name.
     pub(super) fn kernel(&mut self, stem: &str, threads: u32, parameters: &str, call: (&str, &str)) -> String {
         let name = self.unique(stem);
-        // Of products four blocks are on a multiprocessor at once, so that each thread has 128 registers at most.
-        let blocks = if threads == PRODUCT_THREADS { ", 4" } else { "" };
+        let blocks = if threads == PRODUCT_THREADS { ", RESIDENT" } else { "" };
         let head = format!("extern \"C\" __global__ void __launch_bounds__({threads}{blocks})");
         let declaration = broken(&format!("    {name}"), parameters, " {");
         let (function, given) = call;
         let body = broken(&format!("    {function}"), given, ";");
-        let _ = writeln!(self.kernels, "{head}\n{declaration}\n    begin();\n{body}\n}}\n");
+        let _ = writeln!(self.kernels, "{head}\n{declaration}\n{body}\n}}\n");
         name
     }
 

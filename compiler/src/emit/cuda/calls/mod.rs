@@ -451,7 +451,9 @@ impl<'a> Emitter<'a> {
                 self.source.uses(Family::Pool);
                 let outputs = [0, 2].iter().filter_map(|&read| reads.get(read));
                 let mut lie_last = outputs.map(|operand| self.is_last(operand, *channels, window.positions()));
-                if of.starts_with("TwoBits")
+                let places = &self.plan.schedule.slots[reads[1].slot.0 as usize].layout;
+                if matches!(places, Layout::TwoBits { .. })
+                    && window.size[0] == 1
                     && channels.is_multiple_of(4)
                     && lie_last.all(|is_last| is_last)
                     && self.is_last(&writes[0].0, *channels, size(window))

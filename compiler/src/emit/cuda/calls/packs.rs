@@ -53,7 +53,8 @@ impl Emitter<'_> {
             "struct @ : Packed<{g}, {back}> {{\n    static constexpr u32 count = {count};\n    static __device__ u64 from(u64 i) {{ return \
              {from}; }}\n}};"
         );
-        let name = self.source.constant(&format!("{layer} packed"), &definition);
+        let stem = format!("{layer} packed{}", if back { " back" } else { "" });
+        let name = self.source.constant(&stem, &definition);
         self.packs.types.push(name);
         (first, terms)
     }

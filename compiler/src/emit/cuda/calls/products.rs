@@ -15,7 +15,7 @@ const GRADIENT_BLOCKS: u64 = 528;
 /// Terms of a sum that a part of it has at least, of a batch of so many samples.
 const GRADIENT_TERMS: u64 = 128;
 
-/// The same of the other products, whose parts another launch finishes: at least [`FEWEST`] parts, or none.
+/// The same of the other products, whose parts another launch finishes; and how many these are at least, or there are none, and at most.
 const BLOCKS: u64 = 264;
 const TERMS: u64 = 64;
 const FEWEST: u64 = 3;
@@ -165,7 +165,8 @@ impl Emitter<'_> {
         Map { text: self.map(operand, channels, positions), is_packed }
     }
 
-    /// A weight for a product that copies four terms of its other factor at once, each tap's so many, and whether it is packed for that.
+    /// A weight for a product that copies four terms of its other factor at once, if it `fits`, and whether it is packed for that: in
+    /// `conv.cuh` what `by_four` of `Unfolded` or `Spread` says, and `PACKED` of the weights.
     fn factor(&mut self, op: &Product<'_>, by_four: bool, back: bool) -> (Arg, bool) {
         let is_as_it_lies = !back && op.sizes.taps == 1 && !op.sizes.is_permuted && self.is_aligned(op.weight);
         match by_four && op.sizes.fits && !is_as_it_lies {
@@ -254,8 +255,9 @@ impl Emitter<'_> {
             let grid = Grid::of_samples(self.len(to), u64::from(THREADS));
             return self.kernel(layer, role, &function, grid, THREADS, params, written);
         }
-        let (weight, packed) = self.factor(op, dy.is_packed && sizes.outputs.is_multiple_of(4), true);
-        let columns = columns(sizes.channels);
+        let by_four = dy.is_packed && sizes.outputs.is_multiple_of(4);
+        let (weight, packed) = self.factor(op, by_four, true);
+        let columns = columns(sizes.channels).min(most_columns(by_four));
         let grid = Grid {
             y: sizes.channels.div_ceil(columns),
             z: sizes.groups * sizes.classes,
@@ -293,7 +295,7 @@ impl Emitter<'_> {
         }
         // A block keeps all its sums, those of rows that are not there, too.
         let of_row = parts * y * z * columns;
-        self.scratch_for([(ROWS - 1) * of_row, rows * of_row]);
+        self.scratch_for([ROWS * of_row, rows * of_row]);
         let phase = |phase: &str| format!("{function}, {phase}, {parts}>");
         let only = |is_given: fn(usize) -> bool| {
             let given = |(at, param): (usize, &Param)| Param {
@@ -305,9 +307,11 @@ impl Emitter<'_> {
         // The two factors, and what is done with the product.
         let (factors, others) = (only(|at| at < 2), only(|at| at >= 2));
         let of_parts = Grid { z: z * parts, ..grid };
+        // A block finishes up to 16 of its columns.
+        let of_columns = Grid { z: z * columns.div_ceil(16), ..grid };
         let sums = if role.is_empty() { "sums".to_owned() } else { format!("{role}_sums") };
         self.kernel(layer, &sums, &phase("SUMS"), of_parts, PRODUCT_THREADS, factors, written);
-        self.kernel(layer, role, &phase("FINISH"), grid, PRODUCT_THREADS, others, written);
+        self.kernel(layer, role, &phase("FINISH"), of_columns, PRODUCT_THREADS, others, written);
     }
 
     fn scratch_for(&mut self, floats: [u64; 2]) {
@@ -331,7 +335,8 @@ impl Emitter<'_> {
             let grid = Grid { y: sizes.taps + u64::from(bias.is_some()), ..Grid::fixed(sizes.groups, 1) };
             return self.kernel(layer, "weight_back", &function, grid, THREADS, params, written);
         }
-        let (has_bias, columns) = (bias.is_some(), columns(sizes.outputs));
+        let most = most_columns(x.is_packed && sizes.channels.is_multiple_of(4));
+        let (has_bias, columns) = (bias.is_some(), columns(sizes.outputs).min(most));
         let rows = sizes.taps * sizes.channels + u64::from(has_bias);
         let across = sizes.outputs.div_ceil(columns);
         let blocks = rows.div_ceil(ROWS) * across * sizes.groups;
@@ -354,6 +359,11 @@ impl Emitter<'_> {
             self.kernel(layer, "weight_parts", &function, Grid::fixed(len, 32), THREADS, params, written);
         }
     }
+}
+
+/// The most columns of a block of a gradient's product: of rows whose terms come one by one a thread knows too much for all of them.
+fn most_columns(by_four: bool) -> u64 {
+    if by_four { 64 } else { 32 }
 }
 
 /// What blocks of products depend on, of one group.

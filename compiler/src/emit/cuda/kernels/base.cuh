@@ -9,14 +9,8 @@ typedef unsigned long long u64;
 #define PRECISION 0
 #endif
 
-// What each kernel does first: it lets the next one's blocks come as soon as its own have, and waits until what was before it has ended.
-// Cards before sm_90 wait between kernels.
-__device__ void begin() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
+// Blocks of 128 threads that are on a multiprocessor at once, of 65,536 registers: each thread has 128 at most, or 168.
+enum { RESIDENT = PRECISION == 1 ? 3 : 4 };
 
 // A value of the batch in PyTorch's order: `[sample][channel][position]`.
 template <u32 C, u32 P> struct First {
@@ -63,6 +57,7 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
 template <class Whole, u32 C, u32 P> struct As {
     static constexpr u32 channels = C, positions = P, len = C * P;
     static constexpr bool is_packed = false;
+    static constexpr u32 apart = 0;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, c * P + p); }
     static __device__ u32 channel(u32 i) { return i / P; }
     static __device__ u32 position(u32 i) { return i % P; }

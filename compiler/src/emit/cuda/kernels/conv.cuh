@@ -26,13 +26,33 @@ template <class G> struct Per {
     // Rows of the weights' gradient: a row for each tap and channel; one more is the bias's.
     static constexpr u32 terms = taps * channels;
     // Steps of a product over them that are written out: those of a first layer, whose channels are few and no four.
-    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 4 : 1;
+    static constexpr u32 unrolled = channels % 4 > 0 && terms <= 64 ? 6 : 1;
 };
 
-// Term i of a slice from k on, of so many for each tap. A tap that has WHOLE slices is found for all of a slice at once.
-template <u32 CHANNELS, bool WHOLE = CHANNELS % 16 == 0> struct Term {
+// The order of a product's terms, of which there are CHANNELS for each of TAPS. BY_SLICE, each of 16 channels of one tap, all taps of these
+// channels follow each other, so that what neighbouring taps read is read again while it is near.
+template <u32 CHANNELS, u32 TAPS, bool BY_SLICE> struct Terms {
+    static __device__ u32 tap(u32 term) { return BY_SLICE ? term / 16 % TAPS : term / CHANNELS; }
+    static __device__ u32 channel(u32 term) { return BY_SLICE ? term / 16 / TAPS * 16 + term % 16 : term % CHANNELS; }
+    static __device__ u32 term(u32 tap, u32 c) { return BY_SLICE ? (c / 16 * TAPS + tap) * 16 + c % 16 : tap * CHANNELS + c; }
+};
+
+// Term i of a slice from k on. BY_SLICE all but `i` is found at once.
+template <class Order, bool BY_SLICE> struct Term {
     u32 tap, c;
-    __device__ Term(u32 k, u32 i) : tap((WHOLE ? k : k + i) / CHANNELS), c(k + i - tap * CHANNELS) {}
+    __device__ Term(u32 k, u32 i) : tap(Order::tap(BY_SLICE ? k : k + i)), c(BY_SLICE ? Order::channel(k) + i : Order::channel(k + i)) {}
+};
+
+// The terms of a product forward, and back: not by slices for classes of inputs, which have a part of the taps.
+template <class G> struct Forward {
+    static constexpr bool by_slice = Per<G>::channels % 16 == 0;
+    using order = Terms<Per<G>::channels, Per<G>::taps, by_slice>;
+    using term = Term<order, by_slice>;
+};
+template <class G> struct Backward {
+    static constexpr bool by_slice = Per<G>::outputs % 16 == 0 && G::stride::len == 1;
+    using order = Terms<Per<G>::outputs, Per<G>::taps, by_slice>;
+    using term = Term<order, by_slice>;
 };
 
 // A coordinate that is beside every map, whatever tap is added.
@@ -89,7 +109,7 @@ struct Placed {
 template <class G, class X, bool POOL> struct Unfolded {
     static constexpr bool by_four = X::is_packed && Per<G>::channels % 4 == 0 && has_bits<typename G::kernel>();
     static constexpr Fours fours = by_four ? FOUR_TERMS : NO_FOURS;
-    static constexpr bool knows_rows = true;
+    static constexpr bool knows_rows = true, is_few = false;
     using Row = typename Either<by_four, Windowed, Placed>::type;
     const float *x;
     u32 rows, group;
@@ -110,7 +130,7 @@ template <class G, class X, bool POOL> struct Unfolded {
     }
     // There is nothing beside the map.
     __device__ Found find(const Row &row, u32 k, u32 i) const {
-        const Term<Per<G>::channels> of(k, i);
+        const typename Forward<G>::term of(k, i);
         if constexpr (by_four) {
             const Position<typename G::kernel> tap(of.tap);
             const int lines = tap.d * G::dilation::d * G::size::h + tap.h * G::dilation::h;
@@ -123,8 +143,8 @@ template <class G, class X, bool POOL> struct Unfolded {
     }
 };
 
-// The weights as a matrix: rows are output channels, columns taps and channels. PACKED: `[output][tap][channel of its group]`, each row at a
-// multiple of 16 bytes.
+// The weights as a matrix: rows are output channels, columns taps and channels. PACKED: `[output][term]`, each row at a multiple of 16
+// bytes.
 template <class G, bool PACKED> struct Weights {
     static constexpr Fours fours = PACKED ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = false;
@@ -136,97 +156,147 @@ template <class G, bool PACKED> struct Weights {
     static __device__ Row behind(Row row, u32 count) { return row + count * Per<G>::terms; }
     __device__ Found find(Row row, u32 k, u32 i) const {
         if constexpr (PACKED) return {row + (k + i), true};
-        const Term<Per<G>::channels> of(k, i);
+        const typename Forward<G>::term of(k, i);
         return {row + (of.c * Per<G>::taps + of.tap), true};
     }
 };
 
-// A product whose sums are cut into parts is two launches: of the parts' SUMS, and of what FINISHes them.
+// A product whose sums are cut into parts is two launches: of the parts' SUMS, and of what FINISHes them, whose blocks have up to 16 of the
+// columns. Along z there are all these for each of `blocks`.
 enum Phase { WHOLE, SUMS, FINISH };
+template <Phase PHASE, u32 COLUMNS> struct BlockColumns {
+    static constexpr u32 count = PHASE == FINISH && COLUMNS > 16 ? 16 : COLUMNS;
+    using product = Product<count>;
+    static __device__ u32 first(u32 blocks) { return blockIdx.y * COLUMNS + (PHASE == FINISH ? blockIdx.z / blocks * count : 0); }
+};
 
-// The sums over the terms before `to`, or this block's part of them. A block with the same place in another part is `blocks` further on.
-template <Phase PHASE, u32 PARTS, u32 UNROLLED, u32 COLUMNS, class A, class B>
-__device__ void sum_up(Product<COLUMNS> &product, const A &a, const B &b, u32 first_row, u32 first_column, u32 to, u32 blocks, float *parts) {
-    const u64 area = (u64)gridDim.x * gridDim.y, block = (blockIdx.z * gridDim.y + blockIdx.y) * (u64)gridDim.x + blockIdx.x;
-    if constexpr (PHASE == FINISH) {
-        product.add_up(parts, block, area * blocks, PARTS);
-    } else {
-        const u32 share = PARTS == 1 ? to : (to + PARTS * 16 - 1) / (PARTS * 16) * 16, from = min(blockIdx.z / blocks * share, to);
+// The sums over the terms before `to`, or this block's part of them.
+template <Phase PHASE, u32 PARTS, u32 COLUMNS, u32 UNROLLED, class Product, class A, class B>
+__device__ void sum_up(Product &product, const A &a, const B &b, u32 first_row, u32 first_column, u32 to, u32 blocks, float *parts) {
+    const u64 area = (u64)gridDim.x * gridDim.y, block = blockIdx.z % blocks * area + blockIdx.y * (u64)gridDim.x + blockIdx.x;
+    if constexpr (PHASE == WHOLE) {
+        product.template run<UNROLLED>(a, b, first_row, first_column, 0, to);
+    } else if constexpr (PHASE == SUMS) {
+        const u32 part = blockIdx.z / blocks, share = (to + PARTS * 16 - 1) / (PARTS * 16) * 16, from = min(part * share, to);
         product.template run<UNROLLED>(a, b, first_row, first_column, from, min(from + share, to));
-        if constexpr (PHASE == SUMS) product.keep(parts, block);
+        product.keep(parts, part * area * blocks + block);
+    } else {
+        product.template add_up<COLUMNS>(parts, block, area * blocks, PARTS, blockIdx.z / blocks * product.HELD);
     }
 }
 
-// The places of a block's maxima, each row of them a window, four channels to a byte. A barrier of the block of 128 threads, since a byte is
-// of what two threads have.
-template <class Places, u32 STRIDE>
-__device__ void write_places(const u8 (&taps)[32][STRIDE], u32 first_window, u32 windows, u32 first_column, u8 *places) {
-    constexpr u32 fours = STRIDE / 4 - 1;
-    __syncthreads();
+// Floats that follow each other, the first `count` of which are there. AT_ONCE all are, or none, and they begin at a multiple of their bytes.
+template <bool AT_ONCE, u32 N> __device__ void read_floats(float (&to)[N], const float *from, u32 count) {
+    if constexpr (AT_ONCE && N == 4) {
+        const float4 four = *reinterpret_cast<const float4 *>(from);
+        to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
+    } else if constexpr (AT_ONCE && N == 2) {
+        const float2 two = *reinterpret_cast<const float2 *>(from);
+        to[0] = two.x, to[1] = two.y;
+    } else {
 #pragma unroll
-    for (u32 i = threadIdx.x; i < 32 * fours; i += 128) {
-        const u32 window = first_window + i / fours, c = first_column + i % fours * 4;
-        if (window >= windows || c >= Places::channels) continue;
-        const u32 four = *reinterpret_cast<const u32 *>(&taps[i / fours][i % fours * 4]);
-        places[Places::at(window / Places::positions, c, window % Places::positions)] = four | four >> 6 | four >> 12 | four >> 18;
+        for (u32 i = 0; i < N; ++i) to[i] = i < count ? from[i] : 0.0f;
+    }
+}
+template <bool AT_ONCE, u32 N> __device__ void write_floats(const float (&of)[N], float *to, u32 count) {
+    if constexpr (AT_ONCE && N == 4) {
+        *reinterpret_cast<float4 *>(to) = make_float4(of[0], of[1], of[2], of[3]);
+    } else if constexpr (AT_ONCE && N == 2) {
+        *reinterpret_cast<float2 *>(to) = make_float2(of[0], of[1]);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < N; ++i) {
+            if (i < count) to[i] = of[i];
+        }
+    }
+}
+
+// The same of channels of a position of a map that lies as Map says, from c on, of a group that has so many CHANNELS.
+template <class Map, u32 CHANNELS, u32 N> __device__ void read_channels(float (&to)[N], const float *x, u32 n, u32 c, u32 p, u32 count) {
+    if constexpr (Map::is_packed) {
+        read_floats<Map::apart % N == 0 && CHANNELS % N == 0>(to, x + Map::at(n, c, p), count);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < N; ++i) to[i] = i < count ? x[Map::at(n, c + i, p)] : 0.0f;
+    }
+}
+template <class Map, u32 CHANNELS, u32 N> __device__ void write_channels(const float (&of)[N], float *y, u32 n, u32 c, u32 p, u32 count) {
+    if constexpr (Map::is_packed) {
+        write_floats<Map::apart % N == 0 && CHANNELS % N == 0>(of, y + Map::at(n, c, p), count);
+    } else {
+#pragma unroll
+        for (u32 i = 0; i < N; ++i) {
+            if (i < count) y[Map::at(n, c + i, p)] = of[i];
+        }
     }
 }
 
 // `y = act(W x + bias)`, with the maxima of windows of 2 by 2 before the nonlinearity (POOL) and which of their elements they are, or
 // with another value added before it or behind it. What a batch norm is to know goes to `moments`: of each block of rows
-// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups of parts.
+// `[mean, sum of (y - mean)^2][channel]`. Blocks: rows, output channels, groups of parts or of 16 columns.
 template <class G, class X, class Y, class R, class Act, bool POOL, bool BEHIND, u32 COLUMNS, bool PACKED, Phase PHASE = WHOLE, u32 PARTS = 1>
 __device__ void conv_forward(const float *x, const float *weight, const float *bias, const float *added, float *y, u8 *places,
                              float *moments, float *parts, u32 batch) {
+    using Block = BlockColumns<PHASE, COLUMNS>;
+    typename Block::product product;
+    constexpr u32 outputs = Per<G>::outputs, N = product.CHUNK;
     const u32 rows = batch * Output<G, POOL>::rows, group = blockIdx.z % G::groups;
-    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
-    Product<COLUMNS> product;
+    const u32 first_row = blockIdx.x * 128, first_column = Block::first(G::groups);
     const Unfolded<G, X, POOL> unfolded{x, rows, group};
     const Weights<G, PACKED> weights{weight, group};
-    sum_up<PHASE, PARTS, Per<G>::unrolled>(product, unfolded, weights, first_row, first_column, Per<G>::terms, G::groups, parts);
+    sum_up<PHASE, PARTS, COLUMNS, Per<G>::unrolled>(product, unfolded, weights, first_row, first_column, Per<G>::terms, G::groups, parts);
     if constexpr (PHASE == SUMS) return;
     const u32 row = first_row + product.row();
-    if constexpr (POOL) {
-        // Where the slices were.
-        u8(&taps)[32][COLUMNS + 4] = *reinterpret_cast<u8(*)[32][COLUMNS + 4]>(product.memory());
-        if (places) __syncthreads();
 #pragma unroll
-        for (u32 j = 0; j < product.HELD; ++j) {
-            const u32 c = first_column + product.column(j);
-            float most = product.sums[0][j];
-            u8 place = 0;
+    for (u32 j = 0; j < product.HELD; j += N) {
+        const u32 o = first_column + product.column(j), c = group * outputs + o, count = o < outputs ? outputs - o : 0;
+        float shifts[N];
 #pragma unroll
-            for (u8 tap = 1; tap < 4; ++tap) {
-                const float sum = product.sums[tap][j];
-                if (sum > most || sum != sum) most = sum, place = tap;
-            }
-            if (places) taps[product.row() / 4][product.column(j)] = place;
+        for (u32 k = 0; k < N; ++k) shifts[k] = bias && k < count ? bias[c + k] : 0.0f;
+        if constexpr (POOL) {
             // There are whole windows only.
-            if (c >= G::out_channels || row >= rows) continue;
-            const u32 window = row / 4;
-            y[Y::at(window / Y::positions, c, window % Y::positions)] = Act::of(most + (bias ? bias[c] : 0.0f));
-        }
-        if (places) write_places<TwoBits<G::out_channels, Y::positions>>(taps, first_row / 4, rows / 4, first_column, places);
-    } else {
+            const u32 window = row / 4, n = window / Y::positions, p = window % Y::positions;
+            float maxima[N];
+            u32 four = 0;
 #pragma unroll
-        for (u32 j = 0; j < product.HELD; ++j) {
-            const u32 o = first_column + product.column(j), c = group * Per<G>::outputs + o;
-            if (o >= Per<G>::outputs) continue;
-            const float shift = bias ? bias[c] : 0.0f;
+            for (u32 k = 0; k < N; ++k) {
+                float most = product.sums[0][j + k];
+                u32 place = 0;
+#pragma unroll
+                for (u32 tap = 1; tap < 4; ++tap) {
+                    const float sum = product.sums[tap][j + k];
+                    if (sum > most || sum != sum) most = sum, place = tap;
+                }
+                maxima[k] = Act::of(most + shifts[k]);
+                if (k < count) four |= place << (c + k) % 4 * 2;
+            }
+            // A byte has four channels, which two threads may have.
+            if (N == 2) four |= __shfl_xor_sync(0xffffffffu, four, 1);
+            if (count == 0 || row >= rows) continue;
+            write_channels<Y, outputs>(maxima, y, n, c, p, count);
+            if (places && c % 4 == 0) places[TwoBits<G::out_channels, Y::positions>::at(n, c, p)] = four;
+        } else {
+            if (count == 0) continue;
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 if (row + i >= rows) continue;
                 const u32 n = (row + i) / G::out::len, p = (row + i) % G::out::len;
-                const float other = added ? added[R::at(n, c, p)] : 0.0f;
-                const float sum = product.sums[i][j] + shift;
-                product.sums[i][j] = BEHIND ? Act::of(sum) + other : Act::of(sum + other);
-                y[Y::at(n, c, p)] = product.sums[i][j];
+                float others[N] = {}, results[N];
+                if (added) read_channels<R, outputs>(others, added, n, c, p, count);
+#pragma unroll
+                for (u32 k = 0; k < N; ++k) {
+                    const float sum = product.sums[i][j + k] + shifts[k];
+                    results[k] = BEHIND ? Act::of(sum) + others[k] : Act::of(sum + others[k]);
+                    product.sums[i][j + k] = results[k];
+                }
+                write_channels<Y, outputs>(results, y, n, c, p, count);
             }
         }
-        if (!moments) return;
-        moments += (u64)blockIdx.x * 2 * G::out_channels + group * Per<G>::outputs + first_column;
-        product.moments(min(product.ROWS, rows - first_row), Per<G>::outputs - first_column, moments, moments + G::out_channels);
     }
+    if (POOL || !moments) return;
+    moments += (u64)blockIdx.x * 2 * G::out_channels + group * outputs + first_column;
+    if (first_column >= outputs) return;
+    product.moments(min(product.ROWS, rows - first_row), outputs - first_column, moments, moments + G::out_channels);
 }
 
 __device__ constexpr int common_divisor(int a, int b) { return b == 0 ? a : common_divisor(b, a % b); }
@@ -305,9 +375,9 @@ template <class G> struct Inputs {
 template <class G, class DY> struct Spread {
     using I = Inputs<G>;
     static constexpr bool by_four =
-        DY::is_packed && Per<G>::outputs % 4 == 0 && has_bits<Size<I::D::most, I::H::most, I::W::most>>();
+        DY::is_packed && Per<G>::outputs % 4 == 0 && has_bits<typename G::kernel>();
     static constexpr Fours fours = by_four ? FOUR_TERMS : NO_FOURS;
-    static constexpr bool knows_rows = true;
+    static constexpr bool knows_rows = true, is_few = false;
     using Row = typename Either<by_four, Windowed, Placed>::type;
     const float *dy;
     const I &inputs;
@@ -325,8 +395,7 @@ template <class G, class DY> struct Spread {
     }
     // There is nothing where no window has the input at this tap.
     __device__ Found find(const Row &row, u32 k, u32 i) const {
-        // With classes there are not registers enough to keep a tap.
-        const Term<Per<G>::outputs, Per<G>::outputs % 16 == 0 && G::stride::len == 1> of(k, i);
+        const typename Backward<G>::term of(k, i);
         const auto tap = inputs.tap(of.tap);
         if constexpr (by_four) {
             const int lines = tap.d * I::D::outputs * G::out::h + tap.h * I::H::outputs;
@@ -340,8 +409,8 @@ template <class G, class DY> struct Spread {
     }
 };
 
-// The weights the other way around: rows are channels, columns taps of a class and output channels. PACKED:
-// `[channel][tap][output channel of its group]`, each tap at a multiple of 16 bytes.
+// The weights the other way around: rows are channels, columns taps of a class and output channels. PACKED: `[channel][term]`, of all taps,
+// each tap at a multiple of 16 bytes.
 template <class G, bool PACKED> struct WeightsBack {
     static constexpr Fours fours = PACKED ? FOUR_TERMS : NO_FOURS;
     static constexpr bool knows_rows = false;
@@ -356,49 +425,61 @@ template <class G, bool PACKED> struct WeightsBack {
     }
     static __device__ Row behind(Row row, u32 count) { return row + count * taps * (PACKED ? outputs : 1); }
     __device__ Found find(Row row, u32 k, u32 i) const {
-        const Term<outputs, PACKED && outputs % 16 == 0 && G::stride::len == 1> of(k, i);
+        const typename Backward<G>::term of(k, i);
         const u32 tap = inputs.of_all(inputs.tap(of.tap));
-        if constexpr (PACKED) return {row + (tap * outputs + of.c), true};
+        if constexpr (PACKED) return {row + Backward<G>::order::term(tap, of.c), true};
         return {row + (of.c * Per<G>::terms + tap), true};
     }
 };
 
 // `dx = W^T dy`, and that on through the nonlinearity Back whose result y the input is; with bias and a nonlinearity Act a transposed
-// convolution. Blocks: rows, channels, parts of groups of classes of inputs.
+// convolution. Blocks: rows, channels, classes of inputs of groups of parts or of 16 columns.
 template <class G, class DY, class DX, class Y, class Act, class Back, Store STORE, u32 COLUMNS, bool PACKED, Phase PHASE = WHOLE, u32 PARTS = 1>
 __device__ void conv_grad_input(const float *dy, const float *weight, const float *bias, const float *y, float *dx, float *parts, u32 batch) {
+    using Block = BlockColumns<PHASE, COLUMNS>;
+    typename Block::product product;
+    constexpr u32 channels = Per<G>::channels, N = product.CHUNK, blocks = G::stride::len * G::groups;
     const u32 rows = batch * Inputs<G>::rows::len, group = blockIdx.z / G::stride::len % G::groups;
-    const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
+    const u32 first_row = blockIdx.x * 128, first_column = Block::first(blocks);
     const Inputs<G> inputs(blockIdx.z % G::stride::len);
-    Product<COLUMNS> product;
     const Spread<G, DY> spread{dy, inputs, rows, group};
     const WeightsBack<G, PACKED> weights{weight, inputs, group};
-    const u32 terms = inputs.taps() * Per<G>::outputs, blocks = G::stride::len * G::groups;
-    sum_up<PHASE, PARTS, 1>(product, spread, weights, first_row, first_column, terms, blocks, parts);
+    const u32 terms = inputs.taps() * Per<G>::outputs;
+    sum_up<PHASE, PARTS, COLUMNS, 1>(product, spread, weights, first_row, first_column, terms, blocks, parts);
     if constexpr (PHASE == SUMS) return;
     const u32 row = first_row + product.row();
 #pragma unroll
-    for (u32 j = 0; j < product.HELD; ++j) {
-        const u32 of_group = first_column + product.column(j), c = group * Per<G>::channels + of_group;
-        if (of_group >= Per<G>::channels) continue;
-        const float shift = bias ? bias[c] : 0.0f;
+    for (u32 j = 0; j < product.HELD; j += N) {
+        const u32 of_group = first_column + product.column(j), c = group * channels + of_group;
+        if (of_group >= channels) continue;
+        const u32 count = channels - of_group;
+        float shifts[N];
+#pragma unroll
+        for (u32 k = 0; k < N; ++k) shifts[k] = bias && k < count ? bias[c + k] : 0.0f;
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
             const u32 n = (row + i) / Inputs<G>::rows::len;
             const Position<typename Inputs<G>::rows> at((row + i) % Inputs<G>::rows::len);
             if (row + i >= rows || !inputs.is_there(at)) continue;
             const u32 p = inputs.position(at);
-            const float sum = Act::of(product.sums[i][j] + shift);
-            put<STORE>(dx + DX::at(n, c, p), y ? Back::back(y[Y::at(n, c, p)], sum) : sum);
+            float of_y[N] = {}, before[N] = {}, results[N];
+            if (y) read_channels<Y, channels>(of_y, y, n, c, p, count);
+            if (STORE == ADD) read_channels<DX, channels>(before, dx, n, c, p, count);
+#pragma unroll
+            for (u32 k = 0; k < N; ++k) {
+                const float sum = Act::of(product.sums[i][j + k] + shifts[k]);
+                results[k] = (y ? Back::back(of_y[k], sum) : sum) + (STORE == ADD ? before[k] : 0.0f);
+            }
+            write_channels<DX, channels>(results, dx, n, c, p, count);
         }
     }
 }
 
 // The input as a matrix: rows are taps and channels, the last one all 1; columns are the outputs of the batch.
-template <class G, class X> struct Terms {
+template <class G, class X> struct Transposed {
     static constexpr Fours fours = X::is_packed && Per<G>::channels % 4 == 0 ? FOUR_ROWS : NO_FOURS;
-    static constexpr bool knows_rows = Per<G>::taps == 1;
     static constexpr u32 rows = Per<G>::terms + 1;
+    static constexpr bool knows_rows = Per<G>::taps == 1, is_few = rows <= 32 && (fours == NO_FOURS || Per<G>::outputs <= 32);
     const float *x;
     u32 group;
     struct Row {
@@ -446,24 +527,33 @@ template <class G> __device__ float *gradient_at(float *of_weight, float *of_bia
 // output channels, groups of parts.
 template <class G, class X, class DY, bool BIAS, u32 PARTS, u32 COLUMNS>
 __device__ void conv_grad_weight(const float *x, const float *dy, float *of_weight, float *of_bias, float *parts, u32 batch) {
-    constexpr u32 rows = Per<G>::terms + BIAS;
+    constexpr u32 rows = Per<G>::terms + BIAS, of_group = Per<G>::outputs, N = Product<COLUMNS>::CHUNK;
     const u32 outputs = batch * G::out::len, group = blockIdx.z % G::groups, part = blockIdx.z / G::groups;
     const u32 first_row = blockIdx.x * 128, first_column = blockIdx.y * COLUMNS;
     const u32 share = (outputs + PARTS * 16 - 1) / (PARTS * 16) * 16;
     const u32 from = min(part * share, outputs);
     Product<COLUMNS> product;
     const Gradients<G, DY> gradients{dy, group};
-    product.template run<1>(Terms<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
+    product.template run<1>(Transposed<G, X>{x, group}, gradients, first_row, first_column, from, min(from + share, outputs));
     const u32 row = first_row + product.row();
 #pragma unroll
-    for (u32 j = 0; j < product.HELD; ++j) {
+    for (u32 j = 0; j < product.HELD; j += N) {
         const u32 o = first_column + product.column(j);
-        if (o >= Per<G>::outputs) continue;
+        if (o >= of_group) continue;
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) {
             if (row + i >= rows) continue;
-            if constexpr (PARTS > 1) parts[((u64)blockIdx.z * rows + row + i) * Per<G>::outputs + o] = product.sums[i][j];
-            else *gradient_at<G>(of_weight, of_bias, group, row + i, o) += product.sums[i][j];
+            float results[N];
+#pragma unroll
+            for (u32 k = 0; k < N; ++k) results[k] = product.sums[i][j + k];
+            if constexpr (PARTS > 1) {
+                write_floats<of_group % N == 0>(results, parts + ((u64)blockIdx.z * rows + row + i) * of_group + o, of_group - o);
+            } else {
+#pragma unroll
+                for (u32 k = 0; k < N; ++k) {
+                    if (o + k < of_group) *gradient_at<G>(of_weight, of_bias, group, row + i, o + k) += results[k];
+                }
+            }
         }
     }
 }
@@ -494,22 +584,30 @@ template <class DY> __device__ void grad_bias(const float *dy, float *of_bias, u
     if (threadIdx.x == 0) of_bias[c] += sum;
 }
 
-// Packed weights of a layer: forward `[output][tap][channel of its group]`; BACK `[channel][tap][output channel of its group]`.
+// Packed weights of a layer: forward `[output][term]`; BACK `[channel][term]`.
 template <class G, bool BACK> struct Packed {
-    static constexpr u32 len = G::out_channels * Per<G>::terms;
+    using Order = typename Either<BACK, Backward<G>, Forward<G>>::type::order;
+    static constexpr u32 of_row = Per<G>::taps * (BACK ? Per<G>::outputs : Per<G>::channels), len = G::out_channels * Per<G>::terms;
     static __device__ float at(const float *weight, u32 i) {
-        const u32 outer = i / (len / (BACK ? G::channels : G::out_channels)), inner = i % (BACK ? Per<G>::outputs : Per<G>::channels);
-        const u32 tap = i / (BACK ? Per<G>::outputs : Per<G>::channels) % Per<G>::taps;
-        const u32 o = BACK ? outer / Per<G>::channels * Per<G>::outputs + inner : outer, c = BACK ? outer % Per<G>::channels : inner;
+        const u32 row = i / of_row, tap = Order::tap(i % of_row), in_row = Order::channel(i % of_row);
+        const u32 o = BACK ? row / Per<G>::channels * Per<G>::outputs + in_row : row, c = BACK ? row % Per<G>::channels : in_row;
         return weight[((u64)o * Per<G>::channels + G::number(c)) * Per<G>::taps + tap];
     }
 };
 
 // Packs weights, those of each layer behind those of the one before: a thread for each. Of a layer in repeats there are those of `count`
 // iterations, which `from` finds.
-template <class Layer, class... Others> __device__ void pack_at(u64 i, const float *weights, float *packed) {
+template <class Layer> __device__ bool pack_at(u64 &i, const float *weights, float *&packed) {
     constexpr u64 len = (u64)Layer::len * Layer::count;
-    if (i < len) packed[i] = Layer::at(weights + Layer::from(i / Layer::len), i % Layer::len);
-    else if constexpr (sizeof...(Others) > 0) pack_at<Others...>(i - len, weights, packed + len);
+    if (i < len) {
+        packed[i] = Layer::at(weights + Layer::from(i / Layer::len), i % Layer::len);
+        return true;
+    }
+    i -= len;
+    packed += len;
+    return false;
 }
-template <class... Layers> __device__ void pack(const float *weights, float *packed) { pack_at<Layers...>(thread_number(), weights, packed); }
+template <class... Layers> __device__ void pack(const float *weights, float *packed) {
+    u64 i = thread_number();
+    (pack_at<Layers>(i, weights, packed) || ...);
+}

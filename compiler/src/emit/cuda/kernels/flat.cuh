@@ -2,13 +2,11 @@
 // blocks of 256. Numbers are on the device, so that a captured step can be replayed with others.
 
 extern "C" __global__ void __launch_bounds__(256) gather(float *sum, const float *x, u32 count, float factor) {
-    begin();
     const u64 i = thread_number();
     if (i < count) sum[i] += factor * x[i];
 }
 
 extern "C" __global__ void __launch_bounds__(256) scale(float *x, u32 count, float factor) {
-    begin();
     const u64 i = thread_number();
     if (i < count) x[i] *= factor;
 }
@@ -16,20 +14,17 @@ extern "C" __global__ void __launch_bounds__(256) scale(float *x, u32 count, flo
 // What `l1 |p| + l2 p^2 / 2` adds to a gradient.
 extern "C" __global__ void __launch_bounds__(256)
     penalize(const float *params, float *gradients, u32 count, float l1, float l2) {
-    begin();
     const u64 i = thread_number();
     if (i < count) gradients[i] += l2 * params[i] + l1 * ((params[i] > 0.0f) - (params[i] < 0.0f));
 }
 
 extern "C" __global__ void __launch_bounds__(256) limit(float *x, u32 count, float most) {
-    begin();
     const u64 i = thread_number();
     if (i < count) x[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
 }
 
 // Each block's part of the sums of |x| and of x^2, in 256 blocks.
 extern "C" __global__ void __launch_bounds__(256) sums(const float *x, u32 count, double *sums) {
-    begin();
     __shared__ double sizes[256], squares[256];
     double size = 0.0, square = 0.0;
     for (u64 i = thread_number(); i < count; i += 256 * 256) {
@@ -51,7 +46,6 @@ extern "C" __global__ void __launch_bounds__(256) sums(const float *x, u32 count
 
 // x with a norm of at most so much, of the sums that `sums` made (Pascanu et al. 2013). A factor that is no number makes all of them none.
 extern "C" __global__ void __launch_bounds__(256) clip(float *x, u32 count, const double *sums, u32 pairs, float most) {
-    begin();
     __shared__ float factor;
     if (threadIdx.x == 0) {
         double squares = 0.0;
@@ -66,7 +60,6 @@ extern "C" __global__ void __launch_bounds__(256) clip(float *x, u32 count, cons
 // Numbers: learning rate, weight decay.
 extern "C" __global__ void __launch_bounds__(256)
     descend(float *params, const float *gradients, u32 count, const float *numbers) {
-    begin();
     const u64 i = thread_number();
     if (i < count) params[i] -= numbers[0] * (gradients[i] + numbers[1] * params[i]);
 }
@@ -74,7 +67,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // Numbers: learning rate, weight decay, what is kept of a velocity, what it takes of a gradient, 1 if it looks ahead (Nesterov).
 extern "C" __global__ void __launch_bounds__(256)
     descend_with_momentum(float *params, const float *gradients, float *velocity, u32 count, const float *numbers) {
-    begin();
     const u64 i = thread_number();
     if (i >= count) return;
     const float gradient = gradients[i] + numbers[1] * params[i];
@@ -86,7 +78,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // Numbers: step, scale of the root, eps, weight decay, what is kept of a parameter, what of its squares, what means and squares take.
 extern "C" __global__ void __launch_bounds__(256)
     adapt(float *params, const float *gradients, float *means, float *squares, u32 count, const float *numbers) {
-    begin();
     const u64 i = thread_number();
     if (i >= count) return;
     const float gradient = gradients[i] + numbers[3] * params[i];
@@ -101,7 +92,6 @@ extern "C" __global__ void __launch_bounds__(256)
 // it is not centred.
 extern "C" __global__ void __launch_bounds__(256)
     scale_by_root(float *params, const float *gradients, float *squares, float *means, float *velocity, u32 count, const float *numbers) {
-    begin();
     const u64 i = thread_number();
     if (i >= count) return;
     const float gradient = gradients[i] + numbers[1] * params[i];
@@ -123,7 +113,6 @@ extern "C" __global__ void __launch_bounds__(256)
 
 // What a penalty adds to the loss, of the sums that `sums` made. One block.
 extern "C" __global__ void __launch_bounds__(256) add_penalty(const double *sums, float l1, float l2, double *loss) {
-    begin();
     __shared__ double parts[256];
     parts[threadIdx.x] = l1 * sums[2 * threadIdx.x] + l2 * sums[2 * threadIdx.x + 1];
     for (u32 distance = 128; distance > 0; distance /= 2) {
@@ -136,7 +125,6 @@ extern "C" __global__ void __launch_bounds__(256) add_penalty(const double *sums
 // The loss, of losses that are parts of it and of what penalties have added: `loss` has it; the sum of all losses since it was last 0, up
 // to the first that is no finite number; how many these are; and what penalties add to the next. One block.
 extern "C" __global__ void __launch_bounds__(256) add_up(const float *losses, u32 count, double *loss) {
-    begin();
     float sum = 0.0f;
     for (u32 i = threadIdx.x; i < count; i += 256) sum += losses[i];
     sum = block_sum<256>(sum);

@@ -4,7 +4,8 @@
 // while those of two turns before are multiplied: four elements at once where they lie next to each other, else one by one.
 //
 // Of a matrix `row(m)` is what a thread knows of a row, and `find(row, k, i)` where term i of the slice from k on is. A thread then holds
-// four rows that follow each other, for COLUMNS / 4 columns, whatever the precision: those of a window of 2 by 2, say.
+// four rows that follow each other, those of a window of 2 by 2, say, for COLUMNS / 4 columns, of which so many follow each other as CHUNK
+// says; whatever the precision.
 
 // Which elements of a matrix lie next to each other, by fours that begin at multiples of 16 bytes: terms of a row, or rows of a term.
 enum Fours { NO_FOURS, FOUR_TERMS, FOUR_ROWS };
@@ -21,7 +22,7 @@ __device__ void copy_one(float *to, Found from) {
                  "r"(from.is_there ? 4 : 0));
 }
 __device__ void copy_four(float *to, Found from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from.at),
                  "r"(from.is_there ? 16 : 0));
 }
 // Ends a group of copies, and waits for all groups but the last one.
@@ -37,7 +38,7 @@ template <u32 ROWS, bool BY_TERMS> struct Slice {
         if constexpr (BY_TERMS) {
             // Of 128 rows a thread has four, which are 32 lines apart, so that its neighbours have the next lines.
             const u32 line = ROWS == 128 ? row % 4 * 32 + row / 4 : row;
-            const u32 turn = line / 2 % 2 * 2 + line / 4 % 2;
+            const u32 turn = line / 2 % 2 * 2 ^ line / 4 % 4;
             return line * 16 + (term / 4 ^ turn) * 4 + term % 4;
         } else {
             const u32 turn = ROWS >= 32 ? term % 4 * 2 : ROWS == 16 ? term & 2 : 0;
@@ -76,7 +77,7 @@ template <class Matrix, bool ALL> __device__ constexpr u32 copies_of_rows(u32 co
 }
 
 // Which elements of each slice of a matrix this thread copies. Four at once,
-// - of a row's terms all four threads beside each other copy a row's 64 bytes, of which the left matrix has four, whose lines they are;
+// - of a row's terms, four threads beside each other all 64 bytes of one row; of the left matrix the four rows that follow each other;
 // - of a term's rows always the same four;
 // one at once, a warp 8 rows by 4 terms,
 // - of the right matrix always a term, and every eighth row; the same of a left one of few rows;
@@ -110,10 +111,11 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
         if (by_row) return i;
         return by_warp ? threadIdx.x / 8 % 4 + i / 4 * 4 : threadIdx.x / 8;
     }
-    // Where it goes to: at known distances if that can be.
+    // Where it goes to: at known distances if that can be. 32 lines further on the turn of a line's fours is the same, and of a right
+    // matrix, 8 lines further on, it differs by two.
     static __device__ u32 place(u32 i) {
         if (by_four) return To::place(row(0), term(0)) + i * 512;
-        return BY_TERMS ? To::place(row(0), term(0)) + i * 128 : To::place(row(i), term(i));
+        return BY_TERMS ? (To::place(row(0), term(0)) ^ i % 2 * 8) + i * 128 : To::place(row(i), term(i));
     }
 
     __device__ Copier(const Matrix &matrix, u32 first) : matrix(matrix), first(first) {
@@ -157,27 +159,15 @@ template <class Matrix, u32 ROWS, bool BY_TERMS> struct Copier {
 };
 
 template <u32 COLUMNS> struct Product {
-    static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4;
+    static constexpr u32 ROWS = 128, DEPTH = 16, HELD = COLUMNS / 4, CHUNK = HELD < 4 ? HELD : 4;
 
     float sums[4][HELD];
 
-    // The first of this thread's four rows in the block.
-    static __device__ u32 row() {
-#if PRECISION == 0
-        return threadIdx.x % 32 * 4;
-#else
-        return threadIdx.x / 32 * 32 + threadIdx.x % 32 / 4 * 4;
-#endif
-    }
+    // The first of this thread's four rows in the block: a warp has 32 of them.
+    static __device__ u32 row() { return threadIdx.x / 4 * 4; }
 
-    // The column of this thread's sums `j`.
-    static __device__ u32 column(u32 j) {
-#if PRECISION == 0
-        return threadIdx.x / 32 * HELD + j;
-#else
-        return j / 2 * 8 + threadIdx.x % 4 * 2 + j % 2;
-#endif
-    }
+    // The column of this thread's sums `j`: four threads beside each other have four chunks that are.
+    static __device__ u32 column(u32 j) { return j / CHUNK * 4 * CHUNK + threadIdx.x % 4 * CHUNK + j % CHUNK; }
 
     // Shared memory of the block: three slices of each matrix. Behind `run` and a barrier nothing needs them.
     static __device__ float *memory() {
@@ -193,14 +183,8 @@ template <u32 COLUMNS> struct Product {
         using Right = Slice<COLUMNS, by_terms>;
         const Copier<A, ROWS, by_terms> left(a, first_row);
         const Copier<B, COLUMNS, by_terms> right(b, first_column);
+        // The slices that are multiplied now, in the next turn, and in the one behind it, for which they are copied.
         float *now = memory(), *next = now + Left::len + Right::len, *then = next + Left::len + Right::len;
-        const auto copy = [&](float *slices, u32 k) {
-            if (k < to) {
-                left.copy(slices, k, to);
-                right.copy(slices + Left::len, k, to);
-            }
-            end_copies();
-        };
         left.clear(now);
         left.clear(next);
         left.clear(then);
@@ -209,33 +193,60 @@ template <u32 COLUMNS> struct Product {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) sums[i][j] = 0.0f;
         }
-        copy(now, from);
-        copy(next, from + DEPTH);
-        // A slice is multiplied two turns behind that in which it is copied: where the last turn's was.
 #pragma unroll UNROLLED
-        for (u32 k = from; k < to; k += DEPTH) {
+        for (u32 k = from; k < to + 2 * DEPTH; k += DEPTH) {
+            // All have come but those of the last turn, and nobody multiplies what was copied before them.
             wait_for_copies();
             __syncthreads();
-            copy(then, k + 2 * DEPTH);
-            step<Left, Right>(now, now + Left::len);
+            if (k < to) {
+                left.copy(then, k, to);
+                right.copy(then + Left::len, k, to);
+            }
+            end_copies();
+            const u32 turn = (k - from) / DEPTH;
+            if (turn >= 2 && (!A::is_few || turn % 4 == threadIdx.x / 32)) {
+                step<Left, Right>(now, now + Left::len, A::is_few ? row() % 32 : row());
+            }
             float *const last = now;
             now = next;
             next = then;
             then = last;
         }
+        if constexpr (A::is_few) gather();
     }
 
-    // Keeps the sums, one part of them of so many blocks; and adds up all parts of a block.
+    // Of a left matrix of at most 32 rows, few, each warp has all of them, and multiplies every fourth slice: the first warp adds up what
+    // they have.
+    __device__ void gather() {
+        float *const others = memory() + threadIdx.x;
+        __syncthreads();
+#pragma unroll
+        for (u32 i = 0; i < 4 * HELD; ++i) {
+            if (threadIdx.x >= 32) others[i * 128] = sums[i / HELD][i % HELD];
+        }
+        __syncthreads();
+        if (threadIdx.x >= 32) return;
+#pragma unroll
+        for (u32 i = 0; i < 4 * HELD; ++i) {
+            for (u32 warp = 1; warp < 4; ++warp) sums[i / HELD][i % HELD] += others[i * 128 + warp * 32];
+        }
+    }
+
+    // Keeps the sums, one part of them.
     __device__ void keep(float *parts, u64 block) const {
         float4 *const to = reinterpret_cast<float4 *>(parts) + block * HELD * 128 + threadIdx.x;
 #pragma unroll
         for (u32 j = 0; j < HELD; ++j) to[j * 128] = make_float4(sums[0][j], sums[1][j], sums[2][j], sums[3][j]);
     }
-    __device__ void add_up(const float *parts, u64 block, u64 blocks, u32 count) {
+
+    // Adds up all parts that blocks of ALL columns in one place have kept, `apart` of them apart: of those columns from the one on that is
+    // held as `first`.
+    template <u32 ALL> __device__ void add_up(const float *parts, u64 block, u64 apart, u32 count, u32 first) {
 #pragma unroll
         for (u32 j = 0; j < HELD; ++j) sums[0][j] = sums[1][j] = sums[2][j] = sums[3][j] = 0.0f;
-        for (u32 part = 0; part < count; ++part, block += blocks) {
-            const float4 *const from = reinterpret_cast<const float4 *>(parts) + block * HELD * 128 + threadIdx.x;
+        const float4 *from = reinterpret_cast<const float4 *>(parts) + (block * (ALL / 4) + first) * 128 + threadIdx.x;
+#pragma unroll 4
+        for (u32 part = 0; part < count; ++part, from += apart * (ALL / 4) * 128) {
 #pragma unroll
             for (u32 j = 0; j < HELD; ++j) {
                 const float4 four = from[j * 128];
@@ -273,14 +284,12 @@ template <u32 COLUMNS> struct Product {
         squares[threadIdx.x] = of_all(distances, threadIdx.x);
     }
 
-    // How many warps have rows of a column, and how far apart the threads are in a warp that have it.
-    static constexpr u32 SHARES = PRECISION == 0 ? 1 : 4, APART = PRECISION == 0 ? 1 : 4;
-
     // Keeps what the threads of this warp have of column `j` together.
+    static constexpr u32 SHARES = 4;
     static __device__ void share(float (&shares)[SHARES][COLUMNS], u32 j, float total) {
 #pragma unroll
-        for (u32 distance = 16; distance >= APART; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
-        if (threadIdx.x % 32 < APART) shares[threadIdx.x / 32 % SHARES][column(j)] = total;
+        for (u32 distance = 16; distance >= 4; distance /= 2) total += __shfl_xor_sync(0xffffffffu, total, distance);
+        if (threadIdx.x % 32 < 4) shares[threadIdx.x / 32][column(j)] = total;
     }
 
     static __device__ float of_all(const float (&shares)[SHARES][COLUMNS], u32 column) {
@@ -291,13 +300,13 @@ template <u32 COLUMNS> struct Product {
     }
 
 #if PRECISION == 0
-    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+    template <class Left, class Right> __device__ void step(const float *left, const float *right, u32 row) {
         // Of many columns there are not registers enough for more than one quarter.
-        constexpr u32 some = HELD < 4 ? HELD : 4, at_once = HELD < 16 ? 2 : 1;
+        constexpr u32 some = CHUNK, at_once = HELD < 16 ? 2 : 1;
 #pragma unroll at_once
         for (u32 quarter = 0; quarter < 4; ++quarter) {
             float a[4][4];
-            Left::read(left, row(), quarter, a);
+            Left::read(left, row, quarter, a);
 #pragma unroll
             for (u32 j = 0; j < HELD; j += some) {
                 float b[some][4];
@@ -336,19 +345,21 @@ template <u32 COLUMNS> struct Product {
 
 #if PRECISION > 0
     // Two products of 16 by 8 for each eight columns: rows g and g + 8 of the instruction are rows 4 g + i of the warp's 32, so that a
-    // thread's four follow each other, and the terms that a thread gives are its quarter. Fragments: PTX ISA, "Matrix Fragments for
-    // mma.m16n8k8" and "for mma.m16n8k16 with floating point type".
-    template <class Left, class Right> __device__ void step(const float *left, const float *right) {
+    // thread's four follow each other, and of 16 columns the first two and the last two of each four are those of one instruction. The
+    // terms that a thread gives are its quarter. Fragments: PTX ISA, "Matrix Fragments for mma.m16n8k8" and "for mma.m16n8k16 with
+    // floating point type".
+    template <class Left, class Right> __device__ void step(const float *left, const float *right, u32 row) {
         const u32 group = threadIdx.x % 32 / 4, member = threadIdx.x % 4;
         float a[4][4];
-        Left::read(left, row(), member, a);
+        Left::read(left, row, member, a);
         u32 of_left[4][FACTORS];
 #pragma unroll
         for (u32 i = 0; i < 4; ++i) rounded(a[i], of_left[i]);
 #pragma unroll
         for (u32 j = 0; j < HELD; j += 2) {
             float b[1][4];
-            Right::read(right, j * 4 + group, member, b);
+            const u32 columns = CHUNK == 4 ? j / 4 * 16 + group / 2 * 4 + j % 4 + group % 2 : j * 4 + group;
+            Right::read(right, columns, member, b);
             u32 of_right[FACTORS];
             rounded(b[0], of_right);
 #pragma unroll

@@ -588,6 +588,8 @@ const NORMS: &[&str] = &[
     "input x [2, 70]; conv(66, kernel = 3); relu; batch_norm(momentum = 0.5); conv(3, kernel = 4, stride = 2); batch_norm; flatten; \
      linear(3);",
     "input x [8, 6, 7]; repeat 3 { skip { conv(8, kernel = 3, padding = 1, bias = false); batch_norm; relu; } } flatten; linear(4);",
+    // In parts, which another launch finishes.
+    "input x [200]; linear(70); batch_norm; relu; linear(3);",
     "input x [40]; linear(200); batch_norm; relu; linear(130); batch_norm(affine = false); relu; linear(3);",
     "input x [4, 9, 10]; conv(4, kernel = 3, groups = 4, padding = 1); batch_norm(affine = false); conv_transpose(6, kernel = 3); \
      batch_norm; relu; max_pool(2); batch_norm; conv(20, kernel = 3); max_pool(2); batch_norm; flatten; linear(3);",

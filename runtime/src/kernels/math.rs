@@ -288,7 +288,7 @@ pub(crate) use maps;
 ///
 /// # Safety
 ///
-/// That of [`Lanes`]. `from` and `to` point to `len` floats each; `to` is one of `from` or overlaps none.
+/// That of [`Lanes`]. `from` and `to` point to `len` floats each; `to` is one of `from`, the same pointer, or overlaps none.
 #[inline(always)]
 pub(crate) unsafe fn map<W: Lanes, H: Lanes, M: Map<N>, const N: usize>(
     map: M,
@@ -304,6 +304,18 @@ pub(crate) unsafe fn map<W: Lanes, H: Lanes, M: Map<N>, const N: usize>(
             Store::Add => map_all::<W, H, M, N, true>(map, from, to, len),
         }
     }
+}
+
+/// [`map`] of floats in place. One pointer reads and writes: another one of the slice would end it.
+///
+/// # Safety
+///
+/// That of [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn map_in_place<W: Lanes, H: Lanes, M: Map<1>>(of: M, x: &mut [f32]) {
+    let (to, len) = (x.as_mut_ptr(), x.len());
+    // SAFETY: the caller's; the slice has so many floats.
+    unsafe { map::<W, H, M, 1>(of, [to], to, len, Store::Write) }
 }
 
 #[inline(always)]
@@ -478,57 +490,64 @@ mod tests {
     }
 
     #[inline(always)]
+    unsafe fn once_in_place<L: Lanes, M: Map<1>>(of: M, x: &mut [f32]) {
+        let (to, len) = (x.as_mut_ptr(), x.len());
+        // SAFETY: the caller's; the slice has so many floats.
+        unsafe { map_once::<L, M, 1>(of, [to], to, len, Store::Write) }
+    }
+
+    #[inline(always)]
     unsafe fn of_tanh<W: Lanes, H: Lanes>(x: &mut [f32]) {
-        // SAFETY: in place, of one slice.
-        unsafe { map::<W, H, _, 1>(Tanh, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        // SAFETY: the caller's.
+        unsafe { map_in_place::<W, H, _>(Tanh, x) }
     }
 
     #[inline(always)]
     unsafe fn of_exp<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map::<W, H, _, 1>(Exp, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { map_in_place::<W, H, _>(Exp, x) }
     }
 
     #[inline(always)]
     unsafe fn of_sigmoid<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map::<W, H, _, 1>(Sigmoid, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { map_in_place::<W, H, _>(Sigmoid, x) }
     }
 
     #[inline(always)]
     unsafe fn of_exp_less_one<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map_once::<W, _, 1>(ExpLessOne, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { once_in_place::<W, _>(ExpLessOne, x) }
     }
 
     #[inline(always)]
     unsafe fn of_softplus<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map_once::<W, _, 1>(Softplus, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { once_in_place::<W, _>(Softplus, x) }
     }
 
     #[inline(always)]
     unsafe fn of_below<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map_once::<W, _, 1>(Below, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { once_in_place::<W, _>(Below, x) }
     }
 
     #[inline(always)]
     unsafe fn of_density<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map_once::<W, _, 1>(Density, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { once_in_place::<W, _>(Density, x) }
     }
 
     #[inline(always)]
     unsafe fn of_accurate_tanh<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map::<W, H, _, 1>(AccurateTanh, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { map_in_place::<W, H, _>(AccurateTanh, x) }
     }
 
     #[inline(always)]
     unsafe fn of_accurate_sigmoid<W: Lanes, H: Lanes>(x: &mut [f32]) {
         // SAFETY: as above.
-        unsafe { map::<W, H, _, 1>(AccurateSigmoid, [x.as_ptr()], x.as_mut_ptr(), x.len(), Store::Write) }
+        unsafe { map_in_place::<W, H, _>(AccurateSigmoid, x) }
     }
 
     type Function = fn(Isa, &mut [f32]);

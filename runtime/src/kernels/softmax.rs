@@ -63,11 +63,11 @@ maps! {
 
 #[inline(always)]
 unsafe fn forward_row_kernel<W: Lanes, H: Lanes>(x: &[f32], y: &mut [f32]) {
-    // SAFETY: the caller's; then a slice in place.
+    // SAFETY: the caller's.
     unsafe {
         let (_, sum) = exponentials_kernel::<W, H>(x, y);
         let factor = (1.0 / sum) as f32;
-        math::map::<W, H, _, 1>(Times { factor }, [y.as_ptr()], y.as_mut_ptr(), y.len(), Store::Write);
+        math::map_in_place::<W, H, _>(Times { factor }, y);
     }
 }
 

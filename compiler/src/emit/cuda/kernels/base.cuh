@@ -57,7 +57,6 @@ template <class Whole, u32 FROM, u32 LEN> struct Part {
 template <class Whole, u32 C, u32 P> struct As {
     static constexpr u32 channels = C, positions = P, len = C * P;
     static constexpr bool is_packed = false;
-    static constexpr u32 apart = 0;
     static __device__ u64 at(u32 n, u32 c, u32 p) { return Whole::element(n, c * P + p); }
     static __device__ u32 channel(u32 i) { return i / P; }
     static __device__ u32 position(u32 i) { return i % P; }

@@ -1,11 +1,11 @@
 //! A model's CUDA C++ and its launches: each launch gives a kernel what that takes; NVRTC compiles all of it within the budgets; and the
 //! kernels, run by the stand-in for a card or by a real one, give what the f64 interpreter gives.
 
-use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::{env, fs};
 
 use cuda_sim::{Argument, Geometry, Order};
 use netspec::Precision;
@@ -249,6 +249,9 @@ fn meanings(source: &str) -> HashMap<&str, String> {
 /// Kernels of a model that has many.
 const LARGE: usize = 32;
 
+/// Of such a model's kernels that differ in numbers alone, how many are compiled for a card.
+const OF_A_KIND: usize = 4;
+
 #[test]
 fn kernels_compile_within_their_budgets() {
     if !card::is_ready() {
@@ -264,21 +267,32 @@ fn kernels_compile_within_their_budgets() {
             "net.yaml" | "batch_norm.yaml" => &[Precision::F32, Precision::Tf32, Precision::Bf16],
             _ => &[Precision::F32],
         };
-        let mut meanings = meanings(&program.source);
-        let all = declared(&program.source).into_values().map(|kernel| (kernel.name.to_owned(), kernel.threads));
-        let mut is_new = |kernel: &str| known.insert(meanings.remove(kernel).expect("the kernel's text"));
-        let new: HashMap<String, u32> = all.filter(|(kernel, _)| is_new(kernel) || precisions.len() > 1).collect();
-        if new.is_empty() {
-            continue;
+        let meanings = meanings(&program.source);
+        let mut all: Vec<_> = declared(&program.source).into_values().collect();
+        all.sort_by_key(|kernel| kernel.name);
+        let mut kinds: BTreeMap<String, Vec<(String, u32)>> = BTreeMap::new();
+        for Kernel { name, threads, .. } in all {
+            let meaning = &meanings[name];
+            if known.insert(meaning.clone()) || precisions.len() > 1 {
+                let kind = meaning.chars().filter(|c| !c.is_ascii_digit()).collect();
+                kinds.entry(kind).or_default().push((name.to_owned(), threads));
+            }
         }
-        // Of the largest models each kernel is compiled for one of the two, in turns: all for both take minutes.
-        let is_large = new.len() > LARGE && std::env::var_os("NETSPEC_BOTH_CARDS").is_none();
+        // Of the largest models each kernel is compiled for one of the two cards, in turns, and of many of a kind a few: all take minutes.
+        let is_large =
+            kinds.values().map(Vec::len).sum::<usize>() > LARGE && env::var_os("NETSPEC_ALL_KERNELS").is_none();
         for (arch, &precision) in [80, 90].into_iter().flat_map(|arch| precisions.iter().map(move |of| (arch, of))) {
-            let mut kernels: Vec<_> = new.clone().into_iter().collect();
-            kernels.sort();
-            let turn = usize::from(arch == 90);
-            let kernels = kernels.into_iter().enumerate().filter(|(at, _)| !is_large || at % 2 == turn);
-            let kernels: HashMap<String, u32> = kernels.map(|(_, kernel)| kernel).collect();
+            let of_kind = |kernels: &Vec<(String, u32)>| {
+                let (first, step) = match is_large {
+                    true => (usize::from(arch == 90).min(kernels.len() - 1), 2 * kernels.len().div_ceil(2 * OF_A_KIND)),
+                    false => (0, 1),
+                };
+                kernels.iter().skip(first).step_by(step).cloned().collect::<Vec<_>>()
+            };
+            let kernels: HashMap<String, u32> = kinds.values().flat_map(of_kind).collect();
+            if kernels.is_empty() {
+                continue;
+            }
             let source = with_kernels(&program.source, |kernel| kernels.contains_key(kernel));
             texts.push((name.clone(), source, kernels, arch, precision));
         }

@@ -1,7 +1,6 @@
 //! What only rustc shows: where it underlines a page's mistake, in which words, and that it says nothing else.
 //!
-//! Each `ui/*.rs` is a program that must not compile, for the reasons in the `.stderr` beside it; `ui/pass/*.rs` compile and
-//! run. `TRYBUILD=overwrite cargo test --test ui` writes the `.stderr` files anew: read the difference.
+//! Each `ui/*.rs` is a program that must not compile, for the reasons in the `.stderr` beside it. `TRYBUILD=overwrite cargo test --test ui` writes the `.stderr` files anew: read the difference.
 
 use std::path::Path;
 use std::{fs, io};
@@ -11,7 +10,6 @@ fn ui() {
     lend_the_specs().expect("the specs can be copied");
     let cases = trybuild::TestCases::new();
     cases.compile_fail("ui/*.rs");
-    cases.pass("ui/pass/*.rs");
 }
 
 /// Trybuild makes a crate of the programs, and that crate's directory is where the paths in `netspec!` begin.

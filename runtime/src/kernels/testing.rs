@@ -48,12 +48,9 @@ impl Random {
     }
 }
 
-/// The seeds of a test of random geometry: all of them, but for Miri, which is some thousand times slower, two from either half.
+/// The seeds of a test of random geometry: all of them, but the first alone for Miri, which is some thousand times slower.
 pub(crate) fn seeds(all: Range<u64>) -> impl Iterator<Item = u64> {
-    // Odd and no multiple of three: what a seed's remainders choose is different from one to the next.
-    let step = all.end.saturating_sub(all.start).div_ceil(2) as usize | 1;
-    let step = if step.is_multiple_of(3) { step + 2 } else { step };
-    all.step_by(if cfg!(miri) { step } else { 1 })
+    all.take(if cfg!(miri) { 1 } else { usize::MAX })
 }
 
 /// A size for each of three axes, of which the first ones may be missing: 1.
@@ -227,7 +224,8 @@ impl Bench {
         assert!(scratch[self.scratch..].iter().all(is_guard), "scratch that was not asked for is written");
         let guards = self.gradients.iter().zip(&gradients_before).filter(|(_, before)| is_guard(before));
         assert!(guards.into_iter().all(|(after, _)| is_guard(after)), "the gradient is written beside its place");
-        for (region, (after, before)) in memory.iter().zip(&before).enumerate() {
+        // Float by float: minutes in Miri.
+        for (region, (after, before)) in memory.iter().zip(&before).enumerate().filter(|_| cfg!(not(miri))) {
             for (at, (after, before)) in after.iter().zip(before).enumerate() {
                 let place = at % strides[region];
                 let inside = |view: &View| {
@@ -369,9 +367,13 @@ pub(crate) fn product_tolerance(terms: usize) -> f64 {
     (8.0 + terms as f64 / 8.0) / f64::from(1 << 24)
 }
 
-/// Asserts that each result is within `tolerance` of its scale from its twin.
+/// Asserts that each result is within `tolerance` of its scale from its twin. Not in Miri, for which a kernel's memory counts: of products
+/// there are no twins there ([`naive::conv`](super::naive::conv)), whose terms would take it minutes.
 pub(crate) fn assert_close(what: &str, results: &[f32], twins: &[f64], scales: &[f64], tolerance: f64) {
     assert_eq!(results.len(), twins.len(), "{what}");
+    if cfg!(miri) {
+        return;
+    }
     for (index, ((&result, &twin), &scale)) in results.iter().zip(twins).zip(scales).enumerate() {
         let error = (f64::from(result) - twin).abs();
         assert!(

@@ -59,7 +59,7 @@ fn square(size: [usize; 3], line: isize, column: isize, side: isize) -> Vec<usiz
     inside(line, size[1]).flat_map(|line| inside(column, size[2]).map(move |column| line * size[2] + column)).collect()
 }
 
-/// For each tile of a convolution, the places of its outputs and of its window's inputs, in a plane of either.
+/// For each tile of a convolution, the places of its outputs and of its window's inputs, in a plane of either; none in Miri.
 fn tiles_of(conv: &Conv) -> Vec<(Vec<usize>, Vec<usize>)> {
     let side = tile_side(conv);
     let [_, lines, columns] = conv.out_size.map(|size| size.div_ceil(side));
@@ -69,7 +69,7 @@ fn tiles_of(conv: &Conv) -> Vec<(Vec<usize>, Vec<usize>)> {
         let inputs = square(conv.size, line - down, column - right, WINDOW as isize);
         (square(conv.out_size, line, column, side as isize), inputs)
     };
-    (0..lines * columns).map(of).collect()
+    (0..if cfg!(miri) { 0 } else { lines * columns }).map(of).collect()
 }
 
 fn largest(values: &[f64], places: &[usize]) -> f64 {
@@ -222,7 +222,7 @@ fn check_all(seed: u64, samples: usize, conv: &Conv, x_map: &'static Blocked, y_
 
 #[test]
 fn the_three_passes_on_random_geometry() {
-    for (seed, kernel) in seeds(0..16).map(|seed| (seed, if seed < 8 { 3 } else { 5 })) {
+    for (seed, kernel) in seeds(0..8).map(|seed| (seed, 3)).chain(seeds(8..16).map(|seed| (seed, 5))) {
         let mut random = Random::new(seed);
         let conv = random_conv(&mut random, kernel);
         let x_map = random_map(&mut random, conv.channels, conv.size);
@@ -336,7 +336,7 @@ fn pooled(size: [usize; 3], values: &[f32]) -> (Vec<f32>, Vec<u8>) {
 
 #[test]
 fn pools_are_of_what_the_convolution_makes() {
-    for seed in seeds(50..74) {
+    for seed in seeds(50..58).chain(seeds(58..66)).chain(seeds(66..74)) {
         let mut random = Random::new(seed);
         let (conv, x_map) = if !(58..66).contains(&seed) {
             let conv = random_conv(&mut random, if seed < 58 { 3 } else { 5 });
@@ -457,10 +457,16 @@ fn check_batch(seed: u64, samples: usize, conv: &Conv, maps: [&'static Blocked; 
 
 #[test]
 fn the_gradient_over_a_batch() {
-    // One part, with a last tile of the batch that is not whole; several parts, of which the last are of few planes, and several blocks.
+    // One part, with a last tile of the batch that is not whole.
     let halo = [0, 1, 1];
     let conv = of_size(19, 24, [1, 4, 4], 3, 1);
     check_batch(70, 3, &conv, [19, 24].map(|channels| map(channels, conv.size, halo, halo)));
+}
+
+#[test]
+fn a_gradient_in_parts_over_a_batch() {
+    // The last parts are of few planes, and there are several blocks.
+    let halo = [0, 1, 1];
     let conv = of_size(70, 88, [1, 5, 3], 3, 0);
     check_batch(71, 37, &conv, [map(70, conv.size, halo, [0; 3]), map(88, conv.out_size, [0; 3], halo)]);
     let concat = |size: [usize; 3]| {

@@ -19,9 +19,9 @@ pub mod in_line {
 }
 
 mod of_files {
-    netspec::netspec!(pub(crate) Wide = "specs/net.netspec", n = 32);
-    netspec::netspec!(pub Narrow = "specs/net.netspec", n = 2,);
-    netspec::netspec!("specs/net.netspec");
+    netspec::netspec!(pub(crate) Wide = "ui/specs/net.netspec", n = 32);
+    netspec::netspec!(pub Narrow = "ui/specs/net.netspec", n = 2,);
+    netspec::netspec!("ui/specs/net.netspec");
 
     pub(crate) fn default_width() -> usize {
         <Net as netspec::Model>::PARAMETERS
@@ -60,7 +60,8 @@ impl Optimizer for Nothing {
     fn update(&mut self, _: &mut [f32], _: &[f32]) {}
 }
 
-fn main() {
+#[test]
+fn a_right_spec_is_a_type_that_trains() {
     netspec::netspec! { model Local { input x [2]; input y [3]; concat(x, y); linear(2) as a; output a, y; } }
     assert_eq!(Local::PARAMETERS, 12);
     let workspace = &mut Workspace::new();
@@ -91,7 +92,7 @@ fn main() {
     assert!(last < first, "ten steps on one image make its loss smaller: {first}, {last}");
     assert!(matches!(net.step(workspace, &[image], &[2], &CrossEntropy, sgd), Err(Error::Label { .. })));
 
-    let path = std::env::temp_dir().join(format!("netspec-ui-{}.safetensors", std::process::id()));
+    let path = std::env::temp_dir().join(format!("netspec-user-{}.safetensors", std::process::id()));
     net.save(&path).unwrap();
     assert_eq!(in_line::Net::load(&path).unwrap().params(), net.params());
     assert!(of_files::Narrow::load(&path).is_err(), "the weights of another model");

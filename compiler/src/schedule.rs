@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::fuse::{PlanKind, readers};
-use crate::ir::{Act, Conv, Item, Kind, Loop, Norm, NormTensors, Op, Order, Program, Store, TensorId, ValueId};
+use crate::ir::{Act, Conv, Item, Kind, Linear, Loop, Norm, NormTensors, Op, Order, Program, Store, TensorId, ValueId};
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::ops::elements;
@@ -38,23 +38,35 @@ pub struct Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PackedId(pub u32);
 
-/// A convolution's weights in the order in which a kernel reads them.
+/// Weights in the order in which a kernel reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     /// The weights.
     pub tensor: TensorId,
     /// Whose order.
-    pub class: Class,
-    /// Whether it is the one of grad-input, whose lanes are input channels.
-    pub transposed: bool,
-    /// The convolution.
-    pub conv: Conv,
-    /// Planes of its input.
-    pub x: Vec<Plane>,
-    /// Planes of its output.
-    pub y: Vec<Plane>,
+    pub order: PackedOrder,
     /// Floats.
     pub len: u64,
+}
+
+/// An order of weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackedOrder {
+    /// That of a convolution's kernel.
+    Conv {
+        /// Which kernel.
+        class: Class,
+        /// Whether it is the one of grad-input, whose lanes are input channels.
+        transposed: bool,
+        /// The convolution.
+        conv: Conv,
+        /// Planes of its input.
+        x: Vec<Plane>,
+        /// Planes of its output.
+        y: Vec<Plane>,
+    },
+    /// That of a linear layer's forward kernel.
+    Linear(Linear),
 }
 
 /// What a convolution's kernel does with its sums before it stores them.
@@ -233,11 +245,11 @@ pub enum Kernel {
     /// An op that is one kernel.
     Op(Kind),
     /// A linear layer over the whole batch, whose weights are then read once.
-    LinearBatch(crate::ir::Linear, TensorId, Option<TensorId>, Act),
+    LinearBatch(Linear, TensorId, Option<TensorId>, Act),
     /// A linear layer's gradient by its input over the whole batch, as [`Kernel::LinearBatch`].
-    LinearGradInputBatch(crate::ir::Linear, TensorId),
+    LinearGradInputBatch(Linear, TensorId),
     /// A linear layer's weight gradient over the whole batch: written where it is the only part of the weight's gradient, else added.
-    LinearGradWeightBatch(crate::ir::Linear, TensorId, Option<TensorId>, Store),
+    LinearGradWeightBatch(Linear, TensorId, Option<TensorId>, Store),
     /// A convolution's weight gradient over the whole batch.
     ConvGradWeightBatch(Conv, TensorId, Option<TensorId>),
     /// `x -> sums`: mean and squared deviations of each sample's channels; on a card of each part's, [`Target::norm_sums`].
@@ -265,6 +277,7 @@ const BATCH_FLOATS: u64 = 256 << 10;
 pub fn schedule(program: &Program, layouts: &[Layout], kind: PlanKind, target: Target) -> Schedule {
     let mut scheduler = Scheduler {
         program,
+        kind,
         layouts,
         target,
         slots: Vec::new(),
@@ -306,6 +319,7 @@ impl Schedule {
 
 struct Scheduler<'a> {
     program: &'a Program,
+    kind: PlanKind,
     layouts: &'a [Layout],
     target: Target,
     slots: Vec<Slot>,
@@ -426,7 +440,12 @@ impl Scheduler<'_> {
             Kind::Linear(linear, weight, bias, act)
                 if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
             {
-                steps.whole(call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes));
+                let packed = self
+                    .target
+                    .packed_linear_len(&linear, self.kind)
+                    .map(|len| self.packed(Packed { tensor: weight, order: PackedOrder::Linear(linear), len }));
+                let call = call(Kernel::LinearBatch(linear, weight, bias, act), reads, writes);
+                steps.whole(Call { packed, ..call });
             }
             Kind::LinearGradInput(linear, weight)
                 if self.target.has_tiles() && linear.rows == 1 && linear.inputs * linear.outputs > BATCH_FLOATS =>
@@ -619,7 +638,8 @@ impl Scheduler<'_> {
             scratch = self.target.scratch(class, &kind, conv, &x, &y);
             packed = weight.map(|(tensor, transposed)| {
                 let len = self.target.packed_len(order_of, conv, &x, &y, transposed);
-                self.packed(Packed { tensor, class: order_of, transposed, conv: *conv, x, y, len })
+                let order = PackedOrder::Conv { class: order_of, transposed, conv: *conv, x, y };
+                self.packed(Packed { tensor, order, len })
             });
         }
         let bias = |bias: Option<TensorId>| bias.map(Epilogue::Bias);

@@ -5,7 +5,7 @@
 //! everywhere, and a sample's result is the same bits in any batch.
 
 use crate::fuse::PlanKind;
-use crate::ir::{Conv, Kind, Norm, TensorId, Window};
+use crate::ir::{Conv, Kind, Linear, Norm, TensorId, Window};
 use crate::layout::Plane;
 
 /// The machine the program is for.
@@ -36,6 +36,12 @@ pub enum Class {
     /// A product of matrices that are never written out, on whole batches: a graphics card's.
     Implicit,
 }
+
+/// Outputs of a block of a linear layer's packed weights.
+const LINEAR_BLOCK: u64 = 6;
+
+/// The most floats of a linear layer's packed weights: 16 MiB.
+const LINEAR_PACKED: u64 = 4 << 20;
 
 /// Samples that a batch is taken to have where it matters for a choice.
 pub(crate) const NOMINAL_BATCH: u64 = 64;
@@ -180,6 +186,14 @@ impl Target {
             Class::Depthwise => lanes(to) * conv.window.taps(),
             _ => channels(from) / conv.groups * lanes_by_group(to, conv.groups) * conv.window.taps(),
         }
+    }
+
+    /// Floats of a large linear layer's packed weights, where it reads such: `[inputs][outputs]`, of outputs whole blocks. Only in inference,
+    /// where the weights stay as they are from one batch to the next, since the copy takes as long as some thirty batches gain by it; and
+    /// not where it would take more memory than most models.
+    pub fn packed_linear_len(self, linear: &Linear, kind: PlanKind) -> Option<u64> {
+        let len = linear.inputs * linear.outputs.next_multiple_of(LINEAR_BLOCK);
+        (self == Target::Cpu && kind == PlanKind::Inference && len <= LINEAR_PACKED).then_some(len)
     }
 
     /// Floats that a convolution's kernel on values in planes needs for its own use, whichever way it goes. The kernels' own functions say

@@ -506,7 +506,7 @@ pub struct Run<'a> {
     wave: usize,
     pub(crate) params: &'a [f32],
     /// Copies of them in the order in which kernels read them.
-    packed: &'a [f32],
+    pub(crate) packed: &'a [f32],
     /// Running statistics; None when they are not to change.
     pub(crate) statistics: Option<&'a mut [f32]>,
     job: &'a Job<'a>,

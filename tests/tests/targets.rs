@@ -1,6 +1,7 @@
 //! What the compiler plans for a kernel is what the kernel asks for: the numbers stand in both, since neither crate knows the other.
 //! And which layouts it chooses by what they cost.
 
+use netspec::kernels::linear::{self, Linear};
 use netspec::kernels::{conv::Conv, depthwise, direct, sparse, winograd};
 use netspec::layout::Plane;
 use netspec_compiler::emit::planned;
@@ -99,6 +100,24 @@ fn kernels_have_the_memory_that_they_ask_for() {
         ];
         assert_eq!(found, asked, "{conv:?}, {x:?}, {y:?}");
     }
+}
+
+#[test]
+fn linear_layers_have_the_memory_that_they_ask_for() {
+    let mut numbers = Numbers(9);
+    let mut between = |least: usize, most: usize| least + (numbers.number().abs() * 1e6) as usize % (most + 1 - least);
+    for _ in 0..500 {
+        let (inputs, outputs) = (between(1, 2000), between(1, 2000));
+        let planned = ir::Linear { rows: 1, inputs: inputs as u64, outputs: outputs as u64 };
+        let found =
+            Target::Cpu.packed_linear_len(&planned, PlanKind::Inference).expect("a layer that is not too large");
+        assert_eq!(found as usize, linear::packed_len(&Linear { rows: 1, inputs, outputs }), "{planned:?}");
+    }
+    // A copy that would cost more than it gives: of what is trained, and of the largest layers.
+    let small = ir::Linear { rows: 1, inputs: 1000, outputs: 1000 };
+    assert_eq!(Target::Cpu.packed_linear_len(&small, PlanKind::Training), None);
+    let large = ir::Linear { rows: 1, inputs: 25_088, outputs: 4096 };
+    assert_eq!(Target::Cpu.packed_linear_len(&large, PlanKind::Inference), None);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::ir::{
 use crate::layout::{Blocked, Layout, Plane};
 use crate::net::LayerId;
 use crate::plan::{GradientGroup, Plan, Region};
-use crate::schedule::{Call, Epilogue, Kernel, Operand, PackedId};
+use crate::schedule::{Call, Epilogue, Kernel, Operand, PackedId, PackedOrder};
 use crate::target::Class;
 
 /// A loop around a call.
@@ -361,9 +361,12 @@ impl Calls<'_> {
                 | Kind::BatchNormGrad(..) => function("elementwise::copy", &["t", &read(0), &write(0), &store]),
             },
             Kernel::LinearBatch(linear, weight, bias, act) => {
-                let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));
-                let g = self.linear(layer, linear);
-                function("linear::forward_batch", &["run", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
+                let (name, w) = match call.packed {
+                    Some(_) => ("linear::forward_packed", self.packed(call, loops)),
+                    None => ("linear::forward_batch", self.param(*weight, loops)),
+                };
+                let (g, b) = (self.linear(layer, linear), self.maybe_param(*bias, loops));
+                function(name, &["run", &g, &read(0), &w, &b, &act_text(*act), &write(0)])
             }
             Kernel::LinearGradInputBatch(linear, weight) => {
                 let (g, w) = (self.linear(layer, linear), self.param(*weight, loops));
@@ -483,11 +486,17 @@ impl Calls<'_> {
         }
         let (first, strides) = &self.plan.packed[id];
         let to = offset(*first, strides, &loops);
-        let (weight, conv) = (self.param(copy.tensor, &loops), self.conv(name, &copy.conv));
-        let planes = [&copy.x, &copy.y].map(|planes| format!("Self::{}", self.geometries.planes(planes)));
-        let function_name =
-            format!("{}::pack{}", class_text(copy.class), if copy.transposed { "_transposed" } else { "" });
-        lines.line(format!("{};", function(&function_name, &["p", &conv, &planes[0], &planes[1], &weight, &to])));
+        let weight = self.param(copy.tensor, &loops);
+        let text = match &copy.order {
+            PackedOrder::Conv { class, transposed, conv, x, y } => {
+                let name_of = format!("{}::pack{}", class_text(*class), if *transposed { "_transposed" } else { "" });
+                let conv = self.conv(name, conv);
+                let [x, y] = [x, y].map(|planes| format!("Self::{}", self.geometries.planes(planes)));
+                function(&name_of, &["p", &conv, &x, &y, &weight, &to])
+            }
+            PackedOrder::Linear(linear) => function("linear::pack", &["p", &self.linear(name, linear), &weight, &to]),
+        };
+        lines.line(format!("{text};"));
         loops.iter().for_each(|_| lines.line("}"));
     }
 

@@ -1,4 +1,4 @@
-//! Fully connected layers, on the parameters as they lie.
+//! Fully connected layers, on the parameters as they lie, and of large ones in inference on a packed copy.
 //!
 //! An element of a result is one chain of fused multiply-adds: over the inputs in order, from the bias on, in [`forward`]; over the
 //! outputs in [`grad_input`]; over the samples, and their rows, in [`grad_weight`]. So its bits depend on no vector's width and on no
@@ -13,19 +13,17 @@ use std::mem::MaybeUninit;
 use crate::arena::{Parts, Region, Rows, RowsMut, Tile, View};
 use crate::isa::Isa;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::kernels::transpose::Transpose;
 use crate::kernels::{Act, Store};
 use crate::pool;
 use crate::run::{self, Run, Whole};
 
+mod forward;
+
+use forward::{Packed, forward_packed_rows, forward_rows, outputs_of_task};
+pub use forward::{pack, packed_len};
+
 /// Output rows of the weight that one task of [`grad_weight_batch`] has.
 const BLOCK: usize = 64;
-
-/// Output rows that one task of [`forward_batch`] has: as many as have sums at once, for which the inputs are transposed once; fewer, so
-/// that each thread has some.
-fn forward_block(outputs: usize, threads: usize) -> usize {
-    outputs.div_ceil(2 * threads).next_multiple_of(64).clamp(64, SUMS / 64)
-}
 
 /// A linear layer's geometry. The weight is `[outputs][inputs]`, a sample's value `[rows][inputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +73,39 @@ pub fn forward_batch(
     act: Act,
     y: View,
 ) {
+    let Linear { inputs, outputs, .. } = *linear;
+    let params = run.params;
+    let weight = &params[weight..][..outputs * inputs];
+    over_blocks(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
+        let weight = Matrix::new(&weight[first * inputs..], y.cols, inputs, inputs);
+        forward_rows(isa, x, weight, bias, act, y);
+    });
+}
+
+/// [`forward_batch`] of a weight that [`pack`] has put at `packed`: the same bits, sooner.
+#[allow(clippy::too_many_arguments)]
+pub fn forward_packed(
+    run: &mut Run<'_>,
+    linear: &Linear,
+    x: View,
+    packed: usize,
+    bias: Option<usize>,
+    act: Act,
+    y: View,
+) {
+    let copies = run.packed;
+    let packed = &copies[packed..][..packed_len(linear)];
+    over_blocks(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
+        forward_packed_rows(isa, x, Packed::new(packed, linear, first), bias, act, y);
+    });
+}
+
+/// A product of rows of x and a block of outputs: the instructions, the rows, the first output, the biases, the activation, and where
+/// it goes.
+type Block<'a> = dyn Fn(Isa, Matrix<'_>, usize, Option<&[f32]>, Act, MatrixMut<'_>) + Sync + 'a;
+
+/// Runs [`forward_batch`]'s blocks of outputs.
+fn over_blocks(run: &mut Run<'_>, linear: &Linear, x: View, bias: Option<usize>, act: Act, y: View, block: &Block<'_>) {
     linear.check(x, y);
     let Linear { rows, inputs, outputs } = *linear;
     let mut whole = run.whole();
@@ -84,11 +115,10 @@ pub fn forward_batch(
     // Rows that are one behind the other in memory are one matrix.
     let (products, count, x_stride, y_stride) =
         if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };
-    let most = forward_block(outputs, whole.threads);
-    pool::run(whole.threads, outputs.div_ceil(most), &|_, block| {
-        let first = block * most;
+    let most = outputs_of_task(outputs, whole.threads);
+    pool::run(whole.threads, outputs.div_ceil(most), &|_, task| {
+        let first = task * most;
         let some = most.min(outputs - first);
-        let weight = Matrix::new(&params[weight + first * inputs..], some, inputs, inputs);
         let bias = bias.map(|bias| &params[bias + first..][..some]);
         for product in 0..products {
             // SAFETY: rows of x and y in rows of the batch's memory (`Shared::of`), which is borrowed until the region ends. Nobody writes
@@ -107,7 +137,7 @@ pub fn forward_batch(
                     },
                 )
             };
-            forward_rows(isa, x, weight, bias, act, y);
+            block(isa, x, first, bias, act, y);
         }
     });
 }
@@ -314,17 +344,8 @@ impl<'a> MatrixMut<'a> {
 }
 
 dispatch! {
-    /// `y[r][o] = act(bias[o] + sum over i of weight[o][i] x[r][i])`.
-    fn forward_of(x: Matrix<'_>, weight: Matrix<'_>, bias: Option<&[f32]>, act: Act, y: MatrixMut<'_>) = forward_kernel;
     /// `c[r][i] = sum over t of a[r][t] b[t][i]`, or adds it.
     fn multiply_of(a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'_>) = multiply_kernel;
-}
-
-/// `y[r][o] = act(bias[o] + sum over i of weight[o][i] x[r][i])`.
-fn forward_rows(isa: Isa, x: Matrix<'_>, weight: Matrix<'_>, bias: Option<&[f32]>, act: Act, y: MatrixMut<'_>) {
-    assert!(x.rows == y.rows && x.cols == weight.cols && y.cols == weight.rows, "the sizes of a product fit");
-    assert!(x.step == 1 && weight.step == 1 && bias.is_none_or(|bias| bias.len() == y.cols), "contiguous rows");
-    forward_of(isa, x, weight, bias, act, y);
 }
 
 /// `c[r][i] = sum over t of a[r][t] b[t][i]`, or adds it, term by term.
@@ -334,232 +355,9 @@ fn multiply(isa: Isa, a: Matrix<'_>, b: Matrix<'_>, store: Store, c: MatrixMut<'
     multiply_of(isa, a, b, store, c);
 }
 
-/// Floats of the transposed inputs that [`forward`] has at once: 32 KiB of 64 rows, which then meet each line of weights less often, and
-/// half of it else, a part of the first cache.
-const PANEL: usize = 8192;
-
-/// Floats of the sums that it has at once: 64 KiB, a part of the second cache. The more, the less often inputs are transposed.
-const SUMS: usize = 16 << 10;
-
 /// Memory of which no vector lies on two cache lines.
 #[repr(align(64))]
 struct Lines<const LEN: usize>(#[allow(dead_code)] [f32; LEN]);
-
-/// [`forward_rows`], whose vectors' lanes are rows of x: each weight is broadcast to up to 64 of them. A core that adds 32 products at once
-/// cannot read a weight for each 16: the more rows, the fewer of its reads are weights.
-#[inline(always)]
-unsafe fn forward_kernel<W: Lanes, H: Transpose>(
-    x: Matrix<'_>,
-    weight: Matrix<'_>,
-    bias: Option<&[f32]>,
-    act: Act,
-    y: MatrixMut<'_>,
-) {
-    let layer = Layer { x, weight, bias, act, y };
-    let mut first = 0;
-    while first < layer.x.rows {
-        // SAFETY: the sizes fit (`forward_rows`), and there is a row from `first` on.
-        first += unsafe {
-            if layer.x.rows - first <= 8 {
-                forward_panel::<H, H, 1, 8>(&layer, first)
-            } else if W::COUNT == 16 {
-                match layer.x.rows - first {
-                    ..=16 => forward_panel::<W, H, 1, 8>(&layer, first),
-                    17..=32 => forward_panel::<W, H, 2, 8>(&layer, first),
-                    _ => forward_panel::<W, H, 4, 6>(&layer, first),
-                }
-            } else {
-                forward_panel::<W, H, 2, 6>(&layer, first)
-            }
-        };
-    }
-}
-
-/// What [`forward`] computes.
-struct Layer<'a> {
-    x: Matrix<'a>,
-    weight: Matrix<'a>,
-    bias: Option<&'a [f32]>,
-    act: Act,
-    y: MatrixMut<'a>,
-}
-
-/// The rows of y from `first` on whose sums V vectors have, O outputs at once. Gives how many there may be.
-#[inline(always)]
-unsafe fn forward_panel<L: Lanes, H: Transpose, const V: usize, const O: usize>(
-    layer: &Layer<'_>,
-    first: usize,
-) -> usize {
-    let lanes = V * L::COUNT;
-    let (inputs, outputs) = (layer.x.cols, layer.weight.rows);
-    let mut panel = MaybeUninit::<Lines<PANEL>>::uninit();
-    let mut sums = MaybeUninit::<Lines<SUMS>>::uninit();
-    let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
-    let most_inputs = if lanes == 64 { PANEL / 64 } else { PANEL / 2 / lanes };
-    let most_outputs = SUMS / lanes;
-    for output in (0..outputs).step_by(most_outputs) {
-        let some_outputs = most_outputs.min(outputs - output);
-        // SAFETY: `panel` has room for `most_inputs` vectors of lanes and `sums` for `most_outputs`; of both only what has been written is
-        // read. Outputs, inputs and rows are inside their matrices.
-        unsafe {
-            for at in 0..some_outputs {
-                let bias = L::splat(layer.bias.map_or(0.0, |bias| *bias.get_unchecked(output + at)));
-                for v in 0..V {
-                    bias.store(sums.add(at * lanes + v * L::COUNT));
-                }
-            }
-            for input in (0..inputs).step_by(most_inputs) {
-                let some_inputs = most_inputs.min(inputs - input);
-                for group in (0..lanes).step_by(8) {
-                    gather::<H>(layer, first + group, input, some_inputs, panel.add(group), lanes);
-                }
-                let weight = layer.weight.first.add(output * layer.weight.stride + input);
-                let of = |at: usize| (weight.add(at * layer.weight.stride), sums.add(at * lanes));
-                let stride = layer.weight.stride;
-                let mut at = 0;
-                while at + O <= some_outputs {
-                    let (weight, sums) = of(at);
-                    chains::<L, V, O>(panel, some_inputs, weight, stride, sums);
-                    at += O;
-                }
-                while at + 4 <= some_outputs {
-                    let (weight, sums) = of(at);
-                    chains::<L, V, 4>(panel, some_inputs, weight, stride, sums);
-                    at += 4;
-                }
-                while at < some_outputs {
-                    let (weight, sums) = of(at);
-                    chains::<L, V, 1>(panel, some_inputs, weight, stride, sums);
-                    at += 1;
-                }
-            }
-            for group in (0..lanes).step_by(8) {
-                scatter::<H>(layer, first + group, output, some_outputs, sums.add(group), lanes);
-            }
-        }
-    }
-    lanes
-}
-
-/// `panel[i][lane] = x[first + lane][input + i]`, eight lanes; lanes behind the last row have it again.
-#[inline(always)]
-unsafe fn gather<H: Transpose>(
-    layer: &Layer<'_>,
-    first: usize,
-    input: usize,
-    count: usize,
-    panel: *mut f32,
-    lanes: usize,
-) {
-    // SAFETY: rows and inputs are inside x; the panel has `count` vectors.
-    unsafe {
-        let mut rows = [layer.x.first; 8];
-        for lane in 0..8 {
-            rows[lane] = layer.x.first.add((first + lane).min(layer.x.rows - 1) * layer.x.stride + input);
-        }
-        let mut at = 0;
-        while at + 8 <= count {
-            let mut square = [H::splat(0.0); 8];
-            for lane in 0..8 {
-                square[lane] = H::load(rows[lane].add(at));
-            }
-            let square = H::transpose(square);
-            for i in 0..8 {
-                square[i].store(panel.add((at + i) * lanes));
-            }
-            at += 8;
-        }
-        while at < count {
-            for lane in 0..8 {
-                *panel.add(at * lanes + lane) = *rows[lane].add(at);
-            }
-            at += 1;
-        }
-    }
-}
-
-/// `sums[o][lane] += sum over i of weight[o][i] panel[i][lane]`.
-#[inline(always)]
-unsafe fn chains<L: Lanes, const V: usize, const O: usize>(
-    panel: *const f32,
-    count: usize,
-    weight: *const f32,
-    stride: usize,
-    sums: *mut f32,
-) {
-    // SAFETY: the panel has `count` vectors, the weight O rows of as many floats, `sums` O vectors.
-    unsafe {
-        let lanes = V * L::COUNT;
-        let mut chains = [[L::splat(0.0); V]; O];
-        for o in 0..O {
-            for v in 0..V {
-                chains[o][v] = L::load(sums.add(o * lanes + v * L::COUNT));
-            }
-        }
-        let mut rows = [weight; O];
-        for o in 0..O {
-            rows[o] = weight.add(o * stride);
-        }
-        for first in (0..count).step_by(LINE) {
-            if V > 1 {
-                for o in 0..O {
-                    // The weights of the next outputs, for the same inputs: those of large batches come from far.
-                    prefetch(rows[o].wrapping_add(first + O * stride));
-                }
-            }
-            for i in first..count.min(first + LINE) {
-                let mut x = [L::splat(0.0); V];
-                for v in 0..V {
-                    x[v] = L::load(panel.add(i * lanes + v * L::COUNT));
-                }
-                for o in 0..O {
-                    let weight = L::splat(*rows[o].add(i));
-                    for v in 0..V {
-                        chains[o][v] = weight.mul_add(x[v], chains[o][v]);
-                    }
-                }
-            }
-        }
-        for o in 0..O {
-            for v in 0..V {
-                chains[o][v].store(sums.add(o * lanes + v * L::COUNT));
-            }
-        }
-    }
-}
-
-/// `y[first + lane][output + o] = act(sums[o][lane])`, eight lanes, as far as there are rows.
-#[inline(always)]
-unsafe fn scatter<H: Transpose>(
-    layer: &Layer<'_>,
-    first: usize,
-    output: usize,
-    count: usize,
-    sums: *const f32,
-    lanes: usize,
-) {
-    let rows = layer.y.rows.saturating_sub(first).min(8);
-    // SAFETY: rows and outputs are inside y; `sums` has `count` vectors.
-    unsafe {
-        for at in (0..count).step_by(8) {
-            let some = (count - at).min(8);
-            let mut square = [H::splat(0.0); 8];
-            for o in 0..8 {
-                // Those behind the last are the last again, and not stored.
-                square[o] = H::load(sums.add((at + o.min(some - 1)) * lanes));
-            }
-            let square = H::transpose(layer.act.apply_all(square));
-            let y = layer.y.first.add(first * layer.y.stride + output + at);
-            let mut floats = [[0.0_f32; 8]; 8];
-            for lane in 0..8 {
-                square[lane].store(floats[lane].as_mut_ptr());
-            }
-            for lane in 0..rows {
-                std::ptr::copy_nonoverlapping(floats[lane].as_ptr(), y.add(lane * layer.y.stride), some);
-            }
-        }
-    }
-}
 
 /// Asks for a float that will be used soon; any address will do.
 #[inline(always)]

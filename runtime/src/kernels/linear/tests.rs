@@ -1,6 +1,8 @@
 //! The three products against f64 twins, and equal bits of what must have them.
 
 use super::*;
+use crate::Workspace;
+use crate::arena::Pack;
 use crate::kernels::naive::{self, Sums};
 use crate::kernels::testing::{Bench, assert_close, bits, of_batch, pass, product_tolerance, seeds, wide};
 use crate::run::Plan;
@@ -206,6 +208,60 @@ fn a_whole_batch_has_the_bits_of_its_tiles_on_any_threads() {
             }
         }
     }
+}
+
+#[test]
+fn packed_weights_give_the_bits_of_those_that_lie() {
+    // Blocks and panels that are whole and not, and rows for vectors of every number.
+    for (samples, inputs, outputs) in
+        [(1, 11, 5), (8, 128, 6), (15, 130, 7), (21, 300, 20), (33, 129, 270), (70, 40, 530)]
+    {
+        let linear = Linear { rows: 1, inputs, outputs };
+        let mut random = crate::kernels::testing::Random::new(inputs as u64);
+        let params = random.numbers(1 + outputs + inputs * outputs);
+        let x_of = random.numbers(samples * inputs);
+        let feed = |sample: usize, _: usize, to: &mut [f32]| to.copy_from_slice(&x_of[sample * inputs..][..inputs]);
+        let (x, y) = (crate::arena::batch(2, inputs), crate::arena::batch(3 + inputs, outputs));
+        let plan = Plan { batch: 5 + inputs + outputs, ..Plan::default() };
+        let weight = 1 + outputs;
+        for (isa, bias) in Isa::available().flat_map(|isa| [(isa, None), (isa, Some(1))]) {
+            let result = |threads: usize, is_packed: bool| {
+                let mut result = Vec::new();
+                let mut workspace = Workspace::with_threads(threads).with_isa(isa);
+                let copy = (
+                    3 + packed_len(&linear),
+                    &(|p: &mut Pack<'_>| pack(p, &linear, weight, 3)) as &dyn Fn(&mut Pack<'_>),
+                );
+                workspace.bare(&plan, samples, &feed, &params, copy, &mut |run| {
+                    run.stage(&[], |t| t.load(0, x));
+                    match is_packed {
+                        true => forward_packed(run, &linear, x, 3, bias, Act::Tanh, y),
+                        false => forward_batch(run, &linear, x, weight, bias, Act::Tanh, y),
+                    }
+                    result = bits(&of_batch(run, y));
+                });
+                result
+            };
+            let of_rows = result(1, false);
+            for threads in [1, 2, 5] {
+                assert!(result(threads, true) == of_rows, "{linear:?}, {isa}, {samples} samples, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn shares_pack_a_weight_together() {
+    let linear = Linear { rows: 1, inputs: 300, outputs: 20 };
+    let params = crate::kernels::testing::Random::new(1).numbers(2 + 300 * 20);
+    let mut packed = vec![f32::NAN; 1 + packed_len(&linear)];
+    Pack::all(Isa::best(), &params, &mut packed, |p| pack(p, &linear, 2, 1));
+    // The last output of the last whole block, and the block that has two, of the second panel.
+    let (panel, of) = (1 + 128 * 24, |output: usize, input: usize| params[2 + output * 300 + input]);
+    assert_eq!(packed[panel + 128 * 6 * 2 + 3 * 6 + 5], of(17, 131));
+    assert_eq!(packed[panel + 128 * 6 * 3 + 3 * 6..][..6], [of(18, 131), of(19, 131), 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(packed[1 + 256 * 24 + 43 * 6], of(0, 299));
+    assert!(packed[0].is_nan() && packed[1..].iter().all(|weight| !weight.is_nan()));
 }
 
 #[test]

@@ -39,6 +39,14 @@ pub(super) fn linear_batch(layer: &str, inputs: usize, outputs: usize) -> Vec<Ke
             "forward_batch",
             Box::new(move |run| linear::forward_batch(run, &linear, x, 0, Some(weights), Act::None, y)),
         ),
+        Kernel {
+            packed: linear::packed_len(&linear),
+            pack: Box::new(move |p| linear::pack(p, &linear, 0, 0)),
+            ..kernel(
+                "forward_packed",
+                Box::new(move |run| linear::forward_packed(run, &linear, x, 0, Some(weights), Act::None, y)),
+            )
+        },
         kernel("grad_input_batch", Box::new(move |run| linear::grad_input_batch(run, &linear, y, 0, x, Store::Write))),
         kernel(
             "grad_weight_batch",

@@ -41,7 +41,7 @@ pub enum Class {
 const LINEAR_BLOCK: u64 = 6;
 
 /// The most floats of a linear layer's packed weights: 16 MiB.
-const LINEAR_PACKED: u64 = 4 << 20;
+const MOST_LINEAR_PACKED: u64 = 4 << 20;
 
 /// Samples that a batch is taken to have where it matters for a choice.
 pub(crate) const NOMINAL_BATCH: u64 = 64;
@@ -188,12 +188,12 @@ impl Target {
         }
     }
 
-    /// Floats of a large linear layer's packed weights, where it reads such: `[inputs][outputs]`, of outputs whole blocks. Only in inference,
+    /// Floats of a large linear layer's packed weights, where it reads such: for each input, whole blocks of outputs. Only in inference,
     /// where the weights stay as they are from one batch to the next, since the copy takes as long as some thirty batches gain by it; and
     /// not where it would take more memory than most models.
     pub fn packed_linear_len(self, linear: &Linear, kind: PlanKind) -> Option<u64> {
         let len = linear.inputs * linear.outputs.next_multiple_of(LINEAR_BLOCK);
-        (self == Target::Cpu && kind == PlanKind::Inference && len <= LINEAR_PACKED).then_some(len)
+        (self == Target::Cpu && kind == PlanKind::Inference && len <= MOST_LINEAR_PACKED).then_some(len)
     }
 
     /// Floats that a convolution's kernel on values in planes needs for its own use, whichever way it goes. The kernels' own functions say

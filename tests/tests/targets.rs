@@ -115,7 +115,10 @@ fn linear_layers_have_the_memory_that_they_ask_for() {
     }
     // A copy that would cost more than it gives: of what is trained, and of the largest layers.
     let small = ir::Linear { rows: 1, inputs: 1000, outputs: 1000 };
-    assert_eq!(Target::Cpu.packed_linear_len(&small, PlanKind::Training), None);
+    for kind in [PlanKind::Training, PlanKind::Evaluation, PlanKind::InputGradients] {
+        assert_eq!(Target::Cpu.packed_linear_len(&small, kind), None);
+    }
+    assert_eq!(Target::Cuda.packed_linear_len(&small, PlanKind::Inference), None);
     let large = ir::Linear { rows: 1, inputs: 25_088, outputs: 4096 };
     assert_eq!(Target::Cpu.packed_linear_len(&large, PlanKind::Inference), None);
 }

@@ -1,6 +1,7 @@
 //! What only rustc shows: where it underlines a page's mistake, in which words, and that it says nothing else.
 //!
-//! Each `ui/*.rs` is a program that must not compile, for the reasons in the `.stderr` beside it. `TRYBUILD=overwrite cargo test --test ui` writes the `.stderr` files anew: read the difference.
+//! Each `ui/*.rs` is a program that must not compile, for the reasons in the `.stderr` beside it. `TRYBUILD=overwrite cargo test --test ui`
+//! writes the `.stderr` files anew: read the difference.
 
 use std::path::Path;
 use std::{fs, io};

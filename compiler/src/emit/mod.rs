@@ -279,7 +279,7 @@ fn pack(pass: &Pass<'_>, geometries: &mut Geometries, lines: &mut Lines) {
     lines.line("");
     lines.line(format!("fn pack_{}(p: &mut Pack<'_>) {{", pass.name));
     for (id, copy) in copies.iter().enumerate() {
-        let name = pass.program.tensor(copy.tensor).name.rsplit_once('.').map_or("conv", |(layer, _)| layer);
+        let name = pass.program.tensor(copy.tensor).name.rsplit_once('.').map_or("layer", |(layer, _)| layer);
         Calls { program: pass.program, plan: pass.plan, geometries: &mut *geometries }.pack(id, name, lines);
     }
     lines.line("}");

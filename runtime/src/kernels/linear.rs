@@ -23,7 +23,7 @@ use forward::{Packed, forward_packed_rows, forward_rows, outputs_of_task};
 pub use forward::{pack, packed_len};
 
 /// Output rows of the weight that one task of [`grad_weight_batch`] has.
-const BLOCK: usize = 64;
+const TASK: usize = 64;
 
 /// A linear layer's geometry. The weight is `[outputs][inputs]`, a sample's value `[rows][inputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn forward(t: &mut Tile<'_>, linear: &Linear, x: View, weight: usize, bias: 
     }
 }
 
-/// [`forward`] of the whole batch, whose memory has `x` and takes `y`, in parallel over blocks of outputs: the same bits. It reads the
+/// [`forward`] of the whole batch, whose memory has `x` and takes `y`, in parallel over outputs: the same bits. It reads the
 /// weights once for all samples, where tiles read them for each eight of them.
 #[allow(clippy::too_many_arguments)]
 pub fn forward_batch(
@@ -76,7 +76,7 @@ pub fn forward_batch(
     let Linear { inputs, outputs, .. } = *linear;
     let params = run.params;
     let weight = &params[weight..][..outputs * inputs];
-    over_blocks(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
+    over_outputs(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
         let weight = Matrix::new(&weight[first * inputs..], y.cols, inputs, inputs);
         forward_rows(isa, x, weight, bias, act, y);
     });
@@ -93,19 +93,19 @@ pub fn forward_packed(
     act: Act,
     y: View,
 ) {
+    assert_eq!(linear.rows, 1, "one row for each sample");
     let copies = run.packed;
     let packed = &copies[packed..][..packed_len(linear)];
-    over_blocks(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
+    over_outputs(run, linear, x, bias, act, y, &|isa, x, first, bias, act, y| {
         forward_packed_rows(isa, x, Packed::new(packed, linear, first), bias, act, y);
     });
 }
 
-/// A product of rows of x and a block of outputs: the instructions, the rows, the first output, the biases, the activation, and where
-/// it goes.
-type Block<'a> = dyn Fn(Isa, Matrix<'_>, usize, Option<&[f32]>, Act, MatrixMut<'_>) + Sync + 'a;
+/// What a task of [`forward_batch`] does: the instructions, rows of x, the first output, the biases, the activation, and where it goes.
+type Task<'a> = dyn Fn(Isa, Matrix<'_>, usize, Option<&[f32]>, Act, MatrixMut<'_>) + Sync + 'a;
 
-/// Runs [`forward_batch`]'s blocks of outputs.
-fn over_blocks(run: &mut Run<'_>, linear: &Linear, x: View, bias: Option<usize>, act: Act, y: View, block: &Block<'_>) {
+/// Runs the tasks of [`forward_batch`], each of some outputs.
+fn over_outputs(run: &mut Run<'_>, linear: &Linear, x: View, bias: Option<usize>, act: Act, y: View, task: &Task<'_>) {
     linear.check(x, y);
     let Linear { rows, inputs, outputs } = *linear;
     let mut whole = run.whole();
@@ -116,8 +116,8 @@ fn over_blocks(run: &mut Run<'_>, linear: &Linear, x: View, bias: Option<usize>,
     let (products, count, x_stride, y_stride) =
         if rows == 1 { (1, samples, stride, stride) } else { (samples, rows, inputs, outputs) };
     let most = outputs_of_task(outputs, whole.threads);
-    pool::run(whole.threads, outputs.div_ceil(most), &|_, task| {
-        let first = task * most;
+    pool::run(whole.threads, outputs.div_ceil(most), &|_, number| {
+        let first = number * most;
         let some = most.min(outputs - first);
         let bias = bias.map(|bias| &params[bias + first..][..some]);
         for product in 0..products {
@@ -137,7 +137,7 @@ fn over_blocks(run: &mut Run<'_>, linear: &Linear, x: View, bias: Option<usize>,
                     },
                 )
             };
-            block(isa, x, first, bias, act, y);
+            task(isa, x, first, bias, act, y);
         }
     });
 }
@@ -268,7 +268,7 @@ pub fn grad_weight_batch(
         }
     }
     let weight = &mut whole.gradients[weight..][..outputs * inputs];
-    run::blocks(whole.threads, [weight], BLOCK * inputs, &|first, [weight]| {
+    run::blocks(whole.threads, [weight], TASK * inputs, &|first, [weight]| {
         let (first, count) = (first / inputs, weight.len() / inputs);
         // One product along all samples when a sample is one row, else one for each.
         let (products, terms, x_stride, dy_stride) =

@@ -11,13 +11,16 @@ use crate::kernels::Act;
 use crate::kernels::lanes::{Lanes, dispatch};
 use crate::kernels::transpose::Transpose;
 
-/// Floats of the transposed inputs that a product has at once: 32 KiB of 64 rows, which then meet each line of weights less often, and
-/// half of it else, a part of the first cache.
+/// Floats of the transposed inputs that a product has at once: 32 KiB of 64 rows, which then meet each line of weights less often, and of
+/// other rows half of it, or as many inputs as a panel of packed weights has; a part of the first cache.
 const PANEL: usize = 8192;
 
-/// Floats of the sums that it has at once: 64 KiB and what makes them those of whole blocks, a part of the second cache. The more, the less
-/// often inputs are transposed.
-const SUMS: usize = 258 * 64;
+/// Floats of the sums that it has at once: those of 64 rows and some 256 outputs, 66 KiB, a part of the second cache. The more, the less often
+/// inputs are transposed.
+const SUMS: usize = 11 * OUTPUTS * 64;
+
+/// Outputs of a task are a multiple of these: whole blocks, and whole times eight chains at once.
+const OUTPUTS: usize = 24;
 
 /// Outputs of a block of packed weights: as many as have chains at once.
 const BLOCK: usize = 6;
@@ -28,8 +31,7 @@ const INPUTS: usize = PANEL / 64;
 /// Output rows that one task of a batch has: as many as have sums at once, for which the inputs are transposed once; fewer, so that each
 /// thread has some.
 pub(super) fn outputs_of_task(outputs: usize, threads: usize) -> usize {
-    // Whole blocks.
-    outputs.div_ceil(2 * threads).next_multiple_of(11 * BLOCK).clamp(11 * BLOCK, SUMS / 64)
+    outputs.div_ceil(2 * threads).next_multiple_of(OUTPUTS).clamp(3 * OUTPUTS, SUMS / 64)
 }
 
 /// Floats of a packed weight.
@@ -242,7 +244,8 @@ unsafe fn forward_panel<L: Lanes, H: Transpose, S: Weights, const V: usize, cons
     let mut panel = MaybeUninit::<Lines<PANEL>>::uninit();
     let mut sums = MaybeUninit::<Lines<SUMS>>::uninit();
     let (panel, sums) = (panel.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<f32>());
-    // A panel of packed weights, which are a panel of 64 rows, is one of fewer rows, too.
+    const { assert!(!S::WHOLE || O == BLOCK) };
+    // Packed weights are in panels of as many inputs for any rows.
     let most_inputs = if S::WHOLE || lanes == 64 { INPUTS } else { PANEL / 2 / lanes };
     // Whole blocks, of which there are sums.
     let most_outputs = if S::WHOLE { SUMS / lanes / O * O } else { SUMS / lanes };

@@ -26,7 +26,7 @@ use linears::{linear, linear_batch};
 use netspec_tests::clock;
 use values::{curves, elements, group_norm, moves, norm, pools, update};
 
-/// How often a kernel is measured; the best counts. In no time it is once.
+/// How often a kernel is measured; the best counts. In no seconds, as in tests, it is once.
 const BURSTS: usize = 5;
 
 /// Samples of a call on the whole batch.

@@ -275,7 +275,9 @@ unsafe fn of_group<W: Lanes, L: Lanes, const V: usize>(
                         + origin[2] * x_lanes
                         + x_lane;
                     let dy_at = to.plane(part.plane) + to.position(depth, line, 0) * width + part.lane;
-                    let (x, dy) = (x.row(sample)[x_at..].as_ptr(), dy.row(sample)[dy_at..].as_ptr());
+                    // Into the memory of all samples: a strip may have several.
+                    let x = x.as_ptr().wrapping_add(sample * x.stride() + x_at);
+                    let dy = dy.as_ptr().wrapping_add(sample * dy.stride() + dy_at);
                     for tap_depth in 0..conv.kernel[0] {
                         let mut tap_line = 0;
                         while tap_line < conv.kernel[1] {

@@ -395,6 +395,9 @@ unsafe fn scatter<H: Transpose>(
     lanes: usize,
 ) {
     let rows = layer.y.rows.saturating_sub(first).min(8);
+    if rows == 0 {
+        return;
+    }
     // SAFETY: rows and outputs are inside y; `sums` has `count` vectors.
     unsafe {
         for at in (0..count).step_by(8) {

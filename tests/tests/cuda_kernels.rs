@@ -249,20 +249,8 @@ fn meanings(source: &str) -> HashMap<&str, String> {
 /// Kernels of a model that has many.
 const LARGE: usize = 32;
 
-/// Of such a model's kernels of one kind, how many are compiled for a card.
-const OF_A_KIND: usize = 4;
-
-/// What kernels have in common that differ in a model's sizes alone: their text without its numbers, but for those that a tile or a block
-/// may have, which are few.
-fn kind(meaning: &str) -> String {
-    let is_of_a_tile = |number: &str| matches!(number.parse(), Ok(0..=9_u32 | 16 | 32 | 64 | 128 | 256));
-    let words = meaning.split_inclusive(|c: char| !c.is_ascii_digit());
-    let of_word = |word: &str| {
-        let end = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        format!("{}{}", if is_of_a_tile(&word[..end]) { &word[..end] } else { "" }, &word[end..])
-    };
-    words.map(of_word).collect()
-}
+/// Of such a model's kernels that differ in numbers alone, how many are compiled.
+const OF_A_KIND: usize = 6;
 
 #[test]
 fn kernels_compile_within_their_budgets() {
@@ -286,22 +274,21 @@ fn kernels_compile_within_their_budgets() {
         let mut seen = HashSet::new();
         for Kernel { name, threads, .. } in all {
             if precisions.len() > 1 || (!known.contains(&meanings[name]) && seen.insert(&meanings[name])) {
-                kinds.entry(kind(&meanings[name])).or_default().push((name, threads));
+                let kind = meanings[name].chars().filter(|c| !c.is_ascii_digit()).collect();
+                kinds.entry(kind).or_default().push((name, threads));
             }
         }
         // Of the largest models each kernel is compiled for one of the two cards, in turns, and of many of a kind a few: all take minutes.
-        let is_large =
-            kinds.values().map(Vec::len).sum::<usize>() > LARGE && env::var_os("NETSPEC_ALL_KERNELS").is_none();
+        let count = kinds.values().map(Vec::len).sum::<usize>();
+        let is_large = count > LARGE && env::var_os("NETSPEC_ALL_KERNELS").is_none();
+        let some = |kernels: &Vec<(&str, u32)>| {
+            let step = if is_large { kernels.len().div_ceil(OF_A_KIND) } else { 1 };
+            kernels.iter().step_by(step).map(|&(name, threads)| (name.to_owned(), threads)).collect::<Vec<_>>()
+        };
+        let chosen: Vec<(String, u32)> = kinds.values().flat_map(some).collect();
         for (arch, &precision) in [80, 90].into_iter().flat_map(|arch| precisions.iter().map(move |of| (arch, of))) {
-            let of_kind = |kernels: &Vec<(&str, u32)>| {
-                let (first, step) = match is_large {
-                    true => (usize::from(arch == 90).min(kernels.len() - 1), 2 * kernels.len().div_ceil(2 * OF_A_KIND)),
-                    false => (0, 1),
-                };
-                let owned = |&(name, threads): &(&str, u32)| (name.to_owned(), threads);
-                kernels.iter().skip(first).step_by(step).map(owned).collect::<Vec<_>>()
-            };
-            let kernels: HashMap<String, u32> = kinds.values().flat_map(of_kind).collect();
+            let (first, step) = if is_large { (usize::from(arch == 90), 2) } else { (0, 1) };
+            let kernels: HashMap<String, u32> = chosen.iter().skip(first).step_by(step).cloned().collect();
             if kernels.is_empty() {
                 continue;
             }

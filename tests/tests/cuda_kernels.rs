@@ -1,5 +1,5 @@
-//! A model's CUDA C++ and its launches: each launch gives a kernel what that takes; NVRTC compiles all of it within the budgets; and the
-//! kernels, run by the stand-in for a card or by a real one, give what the f64 interpreter gives.
+//! A model's CUDA C++ and its launches: each launch gives a kernel what that takes; NVRTC compiles it within the budgets, of large models a
+//! part; and the kernels, run by the stand-in for a card or by a real one, give what the f64 interpreter gives.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;

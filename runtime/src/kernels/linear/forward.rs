@@ -15,7 +15,7 @@ use crate::kernels::transpose::Transpose;
 /// other rows half of it, or as many inputs as a panel of packed weights has; a part of the first cache.
 const PANEL: usize = 8192;
 
-/// Floats of the sums that it has at once: those of 64 rows and some 256 outputs, 66 KiB, a part of the second cache. The more, the less often
+/// Floats of the sums that it has at once: those of 64 rows and 264 outputs, 66 KiB, a part of the second cache. The more, the less often
 /// inputs are transposed.
 const SUMS: usize = 11 * OUTPUTS * 64;
 
@@ -40,8 +40,7 @@ pub fn packed_len(linear: &Linear) -> usize {
 }
 
 /// Packs the weight `[outputs][inputs]` for [`forward_packed`](super::forward_packed), at `to`: `[panel of 128 inputs][block of 6
-/// outputs][input][output]`, zero for outputs that there are not. A product then reads it from the first float to the last, where rows as
-/// they lie are each in a page of their own.
+/// outputs][input][output]`, zero for outputs that there are not. A product then reads it from the first float to the last.
 pub fn pack(p: &mut Pack<'_>, linear: &Linear, weight: usize, to: usize) {
     let Linear { inputs, outputs, .. } = *linear;
     let weight = &p.params[weight..][..outputs * inputs];

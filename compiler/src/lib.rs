@@ -10,7 +10,6 @@ pub mod differentiate;
 pub mod emit;
 pub mod fixes;
 pub mod fuse;
-pub mod interpret;
 pub mod ir;
 pub mod layout;
 pub mod limits;

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use netspec_compiler::interpret::Samples;
 use netspec_compiler::ir::{Item, Kind, Program, ValueId, Window};
+use netspec_interpreter::Samples;
 
 use crate::reference::norm;
 

@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use netspec_compiler::check::Checked;
-use netspec_compiler::interpret::{Draw, Samples};
 use netspec_compiler::ir::Program;
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::elements;
+use netspec_interpreter::{Draw, Samples};
 use safetensors::SafeTensors;
 use serde_json::Value;
 

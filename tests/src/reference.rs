@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use netspec_compiler::check::Checked;
 use netspec_compiler::differentiate::differentiate;
 use netspec_compiler::fuse::{PlanKind, fuse, specialise};
-use netspec_compiler::interpret::{Draw, Samples};
 use netspec_compiler::ir::{Program, Tensor, verify};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::elements;
 use netspec_compiler::source::Spelling;
 use netspec_compiler::{Main, Options, Outcome, Target, compile};
+use netspec_interpreter::{Draw, Samples};
 
 /// The root of the repository, where paths such as `specs/net.netspec` begin.
 pub fn root() -> PathBuf {

@@ -10,9 +10,9 @@ use netspec::{CrossEntropy, Isa, Loss, Numerics, Sgd, Workspace};
 use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
-use netspec_compiler::interpret::{self, Batch, Samples, Touch, Trace, pack, run_touched};
 use netspec_compiler::ir::{Item, Kind, Program};
 use netspec_compiler::lower::lower;
+use netspec_interpreter::{Batch, Samples, Touch, Trace, pack, run_touched};
 use netspec_tests::kinks::{Kink, Kinks, turn};
 use netspec_tests::parity::{Case, cases};
 use netspec_tests::reference::{Numbers, compile_file, cross_entropy, models, relative_l2, small, unfused};
@@ -151,7 +151,7 @@ impl<N: Network> Pair<N> {
         let (params, mut statistics) = pack(&program, &folded, &self.params, &self.statistics);
         let loss = |_: usize, _: &[f64]| unreachable!("inference has no loss");
         let batch = Batch { inputs: &self.inputs, loss: &loss, keeps: &|_| unreachable!("inference drops nothing") };
-        interpret::run(&program, &params, &mut statistics, &batch).outputs[0].concat()
+        netspec_interpreter::run(&program, &params, &mut statistics, &batch).outputs[0].concat()
     }
 
     /// The loss, the gradient, and the running statistics behind a step of the generated model.

@@ -6,10 +6,10 @@ use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::differentiate::differentiate_inputs;
 use netspec_compiler::fuse::{PlanKind, fuse};
-use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::ir::{Item, Kind, Op, Program, Store};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::{LAYERS, elements};
+use netspec_interpreter::{Batch, Samples, Trace, pack, run};
 use netspec_tests::forms::{FORMS, WIRINGS, in_the_middle_text};
 use netspec_tests::reference::{
     Numbers, Set, all_sets, compile_file, compile_text, keeps, models, mse, norm, relative_l2, small, training,

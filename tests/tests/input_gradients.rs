@@ -5,9 +5,9 @@ use netspec::{CrossEntropy, Losses, Same, Workspace};
 use netspec_compiler::check::Checked;
 use netspec_compiler::emit::planned;
 use netspec_compiler::fuse::PlanKind;
-use netspec_compiler::interpret::scheduled::run_plan;
-use netspec_compiler::interpret::{Batch, Samples, pack, run};
 use netspec_compiler::lower::lower;
+use netspec_interpreter::scheduled::run_plan;
+use netspec_interpreter::{Batch, Samples, pack, run};
 use netspec_tests::reference::{Numbers, compile_text, cross_entropy, keeps, relative_l2};
 
 /// A model as text and as a type.

@@ -14,9 +14,9 @@ use netspec::{CrossEntropy, Mse, Nll, Workspace};
 use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::fuse::{PlanKind, fuse};
-use netspec_compiler::interpret::{self, Batch, Samples, pack};
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::{LAYERS, elements};
+use netspec_interpreter::{Batch, Samples, pack};
 use netspec_tests::reference::{Numbers, compile_text, mse, relative_l2, training};
 use run::{Still, feed, keeps, narrow, wide};
 
@@ -194,10 +194,10 @@ fn by_interpreter(checked: &Checked, weights: &Weights, data: &Data) -> Made {
     let loss = |sample: usize, y: &[f64]| (y.iter().sum(), data.derivatives[sample].clone());
     let batch = Batch { inputs: &data.inputs, loss: &loss, keeps: &keeps(|_| DROPPED) };
     let mut statistics = weights.statistics.clone();
-    let trace = interpret::run(&training(checked), &weights.params, &mut statistics, &batch);
+    let trace = netspec_interpreter::run(&training(checked), &weights.params, &mut statistics, &batch);
     let (program, folded) = fuse(lower(checked), PlanKind::Inference, Target::Cpu);
     let (params, mut packed) = pack(&program, &folded, &weights.params, &weights.statistics);
-    let inferred = interpret::run(&program, &params, &mut packed, &batch).outputs[0].concat();
+    let inferred = netspec_interpreter::run(&program, &params, &mut packed, &batch).outputs[0].concat();
     Made { outputs: trace.outputs[0].concat(), loss: trace.loss, gradient: trace.gradient, statistics, inferred }
 }
 

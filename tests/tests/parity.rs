@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use netspec_compiler::Target;
 use netspec_compiler::fuse::{PlanKind, fuse};
-use netspec_compiler::interpret::{Batch, Trace, pack, run};
 use netspec_compiler::ir::Program;
 use netspec_compiler::lower::lower;
 use netspec_compiler::ops::LAYERS;
+use netspec_interpreter::{Batch, Trace, pack, run};
 use netspec_tests::parity::{Case, cases};
 use netspec_tests::reference::training;
 

@@ -10,11 +10,11 @@ use netspec_compiler::Target;
 use netspec_compiler::check::Checked;
 use netspec_compiler::emit::{Planned, planned, planned_for};
 use netspec_compiler::fuse::PlanKind;
-use netspec_compiler::interpret::scheduled::{Results, run_plan};
-use netspec_compiler::interpret::{Batch, Samples, Trace, pack, run};
 use netspec_compiler::lower::lower;
 use netspec_compiler::plan::{self, Plan};
 use netspec_compiler::schedule::Step;
+use netspec_interpreter::scheduled::{Results, run_plan};
+use netspec_interpreter::{Batch, Samples, Trace, pack, run};
 use netspec_tests::reference::{Numbers, compile_file, compile_text, cross_entropy, keeps, models, relative_l2, small};
 
 const KINDS: [PlanKind; 5] =

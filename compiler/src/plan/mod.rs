@@ -593,7 +593,7 @@ fn is_same_memory(a: &Class, b: &Class) -> bool {
 }
 
 /// Which of its reads a kernel may write over.
-pub(crate) fn over(kernel: &Kernel) -> &'static [usize] {
+pub fn over(kernel: &Kernel) -> &'static [usize] {
     match kernel {
         Kernel::Op(Kind::Act(_) | Kind::Curve(_) | Kind::Dropout(..) | Kind::Copy) => &[0],
         Kernel::Op(Kind::ActGrad(_) | Kind::CurveGrad(_)) | Kernel::NormBackward(..) => &[1],

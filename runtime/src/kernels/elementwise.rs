@@ -304,7 +304,7 @@ unsafe fn lines_kernel<W: Lanes, H: Lanes>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{Bench, bits, image, map, seeds};
+    use crate::kernels::testing::{Bench, Random, bits, image, map, seeds};
 
     #[test]
     fn copies_sums_and_zeros() {
@@ -364,21 +364,22 @@ mod tests {
         for index in seeds(0..6) {
             let channels = [5, 1, 3, 12, 16, 24][index as usize];
             for isa in Isa::available() {
-                let mut bench = Bench::new(index, 2);
-                bench.isa = isa;
+                let mut random = Random::new(index);
                 // Smaller for Miri.
                 let [lines, columns] = if cfg!(miri) { [2, 2] } else { [5, 9] };
-                let size = [1, bench.random.between(1, lines), bench.random.between(1, columns)];
+                let size = [1, random.between(1, lines), random.between(1, columns)];
                 let make = if channels == 3 { image } else { map };
                 let maps = [1, 2, 2].map(|halo| make(channels, size, [0, halo, 1], [0, 1, halo]));
                 let len = channels * size[1] * size[2];
-                let [a_of, b_of, y_of] = [(); 3].map(|()| bench.random.numbers(2 * len));
-                let [a, b] = [&a_of, &b_of].map(|floats| bench.value(floats.clone()));
+                let [a_of, b_of, y_of] = [(); 3].map(|()| random.numbers(2 * len));
                 for (formula, store) in FORMULAS.into_iter().flat_map(|f| [(f, Store::Write), (f, Store::Add)]) {
                     // An activation never adds.
                     if store == Store::Add && matches!(formula, Formula::Act(_) | Formula::Curve(_)) {
                         continue;
                     }
+                    let mut bench = Bench::new(index, 2);
+                    bench.isa = isa;
+                    let [a, b] = [&a_of, &b_of].map(|floats| bench.value(floats.clone()));
                     let y = bench.value(y_of.clone());
                     of(&mut bench, formula, a, b, y, store);
                     let wanted = bits(bench.get(y));

@@ -1,7 +1,7 @@
 //! What the tests of generated models share: data of the interpreter for the runtime, and what both draw.
 
 use netspec::Optimizer;
-use netspec_compiler::interpret::{Draw, Samples};
+use netspec_interpreter::{Draw, Samples};
 
 pub(crate) fn narrow(numbers: &[f64]) -> Vec<f32> {
     numbers.iter().map(|&number| number as f32).collect()

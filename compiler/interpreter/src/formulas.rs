@@ -1,9 +1,9 @@
 //! Each op's formula, on one sample; a batch norm's on the batch.
 
-use crate::ir::{Act, Conv, Curve, Frame, GroupNorm, How, Linear, Norm, Order, Resample, Window};
+use netspec_compiler::ir::{Act, Conv, Curve, Frame, GroupNorm, How, Linear, Norm, Order, Resample, Window};
 
-use super::Samples;
-use super::kinds::Pairs;
+use crate::Samples;
+use crate::kinds::Pairs;
 
 /// Where windows meet a map: output position, tap, input position, in the order of outputs and, for each, of taps. Taps that lie
 /// beside the map are left out.
@@ -55,7 +55,7 @@ fn conv_products(conv: &Conv, mut product: impl FnMut(usize, usize, usize)) {
 }
 
 /// `y[o] = bias[o] + sum over i of weight[o, i] * x[i]`
-pub(super) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+pub(crate) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
     let positions = conv.window.positions() as usize;
     let mut y = with_bias(conv.out_channels as usize, positions, bias);
     conv_products(conv, |w_at, x_at, y_at| y[y_at] += weight[w_at] * x[x_at]);
@@ -63,21 +63,21 @@ pub(super) fn conv(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>)
 }
 
 /// `y[i] = bias[i] + sum over o of weight[o, i] * x[o]`, of the convolution that this is the gradient of.
-pub(super) fn conv_transpose(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+pub(crate) fn conv_transpose(conv: &Conv, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
     let mut y = with_bias(conv.channels as usize, conv.window.size.iter().product::<u64>() as usize, bias);
     conv_products(conv, |w_at, y_at, x_at| y[y_at] += weight[w_at] * x[x_at]);
     y
 }
 
 /// `dx += w dy`
-pub(super) fn conv_grad_input(conv: &Conv, dy: &[f64], weight: &[f64]) -> Vec<f64> {
+pub(crate) fn conv_grad_input(conv: &Conv, dy: &[f64], weight: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; (conv.channels * conv.window.size.iter().product::<u64>()) as usize];
     conv_products(conv, |w_at, x_at, y_at| dx[x_at] += weight[w_at] * dy[y_at]);
     dx
 }
 
 /// `dw += x dy`, `db += dy`
-pub(super) fn conv_grad_weight(conv: &Conv, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn conv_grad_weight(conv: &Conv, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let weights = conv.out_channels * conv.channels / conv.groups * conv.window.taps();
     let mut d_weight = vec![0.0; weights as usize];
     conv_products(conv, |w_at, x_at, y_at| d_weight[w_at] += x[x_at] * dy[y_at]);
@@ -85,7 +85,7 @@ pub(super) fn conv_grad_weight(conv: &Conv, x: &[f64], dy: &[f64]) -> (Vec<f64>,
 }
 
 /// `db += dy`
-pub(super) fn grad_bias(channels: u64, dy: &[f64]) -> Vec<f64> {
+pub(crate) fn grad_bias(channels: u64, dy: &[f64]) -> Vec<f64> {
     dy.chunks_exact(dy.len() / channels as usize).map(|dy| dy.iter().sum()).collect()
 }
 
@@ -107,7 +107,7 @@ fn linear_products(linear: &Linear, mut product: impl FnMut(usize, usize, usize)
 }
 
 /// `y = W x + bias`, row by row
-pub(super) fn linear(linear: &Linear, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
+pub(crate) fn linear(linear: &Linear, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
     let row = with_bias(linear.outputs as usize, 1, bias);
     let mut y = row.repeat(linear.rows as usize);
     linear_products(linear, |w_at, x_at, y_at| y[y_at] += weight[w_at] * x[x_at]);
@@ -115,14 +115,14 @@ pub(super) fn linear(linear: &Linear, x: &[f64], weight: &[f64], bias: Option<&[
 }
 
 /// `dx += w dy`
-pub(super) fn linear_grad_input(linear: &Linear, dy: &[f64], weight: &[f64]) -> Vec<f64> {
+pub(crate) fn linear_grad_input(linear: &Linear, dy: &[f64], weight: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; (linear.rows * linear.inputs) as usize];
     linear_products(linear, |w_at, x_at, y_at| dx[x_at] += weight[w_at] * dy[y_at]);
     dx
 }
 
 /// `dw += x dy`, `db += dy`
-pub(super) fn linear_grad_weight(linear: &Linear, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn linear_grad_weight(linear: &Linear, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let mut d_weight = vec![0.0; (linear.outputs * linear.inputs) as usize];
     linear_products(linear, |w_at, x_at, y_at| d_weight[w_at] += x[x_at] * dy[y_at]);
     let mut d_bias = vec![0.0; linear.outputs as usize];
@@ -133,7 +133,7 @@ pub(super) fn linear_grad_weight(linear: &Linear, x: &[f64], dy: &[f64]) -> (Vec
 }
 
 /// `y = act(x)`; NaN stays NaN.
-pub(super) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
+pub(crate) fn act(act: Act, mut x: Vec<f64>) -> Vec<f64> {
     for x in &mut x {
         *x = match act {
             Act::None => *x,
@@ -158,7 +158,7 @@ fn softplus(beta: f64, threshold: f64, x: f64) -> f64 {
 }
 
 /// `act(y)`, and the sum with another value before or behind that.
-pub(super) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f64>])>) -> Samples {
+pub(crate) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f64>])>) -> Samples {
     let sum = |y: Samples, other: &[Vec<f64>]| -> Samples {
         y.iter().zip(other).map(|(y, other)| y.iter().zip(other).map(|(a, b)| a + b).collect()).collect()
     };
@@ -171,7 +171,7 @@ pub(super) fn act_and_sum(act_of: Act, y: Samples, other: Option<(Order, &[Vec<f
 }
 
 /// `dx = dy act'(x)`, the derivative as a function of y. Where ReLU passes no gradient, NaN and infinity do not pass.
-pub(super) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
+pub(crate) fn act_grad(act: Act, y: &[f64], dy: &[f64]) -> Vec<f64> {
     let dx = |(&y, &dy): (&f64, &f64)| match act {
         Act::None => dy,
         Act::Relu if y <= 0.0 => 0.0,
@@ -227,7 +227,7 @@ fn bend(x: f64) -> (f64, f64) {
 }
 
 /// `y = curve(x)`; NaN stays NaN.
-pub(super) fn curve(curve: Curve, x: &[f64]) -> Vec<f64> {
+pub(crate) fn curve(curve: Curve, x: &[f64]) -> Vec<f64> {
     let y = |&x: &f64| match curve {
         Curve::Gelu => x * normal(x).0,
         Curve::GeluTanh => x / 2.0 * (1.0 + bend(x).0.tanh()),
@@ -239,7 +239,7 @@ pub(super) fn curve(curve: Curve, x: &[f64]) -> Vec<f64> {
 }
 
 /// `dx = dy curve'(x)`
-pub(super) fn curve_grad(curve: Curve, x: &[f64], dy: &[f64]) -> Vec<f64> {
+pub(crate) fn curve_grad(curve: Curve, x: &[f64], dy: &[f64]) -> Vec<f64> {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let slope = |x: f64| match curve {
         Curve::Gelu => {
@@ -267,7 +267,7 @@ pub(super) fn curve_grad(curve: Curve, x: &[f64], dy: &[f64]) -> Vec<f64> {
 
 /// The maximum of each window, and which of its elements that is: the first of equal ones, NaN above all. A window that lies beside
 /// the map gives minus infinity and has no place, which is NaN.
-pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let positions = window.positions() as usize;
     let mut y = vec![f64::NEG_INFINITY; channels as usize * positions];
     let mut places = vec![f64::NAN; y.len()];
@@ -285,7 +285,7 @@ pub(super) fn max_pool(channels: u64, window: &Window, x: &[f64]) -> (Vec<f64>, 
 }
 
 /// `dx += dy` at the maximum of each window.
-pub(super) fn max_pool_grad(channels: u64, window: &Window, dy: &[f64], places: &[f64]) -> Vec<f64> {
+pub(crate) fn max_pool_grad(channels: u64, window: &Window, dy: &[f64], places: &[f64]) -> Vec<f64> {
     let (positions, size) = (window.positions() as usize, window.size.iter().product::<u64>() as usize);
     let mut dx = vec![0.0; channels as usize * size];
     let meetings = meetings(window);
@@ -328,14 +328,14 @@ fn means(channels: u64, window: &Window, counts_padding: bool, mut element: impl
 }
 
 /// `y += x / divisor`
-pub(super) fn avg_pool(channels: u64, window: &Window, counts_padding: bool, x: &[f64]) -> Vec<f64> {
+pub(crate) fn avg_pool(channels: u64, window: &Window, counts_padding: bool, x: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; (channels * window.positions()) as usize];
     means(channels, window, counts_padding, |x_at, y_at, divisor| y[y_at] += x[x_at] / divisor);
     y
 }
 
 /// `dx += dy / divisor`
-pub(super) fn avg_pool_grad(channels: u64, window: &Window, counts_padding: bool, dy: &[f64]) -> Vec<f64> {
+pub(crate) fn avg_pool_grad(channels: u64, window: &Window, counts_padding: bool, dy: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; (channels * window.size.iter().product::<u64>()) as usize];
     means(channels, window, counts_padding, |x_at, y_at, divisor| dx[x_at] += dy[y_at] / divisor);
     dx
@@ -349,14 +349,14 @@ fn channel_means(norm: &Norm, number: impl Fn(usize, usize) -> f64) -> Vec<f64> 
 }
 
 /// The mean and the biased variance of each channel of one sample.
-pub(super) fn moments_of_sample(norm: &Norm, x: &[f64]) -> Pairs {
+pub(crate) fn moments_of_sample(norm: &Norm, x: &[f64]) -> Pairs {
     let means = channel_means(norm, |_, at| x[at]);
     let variances = channel_means(norm, |c, at| (x[at] - means[c]).powi(2));
     means.into_iter().zip(variances).collect()
 }
 
 /// Those of a batch by those of its samples: the variance is the mean of the variances and the variance of the means.
-pub(super) fn moments(of_samples: &[Pairs]) -> Pairs {
+pub(crate) fn moments(of_samples: &[Pairs]) -> Pairs {
     let means = mean_pairs(of_samples);
     let of_channel = |(c, &(mean, var)): (usize, &(f64, f64))| {
         let between = of_samples.iter().map(|sample| (sample[c].0 - mean).powi(2)).sum::<f64>();
@@ -366,13 +366,13 @@ pub(super) fn moments(of_samples: &[Pairs]) -> Pairs {
 }
 
 /// The means of both numbers over the samples.
-pub(super) fn mean_pairs(of_samples: &[Pairs]) -> Pairs {
+pub(crate) fn mean_pairs(of_samples: &[Pairs]) -> Pairs {
     let mean = |number: &dyn Fn(&Pairs) -> f64| of_samples.iter().map(number).sum::<f64>() / of_samples.len() as f64;
     (0..of_samples[0].len()).map(|c| (mean(&|sample| sample[c].0), mean(&|sample| sample[c].1))).collect()
 }
 
 /// `y = g (x - mean) / sqrt(var + eps) + b`
-pub(super) fn batch_norm(
+pub(crate) fn batch_norm(
     norm: &Norm,
     x: &[Vec<f64>],
     moments: &[(f64, f64)],
@@ -388,14 +388,14 @@ pub(super) fn batch_norm(
 }
 
 /// With `n = (x - mean) / sqrt(var + eps)`: the means of `dy` and of `dy n` over each channel of one sample.
-pub(super) fn batch_norm_means(norm: &Norm, moments: &[(f64, f64)], x: &[f64], dy: &[f64]) -> Pairs {
+pub(crate) fn batch_norm_means(norm: &Norm, moments: &[(f64, f64)], x: &[f64], dy: &[f64]) -> Pairs {
     let n = |c: usize, at: usize| (x[at] - moments[c].0) / (moments[c].1 + norm.eps).sqrt();
     let means = channel_means(norm, |_, at| dy[at]);
     means.into_iter().zip(channel_means(norm, |c, at| dy[at] * n(c, at))).collect()
 }
 
 /// `dx = g / sqrt(var + eps) (dy - mean(dy) - n mean(dy n))` (Ioffe and Szegedy 2015, section 3).
-pub(super) fn batch_norm_grad(
+pub(crate) fn batch_norm_grad(
     norm: &Norm,
     moments: &[(f64, f64)],
     means: &[(f64, f64)],
@@ -414,7 +414,7 @@ pub(super) fn batch_norm_grad(
 
 /// A norm of groups of one sample: `y = g (x - mean) / sqrt(var + eps) + b`; and the mean and `1 / sqrt(var + eps)` of each group,
 /// all means first.
-pub(super) fn group_norm(
+pub(crate) fn group_norm(
     norm: &GroupNorm,
     x: &[f64],
     weight: Option<&[f64]>,
@@ -442,7 +442,7 @@ fn group_and_weight(norm: &GroupNorm, at: usize) -> (usize, usize) {
 
 /// With `n = (x - mean) / sqrt(var + eps)`: `dx = (g dy - mean(g dy) - n mean(g dy n)) / sqrt(var + eps)`, means of each group,
 /// `dg = sum dy n`, `db = sum dy`.
-pub(super) fn group_norm_grad(
+pub(crate) fn group_norm_grad(
     norm: &GroupNorm,
     weight: Option<&[f64]>,
     x: &[f64],
@@ -478,7 +478,7 @@ fn distributions([outer, size, inner]: [u64; 3]) -> impl Iterator<Item = Vec<usi
 }
 
 /// `y = x - log(sum exp(x))`, the largest taken out first.
-pub(super) fn log_softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
+pub(crate) fn log_softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
     let mut y = x.to_vec();
     for places in distributions(sizes) {
         let largest = places.iter().map(|&at| x[at]).fold(f64::NEG_INFINITY, f64::max);
@@ -489,7 +489,7 @@ pub(super) fn log_softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
 }
 
 /// `y = exp(x) / sum exp(x)`, the largest taken out first.
-pub(super) fn softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
+pub(crate) fn softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
     let mut y = x.to_vec();
     for places in distributions(sizes) {
         let largest = places.iter().map(|&at| x[at]).fold(f64::NEG_INFINITY, f64::max);
@@ -500,7 +500,7 @@ pub(super) fn softmax(sizes: [u64; 3], x: &[f64]) -> Vec<f64> {
 }
 
 /// `dx = y (dy - sum(dy y))`
-pub(super) fn softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
+pub(crate) fn softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
     let mut dx = dy.to_vec();
     for places in distributions(sizes) {
         let sum: f64 = places.iter().map(|&at| dy[at] * y[at]).sum();
@@ -510,7 +510,7 @@ pub(super) fn softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
 }
 
 /// `dx = dy - exp(y) sum(dy)`
-pub(super) fn log_softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
+pub(crate) fn log_softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f64> {
     let mut dx = dy.to_vec();
     for places in distributions(sizes) {
         let sum: f64 = places.iter().map(|&at| dy[at]).sum();
@@ -520,13 +520,13 @@ pub(super) fn log_softmax_grad(sizes: [u64; 3], y: &[f64], dy: &[f64]) -> Vec<f6
 }
 
 /// `y = a b`, with b repeated `count` times.
-pub(super) fn mul([_, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
+pub(crate) fn mul([_, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
     let [count, inner] = [count, inner].map(|size| size as usize);
     a.iter().enumerate().map(|(at, a)| a * b[at / (count * inner) * inner + at % inner]).collect()
 }
 
 /// `s += a b`
-pub(super) fn mul_sum([outer, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
+pub(crate) fn mul_sum([outer, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
     let mut s = vec![0.0; (outer * inner) as usize];
     let [count, inner] = [count, inner].map(|size| size as usize);
     for (at, (a, b)) in a.iter().zip(b).enumerate() {
@@ -536,7 +536,7 @@ pub(super) fn mul_sum([outer, count, inner]: [u64; 3], a: &[f64], b: &[f64]) -> 
 }
 
 /// `y[o] = x[o - before]` where that is an element of the map, else 0.
-pub(super) fn frame(channels: u64, frame: &Frame, x: &[f64]) -> Vec<f64> {
+pub(crate) fn frame(channels: u64, frame: &Frame, x: &[f64]) -> Vec<f64> {
     let Frame { size, out_size, before } = frame;
     let mut y = Vec::new();
     for c in 0..channels {
@@ -603,21 +603,21 @@ fn resampled(channels: u64, resample: &Resample, mut term: impl FnMut(usize, usi
 }
 
 /// `y += weight x`
-pub(super) fn resample(channels: u64, resample: &Resample, x: &[f64]) -> Vec<f64> {
+pub(crate) fn resample(channels: u64, resample: &Resample, x: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; (channels * resample.out_size.iter().product::<u64>()) as usize];
     resampled(channels, resample, |x_at, y_at, weight| y[y_at] += weight * x[x_at]);
     y
 }
 
 /// `dx += weight dy`
-pub(super) fn resample_grad(channels: u64, resample: &Resample, dy: &[f64]) -> Vec<f64> {
+pub(crate) fn resample_grad(channels: u64, resample: &Resample, dy: &[f64]) -> Vec<f64> {
     let mut dx = vec![0.0; (channels * resample.size.iter().product::<u64>()) as usize];
     resampled(channels, resample, |x_at, y_at, weight| dx[x_at] += weight * dy[y_at]);
     dx
 }
 
 /// `y[i] = x[j]`, where index d of i is index `order[d]` of j.
-pub(super) fn permute(sizes: &[u64], order: &[usize], x: &[f64]) -> Vec<f64> {
+pub(crate) fn permute(sizes: &[u64], order: &[usize], x: &[f64]) -> Vec<f64> {
     let stride = |dim: usize| sizes[dim + 1..].iter().product::<u64>();
     let moved: Vec<(u64, u64)> = order.iter().map(|&dim| (sizes[dim], stride(dim))).collect();
     let place = |at: usize| {

@@ -4,15 +4,15 @@
 //! knows which block of the plan wrote it last. It forgets that when a stage begins, in a worker's memory, and when an iteration of
 //! the loop that the block lives in does; a read of a float that its own block has not written since is an error. So is a kernel that
 //! writes over what it reads and may not, or that leaves its memory. What a kernel computes, `kinds` and its formulas say, as for
-//! [`run`](super::run).
+//! [`run`](crate::run).
 
-use super::kinds::{Made, Pairs, Scope};
-use super::{Batch, Samples, formulas};
-use crate::ir::{Act, Kind, Norm, Program, Store, TensorId};
-use crate::layout::{Layout, Plane};
-use crate::net::LayerId;
-use crate::plan::{self, GradientGroup, Plan, Region, gradient_groups};
-use crate::schedule::{Begin, Call, Epilogue, Kernel, LoopId, Node, Operand, Repeated, Step};
+use crate::kinds::{Made, Pairs, Scope};
+use crate::{Batch, Samples, formulas};
+use netspec_compiler::ir::{Act, Kind, Norm, Program, Store, TensorId};
+use netspec_compiler::layout::{Layout, Plane};
+use netspec_compiler::net::LayerId;
+use netspec_compiler::plan::{self, GradientGroup, Plan, Region, gradient_groups};
+use netspec_compiler::schedule::{Begin, Call, Epilogue, Kernel, LoopId, Node, Operand, Repeated, Step};
 
 /// What a run leaves.
 #[derive(Debug)]

@@ -1,30 +1,30 @@
 //! What an op makes of what it reads: the part of a run that the interpreters of a program and of its plan share.
 
-use super::{Batch, Draw, Samples, by_running, formulas, place};
-use crate::ir::{Act, Kind, Norm, NormTensors, Program, TensorId};
-use crate::net::LayerId;
+use crate::{Batch, Draw, Samples, by_running, formulas, place};
+use netspec_compiler::ir::{Act, Kind, Norm, NormTensors, Program, TensorId};
+use netspec_compiler::net::LayerId;
 
 /// Mean and variance of each channel, or the means of `dy` and of `dy n`.
-pub(super) type Pairs = Vec<(f64, f64)>;
+pub(crate) type Pairs = Vec<(f64, f64)>;
 
 /// What an op sees beside what it reads.
-pub(super) struct Scope<'a> {
-    pub(super) program: &'a Program,
-    pub(super) params: &'a [f64],
-    pub(super) statistics: &'a mut [f64],
-    pub(super) batch: &'a Batch<'a>,
+pub(crate) struct Scope<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) params: &'a [f64],
+    pub(crate) statistics: &'a mut [f64],
+    pub(crate) batch: &'a Batch<'a>,
     /// The loops around, outermost first: layer, iteration, count.
-    pub(super) around: Vec<(LayerId, u64, u64)>,
-    pub(super) loss: f64,
+    pub(crate) around: Vec<(LayerId, u64, u64)>,
+    pub(crate) loss: f64,
 }
 
 /// What an op makes.
 #[derive(Default)]
-pub(super) struct Made {
+pub(crate) struct Made {
     /// What it writes.
-    pub(super) values: Vec<Samples>,
+    pub(crate) values: Vec<Samples>,
     /// What it adds to the gradients of tensors.
-    pub(super) gradients: Vec<(TensorId, Vec<f64>)>,
+    pub(crate) gradients: Vec<(TensorId, Vec<f64>)>,
 }
 
 /// Gradients of the tensors that there are.
@@ -38,33 +38,33 @@ fn moments(norm: &Norm, x: &[Vec<f64>]) -> Pairs {
 }
 
 impl Scope<'_> {
-    pub(super) fn samples(&self) -> usize {
+    pub(crate) fn samples(&self) -> usize {
         self.batch.inputs[0].len()
     }
 
-    pub(super) fn iteration_of(&self, layer: LayerId) -> Option<u64> {
+    pub(crate) fn iteration_of(&self, layer: LayerId) -> Option<u64> {
         self.around.iter().find(|around| around.0 == layer).map(|around| around.1)
     }
 
     /// Whether a tensor is among the parameters, and where its floats are in the iterations here.
-    pub(super) fn place(&self, tensor: TensorId) -> (bool, std::ops::Range<usize>) {
+    pub(crate) fn place(&self, tensor: TensorId) -> (bool, std::ops::Range<usize>) {
         place(self.program, tensor, |layer| self.iteration_of(layer))
     }
 
     /// A tensor's floats, of the iterations here.
-    pub(super) fn floats(&self, tensor: TensorId) -> &[f64] {
+    pub(crate) fn floats(&self, tensor: TensorId) -> &[f64] {
         let (trainable, at) = self.place(tensor);
         if trainable { &self.params[at] } else { &self.statistics[at] }
     }
 
     /// `y` of a batch norm by the moments of the batch.
-    pub(super) fn normed(&self, norm: &Norm, tensors: &NormTensors, moments: &Pairs, x: &[Vec<f64>]) -> Samples {
+    pub(crate) fn normed(&self, norm: &Norm, tensors: &NormTensors, moments: &Pairs, x: &[Vec<f64>]) -> Samples {
         let (weight, bias) = (tensors.weight.map(|g| self.floats(g)), tensors.bias.map(|b| self.floats(b)));
         formulas::batch_norm(norm, x, moments, weight, bias)
     }
 
     /// The gradient before the nonlinearity of a batch norm, whose result is made again from `x`.
-    pub(super) fn before_norm_act(
+    pub(crate) fn before_norm_act(
         &self,
         norm: &Norm,
         tensors: &NormTensors,
@@ -77,7 +77,7 @@ impl Scope<'_> {
     }
 
     /// `running = (1 - momentum) running + momentum new`, the new variance unbiased.
-    pub(super) fn update_running(&mut self, norm: &Norm, tensors: &NormTensors, moments: &Pairs) {
+    pub(crate) fn update_running(&mut self, norm: &Norm, tensors: &NormTensors, moments: &Pairs) {
         let count = norm.positions as f64 * self.samples() as f64;
         let unbiased = moments.iter().map(|(_, var)| var * count / (count - 1.0));
         let new = [moments.iter().map(|(mean, _)| *mean).collect::<Vec<f64>>(), unbiased.collect()];
@@ -90,7 +90,7 @@ impl Scope<'_> {
     }
 
     /// The gradients of a batch norm's tensors, by the means of `dy` and of `dy n`: `dg = sum dy n`, `db = sum dy`.
-    pub(super) fn norm_gradients(
+    pub(crate) fn norm_gradients(
         &self,
         norm: &Norm,
         tensors: &NormTensors,
@@ -102,7 +102,7 @@ impl Scope<'_> {
     }
 
     /// What an op makes of what it reads, when its first result has `len` floats; what it does to running statistics it does here.
-    pub(super) fn made(&mut self, kind: &Kind, len: usize, reads: &[&[Vec<f64>]]) -> Made {
+    pub(crate) fn made(&mut self, kind: &Kind, len: usize, reads: &[&[Vec<f64>]]) -> Made {
         let mut gradients = Vec::new();
         let values = self.values(kind, len, reads, &mut gradients);
         Made { values, gradients }

@@ -1,6 +1,6 @@
 //! The program of a model, run in f64 by plain loops: what everything faster is compared with.
 //!
-//! It runs any program of [`crate::ir`], with or without its backward pass, the whole batch at once. Each op's formula stands in
+//! It runs any program of [`netspec_compiler::ir`], with or without its backward pass, the whole batch at once. Each op's formula stands in
 //! `formulas`, and `kinds` calls them; here is what runs around them: loops and values. A value that a loop makes is kept for
 //! each iteration, so that the reversed loop finds that of its own, and a test whatever it looks for. [`scheduled`] runs the same
 //! formulas on the memory of a plan.
@@ -12,11 +12,11 @@ pub mod scheduled;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::fuse::Folded;
-use crate::ir::{Item, Loop, NormTensors, Op, Program, Store, TensorId, ValueId};
-use crate::net::LayerId;
-use crate::ops::elements;
 use kinds::Scope;
+use netspec_compiler::fuse::Folded;
+use netspec_compiler::ir::{Item, Loop, NormTensors, Op, Program, Store, TensorId, ValueId};
+use netspec_compiler::net::LayerId;
+use netspec_compiler::ops::elements;
 
 /// A value of a batch: `[sample][element]`.
 pub type Samples = Vec<Vec<f64>>;
@@ -71,7 +71,7 @@ impl Trace {
     }
 }
 
-/// Runs a program that [`crate::ir::verify`] accepts. `params` and `statistics` are as long as it says; batch norms that use the
+/// Runs a program that [`netspec_compiler::ir::verify`] accepts. `params` and `statistics` are as long as it says; batch norms that use the
 /// statistics of the batch change the running ones.
 pub fn run(program: &Program, params: &[f64], statistics: &mut [f64], batch: &Batch<'_>) -> Trace {
     run_touched(program, params, statistics, batch, &mut |_, _, _| {})

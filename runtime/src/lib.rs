@@ -120,10 +120,14 @@ pub use schedule::{Rates, Schedule, WarmUp};
 /// Or the path of a `.netspec` or `.yaml` file, from the directory of the crate's `Cargo.toml`. The struct is then as visible as
 /// is written, and has the name that is written, or the model's; behind the path, parameters of the model can be set:
 ///
-/// ```ignore
-/// netspec!("specs/net.yaml");
-/// netspec!(pub(crate) Net2 = "specs/net.yaml");
-/// netspec!(pub Deep100 = "specs/res_deep.yaml", n_blocks = 100);
+/// ```
+/// use netspec::{Model, netspec};
+///
+/// netspec!("../specs/net.yaml");
+/// netspec!(pub(crate) Net2 = "../specs/net.yaml");
+/// netspec!(pub Deep20 = "../specs/res_deep.yaml", n_blocks = 20);
+///
+/// assert_eq!(Net::PARAMETERS, Net2::PARAMETERS);
 /// ```
 ///
 /// # Methods of the struct

@@ -418,6 +418,7 @@ impl Scheduler<'_> {
                             ..call
                         });
                     }
+                    _ if self.is_at_once(&call) => steps.whole(call),
                     _ => steps.call(call),
                 }
             }
@@ -652,6 +653,15 @@ impl Scheduler<'_> {
             _ => Vec::new(),
         };
         Call { class, packed, epilogue: epilogue.into_iter().flatten().collect(), scratch, ..call }
+    }
+
+    /// Whether a convolution goes through the whole batch at once.
+    fn is_at_once(&self, call: &Call) -> bool {
+        let order = call.packed.map(|PackedId(id)| &self.packed[id as usize].order);
+        let Some(PackedOrder::Conv { class, transposed, conv, x, y }) = order else {
+            return false;
+        };
+        self.target.is_at_once(*class, conv, x, y, *transposed)
     }
 
     /// A packed copy: one for all that read the same.

@@ -169,6 +169,14 @@ impl Target {
         elements.saturating_mul(CONVERSION)
     }
 
+    /// Whether a convolution goes through the whole batch at once, and not tile by tile: Winograd's, whose weights are so many that no cache
+    /// holds them from one tile to the next, and whose maps are so small that a tile is soon done with them.
+    pub fn is_at_once(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane], transposed: bool) -> bool {
+        let Window { size, out_size, .. } = conv.window;
+        let (from, to, size) = if transposed { (y, x, size) } else { (x, y, out_size) };
+        class == Class::Winograd && winograd::is_at_once(from, to, size)
+    }
+
     /// Whether the gradient of a convolution's weights is made once for the batch, and not for each tile, by kernels that can.
     pub fn sums_over_batch(self, class: Class, conv: &Conv) -> bool {
         let weights = conv.channels / conv.groups * conv.out_channels * conv.window.taps();
@@ -306,8 +314,11 @@ mod winograd {
     /// Inputs on a side of what a tile sees.
     pub(super) const WINDOW: u64 = 6;
     const POINTS: u64 = WINDOW * WINDOW;
-    /// Tiles of a block.
+    /// Tiles of a block where a gradient of weights is made.
     const MOST: u64 = 32;
+    /// Tiles of a block with far weights, and the fewest floats of such weights.
+    const FAR_BLOCK: u64 = 64;
+    const FAR: u64 = 1 << 18;
     /// Floats between two points.
     const APART: u64 = 16;
     /// Samples of a tile.
@@ -336,6 +347,12 @@ mod winograd {
         matches!(planes, [plane] if plane.lanes == 3 || plane.lanes == 4)
     }
 
+    /// Whether weights are far, and a tile has not a block of Winograd's tiles for them, each of 4x4 outputs. No convolution of 5x5 windows
+    /// is the faster for being one of the few with such weights.
+    pub(super) fn is_at_once(from: &[Plane], to: &[Plane], size: [u64; 3]) -> bool {
+        packed_len(from, to) >= FAR && SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4) < FAR_BLOCK
+    }
+
     pub(super) fn batch_scratch(x: &[Plane], y: &[Plane]) -> u64 {
         let [x, y] = [x, y].map(|planes| (planes.len() as u64).min(PART));
         let points = |planes: u64| POINTS * (planes * MOST * WIDEST + APART);
@@ -356,7 +373,8 @@ mod winograd {
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
-            let block = tiles(size).min(MOST / 2);
+            let is_far = packed_len(from, to) >= FAR;
+            let block = if is_far { FAR_BLOCK } else { tiles(size).min(MOST / 2) };
             POINTS * (point(planes(from), block) + point(planes(to), block))
         };
         let both = forward(x, y, conv.window.out_size).max(forward(y, x, conv.window.size)) + ALIGNMENT;

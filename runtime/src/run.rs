@@ -623,6 +623,29 @@ impl Run<'_> {
         self.run_stage(folds, &work);
     }
 
+    /// Runs `work` on the whole batch as one tile, whose values are all in the batch's memory, and whose kernels have every thread. It
+    /// makes no gradient.
+    pub fn at_once(&mut self, work: impl FnOnce(&mut Tile<'_>)) {
+        work(&mut Tile {
+            samples: 0..self.job.samples,
+            tile: &mut [],
+            tile_stride: 0,
+            batch: self.batch,
+            batch_stride: self.plan.batch,
+            params: self.params,
+            packed: self.packed,
+            isa: self.isa,
+            numerics: self.numerics,
+            state: self.state,
+            gradients: &mut [],
+            scratch: self.scratch,
+            threads: self.scratches,
+            losses: &mut [],
+            job: self.job,
+            draw: self.draw,
+        });
+    }
+
     // Not generic, so that it is compiled here, with this crate's optimisation, and not where the model is.
     fn run_stage(&mut self, folds: &[Fold], work: &(dyn Fn(&mut Tile<'_>) + Sync)) {
         let tiles = self.job.samples.div_ceil(TILE);

@@ -175,6 +175,32 @@ fn windows_of_five_are_winograds_where_channels_are_many() {
     assert!(Target::Cpu.is_sparse(&convolution(20, 50, 12, 5).1));
 }
 
+#[test]
+fn far_weights_take_the_batch_at_once() {
+    let is_at_once = |channels: usize, out_channels: usize, size: usize| {
+        let (_, conv) = convolution(channels, out_channels, size, 3);
+        let [x, y] = [channels, out_channels].map(|channels| wide(&planes(channels, false)));
+        [false, true].map(|transposed| {
+            let class = if transposed { Target::Cpu.back(&conv) } else { Target::Cpu.forward(&conv, &x) };
+            Target::Cpu.is_at_once(class, &conv, &x, &y, transposed)
+        })
+    };
+    assert_eq!(is_at_once(512, 512, 4), [true; 2]);
+    assert_eq!(is_at_once(256, 256, 8), [true; 2]);
+    // Weights that stay in a cache, a map that is a block by itself, and a direct convolution.
+    assert_eq!(is_at_once(64, 64, 4), [false; 2]);
+    assert_eq!(is_at_once(128, 128, 16), [false; 2]);
+    assert_eq!(is_at_once(512, 512, 2), [false; 2]);
+    // In a plan it stands between stages.
+    let text = "model M { input x [96, 4, 4]; skip { conv(96, kernel = 3, padding = 1); relu; } flatten; linear(2); }";
+    let checked = compile_text(text);
+    let plan = planned(&checked, PlanKind::Inference).plan;
+    let [Step::Stage(_), Step::Whole(call), Step::Stage(_)] = plan.schedule.steps.as_slice() else {
+        panic!("two stages:\n{plan}")
+    };
+    assert!(matches!(call.kernel, Kernel::Op(Kind::Conv(..) | Kind::ConvAdd(..))), "{plan}");
+}
+
 /// The classes of the convolutions in inference of a map of 8 channels, and how many conversions there are beside the one of the end.
 fn laid(body: &str) -> (Vec<Class>, usize) {
     let checked = compile_text(&format!("model M {{ input x [8, 16, 16]; {body} flatten; linear(2); }}"));

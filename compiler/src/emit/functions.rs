@@ -103,6 +103,12 @@ impl Printer<'_, '_> {
 
     fn step(&mut self, step: &Step, loops: &Loops, lines: &mut Lines) {
         match step {
+            // A kernel of tiles, which takes the batch as one.
+            Step::Whole(call) if matches!(call.kernel, Kernel::Op(_)) => {
+                lines.line("run.at_once(|t| {");
+                self.call(call, loops, &[], lines);
+                lines.line("});");
+            }
             Step::Whole(call) => self.call(call, loops, &[], lines),
             Step::Stage(nodes) => {
                 let layers: Vec<LayerId> = loops.iter().map(|around| around.layer).collect();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{LANES, MOST, aligned, block, packed_len, point, weight_point};
+use super::sizes::{FAR_BLOCK, LANES, aligned, block, packed_len, point, weight_point};
 use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, image};
@@ -74,7 +74,7 @@ pub(super) fn convolve(
         Store::Write => after.map(|view| Source::of(after_rows, view.map())),
         Store::Add => Some(to),
     };
-    let block = block(conv);
+    let block = block(conv, x_map.planes, y_map.planes);
     // Outputs that no window of the pool has need no tile.
     let made = if is_pooled { y_size.map(|size| 2 * size) } else { y_size };
     let grid = Grid::new(conv, made);
@@ -215,7 +215,7 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
     let weight_point = weight_point(from, to);
     let groups = || groups(to).skip(job.groups.start).take(job.groups.len());
     let planes = groups().fold(to.len()..0, |all, group| all.start.min(group.plane)..group.plane + group.planes);
-    let mut places = [Place::default(); MOST];
+    let mut places = [Place::default(); FAR_BLOCK];
     for first in job.tiles.clone().step_by(job.block) {
         let places = &mut places[..job.block.min(job.tiles.end - first)];
         job.grid.places(first, places);

@@ -8,8 +8,14 @@ use crate::layout::{Plane, channels, lanes};
 /// Floats that a plane's position has in scratch, whatever its lanes.
 pub(super) const LANES: usize = 16;
 
-/// The most tiles of a block.
+/// The most tiles of a block where a gradient of weights is made.
 pub(super) const MOST: usize = 32;
+
+/// Tiles of a block whose points are multiplied with far weights: read for so many, they are not what is waited for.
+pub(super) const FAR_BLOCK: usize = 64;
+
+/// Floats of packed weights from which on they are far: no second cache holds them until they are read again.
+pub(super) const FAR: usize = 1 << 18;
 
 /// Floats between the points of packed weights and of blocks in scratch, beside their own: without them, all 36 would meet in the same
 /// few lines of the caches.
@@ -67,8 +73,8 @@ pub(super) const fn tiles(conv: &Conv) -> usize {
 }
 
 /// Tiles of a block.
-pub(super) const fn block(conv: &Conv) -> usize {
-    least(MOST / 2, SAMPLES * tiles(conv))
+pub(super) const fn block(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
+    if packed_len(from, to) >= FAR { FAR_BLOCK } else { least(MOST / 2, SAMPLES * tiles(conv)) }
 }
 
 /// Tiles of a block where a gradient of weights is made.
@@ -105,7 +111,8 @@ pub(super) const fn reversed(conv: &Conv) -> Conv {
 }
 
 const fn forward_scratch(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
-    POINTS * (point(from.len(), block(conv)) + point(to.len(), block(conv)))
+    let block = block(conv, from, to);
+    POINTS * (point(from.len(), block) + point(to.len(), block))
 }
 
 /// Floats of scratch that any of the functions needs, for values with these planes.

@@ -1,6 +1,6 @@
 //! The three passes against their f64 twins, the epilogues and pools, and equal bits of what must have them.
 
-use super::sizes::{taps, tile_side, tiles};
+use super::sizes::{self, taps, tile_side, tiles};
 use super::transform::WINDOW;
 use super::*;
 use crate::arena::Pack;
@@ -8,9 +8,10 @@ use crate::isa::Isa;
 use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
 use crate::kernels::testing::{
-    Bench, Random, assert_close, bits, gradient_of_batch, image, map, product_tolerance, seeds, wide,
+    Bench, Random, assert_close, bits, gradient_of_batch, image, map, of_batch, product_tolerance, seeds, wide,
 };
 use crate::layout::{Blocked, lanes};
+use crate::run::{Plan, Workspace};
 
 const CHANNELS: [usize; 9] = [1, 3, 5, 8, 12, 16, 19, 24, 40];
 
@@ -421,6 +422,78 @@ fn same_alone(kernel: usize) {
             assert!(alone == together[sample * 24 * 63..][..24 * 63], "{isa}, {sample}");
         }
     }
+}
+
+/// Four results of a batch of convolutions with far weights: with an epilogue that adds, pooled, and the gradient by the input, written and
+/// added; of tiles, or of the batch at once.
+fn far((isa, threads): (Isa, usize), samples: usize, is_at_once: bool) -> Vec<u32> {
+    let (channels, out_channels) = (88, 96);
+    let conv = of_size(channels, out_channels, [1, 6, 4], 3, 1);
+    let [x_map, y_map] = [channels, out_channels].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 1]));
+    let pooled_map = map(out_channels, [1, 3, 2], [0; 3], [0, 1, 1]);
+    let mut offset = 0;
+    let mut place = |map: &'static Blocked| {
+        let view = map.batch(offset);
+        offset += view.len.next_multiple_of(16);
+        view
+    };
+    let [x, dx] = [x_map; 2].map(&mut place);
+    let [other, y] = [y_map; 2].map(&mut place);
+    let pooled = place(pooled_map);
+    let scratch = scratch(&conv, x_map.planes, y_map.planes).max(x_map.len()).max(y_map.len());
+    let plan = Plan { batch: offset, scratch, ..Plan::default() };
+    let weights = 9 * channels * out_channels;
+    let mut random = Random::new(80);
+    let params = random.numbers(weights + out_channels);
+    let inputs = [channels, out_channels].map(|channels| random.numbers(samples * channels * 24));
+    let feed = |sample: usize, input: usize, to: &mut [f32]| {
+        to.copy_from_slice(&inputs[input][sample * to.len()..][..to.len()])
+    };
+    let lens = [packed_len(x_map.planes, y_map.planes), packed_len(y_map.planes, x_map.planes)];
+    assert!(lens.iter().all(|&len| len >= sizes::FAR), "far weights");
+    let pack_both = |p: &mut Pack<'_>| {
+        pack(p, &conv, x_map.planes, y_map.planes, 0, 0);
+        pack_transposed(p, &conv, x_map.planes, y_map.planes, 0, lens[0]);
+    };
+    let mut results = Vec::new();
+    let mut workspace = Workspace::with_threads(threads).with_isa(isa);
+    workspace.bare(&plan, samples, &feed, &params, (lens[0] + lens[1], &pack_both), &mut |run| {
+        run.stage(&[], |t| {
+            t.load(0, x);
+            t.load(1, other);
+        });
+        let calls: [&(dyn Fn(&mut Tile<'_>) + Sync); 4] = [
+            &|t| forward(t, &conv, x, 0, Epilogue::bias(weights).add(other).act(Act::Tanh), y),
+            &|t| infer_pool(t, &conv, x, 0, Epilogue::bias(weights).act(Act::Relu), pooled),
+            &|t| grad_input(t, &conv, other, lens[0], dx, Store::Write),
+            &|t| grad_input(t, &conv, y, lens[0], dx, Store::Add),
+        ];
+        for call in calls {
+            if is_at_once { run.at_once(call) } else { run.stage(&[], call) }
+        }
+        results = [y, pooled, dx].iter().flat_map(|&view| bits(&of_batch(run, view))).collect();
+    });
+    results
+}
+
+#[test]
+fn a_batch_at_once_has_the_bits_of_its_tiles() {
+    // No sample, one of a tile, and blocks that are whole and not.
+    for samples in [0, 3, 33] {
+        for isa in Isa::available() {
+            let of_tiles = far((isa, 1), samples, false);
+            for threads in [1, 2, 5] {
+                assert!(far((isa, threads), samples, true) == of_tiles, "{isa}, {samples} samples, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn far_weights() {
+    let conv = of_size(96, 80, [1, 7, 5], 3, 1);
+    let halo = [0, 1, 1];
+    check_all(81, 3, &conv, map(96, conv.size, halo, halo), map(80, conv.out_size, [0; 3], halo));
 }
 
 /// The gradient over a batch: its twin, and the same bits for any number of threads and on all instructions with fused products.

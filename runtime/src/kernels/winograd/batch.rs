@@ -92,7 +92,7 @@ struct Part<'a> {
     first_group: usize,
     x_points: Points,
     dy_points: Points,
-    /// The points' gradient: for each group and each plane of x, `[point][LANES of x][lanes of the group]`.
+    /// The points' gradient: for each group and each plane of x, as `weight::lanes_are_inputs` says.
     sums: &'a mut [f32],
     /// Room for [`WINDOWS`] floats.
     windows: *mut f32,

@@ -73,7 +73,7 @@ struct WeightGradient {
     dy_points: Points,
     /// Where the sums of dy go: `LANES` floats a plane.
     sums: Option<*mut f32>,
-    /// The points' gradient: for each group of planes of dy and each plane of x, `[point][LANES of x][lanes of the group]`.
+    /// The points' gradient: for each group of planes of dy and each plane of x, as [`lanes_are_inputs`] says.
     points: *mut f32,
     /// Whether all of it is there, or one group and plane.
     is_kept: bool,
@@ -124,8 +124,13 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
     }
 }
 
-/// Adds to the weights' gradient that of the windows of a plane of inputs and a group of outputs, from the points' one,
-/// `[point][LANES of x][lanes of the group]`. `windows` is room for [`WINDOWS`] floats.
+/// Whether the points' gradient of a plane of x and a group of planes of dy is `[point][lanes of the group][LANES of x]`, where those fill
+/// half of a vector and these all of it; else it is `[point][LANES of x][lanes of the group]`.
+fn lanes_are_inputs<W: Lanes>(inputs: &Plane, group: Group) -> bool {
+    W::COUNT == LANES && inputs.lanes == LANES && group.lanes < LANES
+}
+
+/// Adds to the weights' gradient that of the windows of a plane of inputs and a group of outputs, from the points' one. `windows` is room for [`WINDOWS`] floats.
 #[inline(always)]
 pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
     points: *const f32,
@@ -138,6 +143,20 @@ pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
 ) {
     let (inputs, before, count) = (channels(x_planes), channels(&x_planes[..plane]), x_planes[plane].channels);
     let step = LANES * group.lanes;
+    let weight = |output: usize| 9 * (output * inputs + before);
+    if lanes_are_inputs::<W>(&x_planes[plane], group) {
+        let first = channels(&dy_planes[..group.plane]);
+        let outputs = dy_planes[group.plane].channels;
+        assert!(weight(first + outputs - 1) + 9 * count <= len, "weights of the layer");
+        for output in 0..outputs {
+            // SAFETY: the caller's: the points, and the weights of the plane's inputs and the output, which nobody else has.
+            unsafe {
+                weights_of_points::<W>(0, points.add(output * LANES), step, windows, LANES);
+                add_transposed(windows, LANES, gradient.add(weight(first + output)), 9, [count, 9]);
+            }
+        }
+        return;
+    }
     // SAFETY: the caller's: the points, and the weights of the plane's inputs and the group's outputs, which nobody else has.
     unsafe {
         for input in 0..count {
@@ -150,7 +169,7 @@ pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
         }
         let mut output = channels(&dy_planes[..group.plane]);
         for (number, outputs) in dy_planes[group.plane..][..group.planes].iter().enumerate() {
-            let first = 9 * (output * inputs + before);
+            let first = weight(output);
             let size = [outputs.channels, 9 * count];
             assert!(first + (size[0] - 1) * 9 * inputs + size[1] <= len, "weights of the layer");
             add_transposed(windows.add(number * LANES), group.lanes, gradient.add(first), 9 * inputs, size);
@@ -214,7 +233,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
     }
 }
 
-/// One point's gradient of a plane of inputs and a group of planes of outputs.
+/// One point's gradient of a plane of inputs and a group of planes of outputs, as [`lanes_are_inputs`] says.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
@@ -232,7 +251,10 @@ pub(super) unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
         match (group.lanes, W::COUNT) {
             (32, 16) => gradients::<W, 8, 2>(inputs, tiles, x, dy, dy_plane, to, 32, is_fresh),
             (16, 16) => gradients::<W, 8, 1>(inputs, tiles, x, dy, 0, to, 16, is_fresh),
-            (8, 16) if inputs.lanes == LANES => gradients::<H, 16, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
+            _ if lanes_are_inputs::<W>(inputs, group) => {
+                let outputs = Plane { lanes: 8, channels: 8 };
+                gradients::<W, 8, 1>(&outputs, tiles, dy, x, 0, to, LANES, is_fresh);
+            }
             (8, _) => gradients::<H, 8, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
             (lanes, _) => {
                 for plane in 0..group.planes {

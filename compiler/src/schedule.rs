@@ -266,8 +266,9 @@ pub enum Kernel {
     NormBackward(Norm, NormTensors, Act),
 }
 
-/// A linear weight's floats above which its gradient is made for the whole batch at once: below, one for each tile stays in cache.
-const TILE_GRADIENT_FLOATS: u64 = 16 << 10;
+/// A linear weight's floats above which its gradient is made for the whole batch at once. Below, clearing and adding up one for each tile
+/// is less than what the batch's memory costs.
+const TILE_GRADIENT_FLOATS: u64 = 8 << 10;
 
 /// A linear weight's floats above which the whole batch goes through it at once: more than a core's second cache holds, so that each
 /// tile would read them from further away; and enough work to share out for a single sample.

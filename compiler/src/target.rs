@@ -172,9 +172,9 @@ impl Target {
     /// Whether a convolution goes through the whole batch at once, and not tile by tile: Winograd's, whose weights are so many that no cache
     /// holds them from one tile to the next, and whose maps are so small that a tile is soon done with them.
     pub fn is_at_once(self, class: Class, conv: &Conv, x: &[Plane], y: &[Plane], transposed: bool) -> bool {
-        let Window { size, out_size, .. } = conv.window;
+        let Window { size, out_size, kernel, .. } = conv.window;
         let (from, to, size) = if transposed { (y, x, size) } else { (x, y, out_size) };
-        class == Class::Winograd && winograd::is_at_once(from, to, size)
+        class == Class::Winograd && winograd::is_at_once(from, to, size, kernel[1])
     }
 
     /// Whether the gradient of a convolution's weights is made once for the batch, and not for each tile, by kernels that can.
@@ -347,10 +347,15 @@ mod winograd {
         matches!(planes, [plane] if plane.lanes == 3 || plane.lanes == 4)
     }
 
-    /// Whether weights are far, and a tile has not a block of Winograd's tiles for them, each of 4x4 outputs. No convolution of 5x5 windows
-    /// is the faster for being one of the few with such weights.
-    pub(super) fn is_at_once(from: &[Plane], to: &[Plane], size: [u64; 3]) -> bool {
-        packed_len(from, to) >= FAR && SAMPLES * size[1].div_ceil(4) * size[2].div_ceil(4) < FAR_BLOCK
+    /// Whether weights are far, and a tile of samples has not a block of Winograd's tiles for them.
+    pub(super) fn is_at_once(from: &[Plane], to: &[Plane], size: [u64; 3], side: u64) -> bool {
+        packed_len(from, to) >= FAR && tiles(size, side) < FAR_BLOCK
+    }
+
+    /// Winograd's tiles of a tile of samples that cover maps of this size, of windows of `side` by `side`.
+    fn tiles(size: [u64; 3], side: u64) -> u64 {
+        let tile = WINDOW + 1 - side;
+        SAMPLES * size[1].div_ceil(tile) * size[2].div_ceil(tile)
     }
 
     pub(super) fn batch_scratch(x: &[Plane], y: &[Plane]) -> u64 {
@@ -368,8 +373,7 @@ mod winograd {
             return WINDOW * IMAGE_LINE + IMAGE_TILES * (POINTS * 4 + 4 * WINDOW * WIDEST) + ALIGNMENT;
         }
         let side = conv.window.kernel[1];
-        let tile = WINDOW + 1 - side;
-        let tiles = |size: [u64; 3]| SAMPLES * size[1].div_ceil(tile) * size[2].div_ceil(tile);
+        let tiles = |size: [u64; 3]| tiles(size, side);
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {

@@ -196,7 +196,7 @@ unsafe impl Sync for Rows<'_> {}
 // SAFETY: a `RowsMut` is a borrow of floats that nobody else touches, like a `&mut [f32]`.
 unsafe impl Send for RowsMut<'_> {}
 
-/// What one worker has while it runs one tile: some samples of the batch, and memory for them.
+/// What one worker has while it runs one tile: some samples of the batch, and memory for them. Or all samples, of what runs at once.
 pub struct Tile<'a> {
     pub(crate) samples: Range<usize>,
     /// Rows of this tile in the worker's memory, `samples.len()` of `tile_stride` floats.
@@ -219,7 +219,7 @@ pub struct Tile<'a> {
     pub(crate) gradients: &'a mut [f32],
     /// Memory for a kernel's own use, with any content: as many floats for each of `threads`.
     pub(crate) scratch: &'a mut [f32],
-    /// Threads that a kernel may use: more than one where the batch is this tile alone.
+    /// Threads that a kernel may use: more than one where the batch is this tile alone, or runs at once.
     pub(crate) threads: usize,
     /// The losses of each sample of the tile, one for each output.
     pub(crate) losses: &'a mut [f32],

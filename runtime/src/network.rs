@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::arena::{Job, Pack, View};
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, CardBatch, Inputs};
-use crate::run::{Copies, Params, Pass, PassKind, Plan, Run};
+use crate::run::{Copies, Params, Pass, PassKind, Plan, Run, TILE};
 use crate::sample::Parts;
 use crate::weights::{self, Form, Weights};
 use crate::{Error, Losses, Model, Optimizer, Workspace};
@@ -420,6 +420,12 @@ impl BatchLoss<'_> {
     pub(crate) const NONE: BatchLoss<'static> = BatchLoss { of: &|_, _, _, _| 0.0, totals: &[1.0] };
 }
 
+/// Samples that inference runs at once, or [`TILES_OF_THREAD`] tiles for each thread if those are more.
+const INFER_PART: usize = 256;
+
+/// Tiles for each thread of a part: with fewer, some threads would wait for the last ones of others.
+const TILES_OF_THREAD: usize = 8;
+
 /// Is given the values of an output, by its number, of a sample of the batch, by its number: `(sample, output, values)`. It is called
 /// in the order of the samples.
 pub type Each<'a> = dyn FnMut(usize, usize, &[f32]) + 'a;
@@ -442,16 +448,19 @@ pub fn infer_from<N: Network>(
     }) {
         return done;
     }
-    let weights = model.weights();
-    let job = Job { feed, loss: BatchLoss::NONE, samples };
-    let copies =
-        Copies { pass: PassKind::Infer, of: TypeId::of::<N>(), folded: N::FOLDED, fold: N::fold, pack: N::pack_infer };
-    let params = Params::Read(weights);
-    let plan = &const { N::INFER };
-    let pass = Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw: None };
-    let mut run = workspace.run(pass);
-    N::infer(&mut run);
-    give(&run, N::INFER_OUTPUTS, each);
+    // A sample's result does not depend on those beside it, so memory is for a part of them.
+    let most = INFER_PART.max(TILES_OF_THREAD * TILE * workspace.threads());
+    for first in (0..samples).step_by(most) {
+        let feed = |sample: usize, input: usize, to: &mut [f32]| feed(first + sample, input, to);
+        let job = Job { feed: &feed, loss: BatchLoss::NONE, samples: most.min(samples - first) };
+        let (fold, pack) = (N::fold, N::pack_infer);
+        let copies = Copies { pass: PassKind::Infer, of: TypeId::of::<N>(), folded: N::FOLDED, fold, pack };
+        let (plan, params) = (&const { N::INFER }, Params::Read(model.weights()));
+        let pass = Pass { plan, written: &[], copies, params, statistics: None, job: &job, draw: None };
+        let mut run = workspace.run(pass);
+        N::infer(&mut run);
+        give(&run, N::INFER_OUTPUTS, &mut |sample, output, values| each(first + sample, output, values));
+    }
     Ok(())
 }
 

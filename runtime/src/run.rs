@@ -623,8 +623,8 @@ impl Run<'_> {
         self.run_stage(folds, &work);
     }
 
-    /// Runs `work` on the whole batch as one tile, whose values are all in the batch's memory, and whose kernels have every thread. It
-    /// makes no gradient.
+    /// Runs `work` on the whole batch as one tile, whose values are all in the batch's memory, and whose kernels have all threads that
+    /// have scratch. It makes no gradient.
     pub fn at_once(&mut self, work: impl FnOnce(&mut Tile<'_>)) {
         work(&mut Tile {
             samples: 0..self.job.samples,

@@ -126,10 +126,11 @@ const _: () = {
         const SPEC_HASH: u64 = 0x4d2e5f3d3b959501;
         const BATCH_NORM_POSITIONS: Option<usize> = None;
         const TRAIN: Plan = Plan {
-            tile: 17_472, batch: 0, state: 0, scratch: 47_263, packed: 12_672, gradients: 18_090
+            tile: 17_472, batch: 544, state: 0, scratch: 47_263, packed: 12_672, gradients: 1_682
         };
         const FORWARD: Plan = Plan::NONE;
         const INFER: Plan = Plan { tile: 8_672, batch: 16, state: 0, scratch: 47_263, packed: 7_488, gradients: 0 };
+        const WRITTEN: &'static [(usize, usize)] = &[(1_608, 16_384)];
         const FOLDED: usize = 0;
         const FORWARD_OUTPUTS: &'static [View] = &[];
         const INFER_OUTPUTS: &'static [View] = &[batch(0, 2)];
@@ -193,12 +194,16 @@ const _: () = {
         };
 
         fn pass_train(run: &mut Run<'_>) {
-            run.stage(&[Fold { from: 0, to: 0, len: 18_090 }], |t| {
+            run.stage(&[Fold { from: 0, to: 0, len: 1_608 }, Fold { from: 1_616, to: 18_024, len: 66 }], |t| {
                 Self::forward(t);
                 // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-                t.loss(tile(6_240, 2), tile(6_256, 2));
+                t.loss(tile(5_728, 2), tile(5_744, 2));
                 Self::backward(t);
             });
+            // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
+            linear::grad_weight_batch(
+                run, &Self::FC1, batch(0, 512), batch(512, 32), 1_608, Some(17_992), Store::Write
+            );
         }
 
         fn forward(t: &mut Tile<'_>) {
@@ -214,30 +219,29 @@ const _: () = {
                 Self::MAP_8X8X8.tile(5_184), tile(6_720, 128)
             );
             // specs/net.yaml:15 `view: [-1, 8*8*8]`
-            elementwise::copy(t, Self::MAP_8X8X8.tile(5_184), tile(5_696, 512), Store::Write);
+            elementwise::copy(t, Self::MAP_8X8X8.tile(5_184), batch(0, 512), Store::Write);
             // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-            linear::forward(t, &Self::FC1, tile(5_696, 512), 1_608, Some(17_992), Act::Tanh, tile(6_208, 32));
+            linear::forward(t, &Self::FC1, batch(0, 512), 1_608, Some(17_992), Act::Tanh, tile(5_696, 32));
             // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-            linear::forward(t, &Self::FC2, tile(6_208, 32), 18_024, Some(18_088), Act::None, tile(6_240, 2));
+            linear::forward(t, &Self::FC2, tile(5_696, 32), 18_024, Some(18_088), Act::None, tile(5_728, 2));
         }
 
         fn backward(t: &mut Tile<'_>) {
             // specs/net.yaml:19 `linear: { in: 32, out: 2 }`
-            linear::grad_input(t, &Self::FC2, tile(6_256, 2), 18_024, tile(6_848, 32), Store::Write);
-            linear::grad_weight(t, &Self::FC2, tile(6_208, 32), tile(6_256, 2), 18_024, Some(18_088));
+            linear::grad_input(t, &Self::FC2, tile(5_744, 2), 18_024, batch(512, 32), Store::Write);
+            linear::grad_weight(t, &Self::FC2, tile(5_696, 32), tile(5_744, 2), 1_616, Some(1_680));
             // specs/net.yaml:16 `linear: { in: 512, out: 32 }`
-            activation::backward(t, Act::Tanh, tile(6_208, 32), tile(6_848, 32), tile(6_848, 32), Store::Write);
-            linear::grad_input(t, &Self::FC1, tile(6_848, 32), 1_608, tile(6_208, 512), Store::Write);
-            linear::grad_weight(t, &Self::FC1, tile(5_696, 512), tile(6_848, 32), 1_608, Some(17_992));
+            activation::backward(t, Act::Tanh, tile(5_696, 32), batch(512, 32), batch(512, 32), Store::Write);
+            linear::grad_input(t, &Self::FC1, batch(512, 32), 1_608, tile(5_696, 512), Store::Write);
             // specs/net.yaml:15 `view: [-1, 8*8*8]`
-            elementwise::copy(t, tile(6_208, 512), Self::MAP_8X8X8.tile(5_696), Store::Write);
+            elementwise::copy(t, tile(5_696, 512), Self::MAP_8X8X8.tile(6_208), Store::Write);
             // specs/net.yaml:10 `conv: { in: 16, out: 8, kernel: 3, padding: 1 }`
             activation::backward(
-                t, Act::Tanh, Self::MAP_8X8X8.tile(5_184), Self::MAP_8X8X8.tile(5_696), Self::MAP_8X8X8.tile(5_696),
+                t, Act::Tanh, Self::MAP_8X8X8.tile(5_184), Self::MAP_8X8X8.tile(6_208), Self::MAP_8X8X8.tile(6_208),
                 Store::Write
             );
             max_pool::backward(
-                t, &Self::CONV2_2, Self::MAP_8X8X8.tile(5_696), tile(6_720, 128), Self::MAP_8X16X16.tile(13_856), Store::Write
+                t, &Self::CONV2_2, Self::MAP_8X8X8.tile(6_208), tile(6_720, 128), Self::MAP_8X16X16.tile(13_856), Store::Write
             );
             winograd::grad_input(
                 t, &Self::CONV2, Self::MAP_8X16X16.tile(13_856), 7_488, Self::MAP_16X16X16.tile(5_184), Store::Write

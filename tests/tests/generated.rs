@@ -462,6 +462,22 @@ fn ten_steps_with_and_without_winograd_agree() {
     same_without_winograd::<res_deep_wide::ResDeepWide>("specs/res_deep.yaml", &[("n_chans1", 16), ("n_blocks", 2)]);
 }
 
+#[test]
+fn many_samples_are_inferred_in_the_memory_of_some() {
+    let pair: Pair<specs::wide::Wide> = Pair::new("tests/specs/wide.netspec", &[], 556, 7);
+    let mut workspace = Workspace::with_threads(1);
+    // Both end in a part of 44.
+    let some = pair.inferred(&mut workspace, 0..300);
+    let memory = format!("{workspace:?}");
+    let all = pair.inferred(&mut workspace, 0..556);
+    assert_eq!(memory, format!("{workspace:?}"));
+    assert!(bits(&all[..some.len()]) == bits(&some), "the first 300");
+    for sample in [299, 511, 512, 555] {
+        let alone = pair.inferred(&mut workspace, sample..sample + 1);
+        assert!(bits(&alone) == bits(&all[sample * alone.len()..][..alone.len()]), "sample {sample}");
+    }
+}
+
 /// Inference of 64 samples at once and of each alone.
 fn same_alone_and_in_a_batch<N: Network>(spec: &str, params: &[(&str, i64)]) {
     let pair: Pair<N> = Pair::new(spec, params, 64, 6);

@@ -134,6 +134,19 @@ fn random_nets_that_move_values_run_on_their_plans() {
 }
 
 #[test]
+fn convolutions_that_run_at_once_run_on_their_plans() {
+    let net = |body: &str| {
+        let text = format!("model M {{ input x [88, 4, 4]; {body} flatten; linear(2); }}");
+        agrees(&text, &compile_text(&text), 3);
+    };
+    net("conv(88, kernel = 3, padding = 1); relu; skip { conv(88, kernel = 3, padding = 1); tanh; }");
+    net("conv(96, kernel = 3, padding = 1); max_pool(2); relu; conv(8, kernel = 1);");
+    net("repeat 2 { skip { conv(88, kernel = 3, padding = 1, bias = false); batch_norm; relu; } }");
+    net("repeat 2 tied { conv(88, kernel = 3, padding = 1); tanh; } conv_transpose(88, kernel = 3, padding = 1);");
+    net("conv(88, kernel = 5, padding = 2); relu; conv(88, kernel = 5, padding = 2);");
+}
+
+#[test]
 fn what_waits_for_the_end_of_a_stage_finds_what_it_reads() {
     // An iteration ends where it began, and the gradient by a weight is of what it began with.
     agrees("linear", &compile_text("model M { input x [160]; repeat 3 { linear(160); } linear(4); }"), 1);

@@ -141,7 +141,7 @@ fn class_text(class: Class) -> &'static str {
 }
 
 impl Calls<'_> {
-    /// A call in a stage, `t` being the tile, or between stages, `run` being the run.
+    /// A call in a stage or at once, `t` being the tile, or of a whole batch's kernel, `run` being the run.
     pub(super) fn call(&mut self, call: &Call, layer: &str, loops: &Loops, gradients: &[GradientGroup]) -> String {
         let reads: Vec<String> = call.reads.iter().map(|read| self.view(read, loops)).collect();
         let writes: Vec<String> = call.writes.iter().map(|(write, _)| self.view(write, loops)).collect();

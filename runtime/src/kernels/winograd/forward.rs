@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{FAR_BLOCK, LANES, aligned, block, packed_len, point, weight_point};
+use super::sizes::{BLOCK, FAR_BLOCK, LANES, aligned, block, packed_len, point, weight_point};
 use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, image};
@@ -74,10 +74,15 @@ pub(super) fn convolve(
         Store::Write => after.map(|view| Source::of(after_rows, view.map())),
         Store::Add => Some(to),
     };
-    let block = block(conv, x_map.planes, y_map.planes);
     // Outputs that no window of the pool has need no tile.
     let made = if is_pooled { y_size.map(|size| 2 * size) } else { y_size };
     let grid = Grid::new(conv, made);
+    let (tiles, all_groups) = (samples * grid.tiles(), groups(y_map.planes).count());
+    // Far weights are read for many tiles at a time where that leaves every thread its part.
+    let block = match block(conv, x_map.planes, y_map.planes) {
+        FAR_BLOCK if tiles.div_ceil(FAR_BLOCK) * all_groups < threads => BLOCK,
+        block => block,
+    };
     let nowhere = Points { first: std::ptr::null_mut(), point: 0, plane: block * LANES };
     let job = Convolution {
         grid,
@@ -85,8 +90,8 @@ pub(super) fn convolve(
         x: Source::of(x, x_map),
         y: to,
         size: [y_size[1], y_size[2]],
-        tiles: 0..samples * grid.tiles(),
-        groups: 0..groups(y_map.planes).count(),
+        tiles: 0..tiles,
+        groups: 0..all_groups,
         block,
         weights: &all[packed..][..packed_len(x_map.planes, y_map.planes)],
         bias: bias.map(|bias| &params[bias..][..conv.out_channels]),

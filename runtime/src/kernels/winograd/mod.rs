@@ -2,10 +2,10 @@
 //! and F(2x2, 5x5), a tile of 2x2 outputs, the window of a pool, by 36 instead of 100. Both see 6x6 inputs, at the same 36 points, and so
 //! share all but the transforms of weights and of outputs. On values in planes.
 //!
-//! Three passes over 16 or 32 tiles at a time: the windows are transformed to their 36 points, the points are multiplied with those of
-//! the weights (36 small products of matrices, tiles by input channels by output channels), the results are transformed to outputs.
-//! The tiles of a call are numbered through all its samples, so that small maps fill such a block as well. The convolution of an image,
-//! forward, is one pass over lines of tiles: `image.rs`.
+//! Three passes over 16 or 32 tiles at a time, or 64 where no cache holds the weights: the windows are transformed to their 36 points, the
+//! points are multiplied with those of the weights (36 small products of matrices, tiles by input channels by output channels), the
+//! results are transformed to outputs. The tiles of a call are numbered through all its samples, so that small maps fill such a block as
+//! well. The convolution of an image, forward, is one pass over lines of tiles: `image.rs`.
 //!
 //! The gradient by the weight, of windows of 3x3 alone, sums the products of the points of the inputs with those of the outputs' gradient.
 //!

@@ -11,6 +11,9 @@ pub(super) const LANES: usize = 16;
 /// The most tiles of a block where a gradient of weights is made.
 pub(super) const MOST: usize = 32;
 
+/// The most tiles of a block whose points are multiplied with weights.
+pub(super) const BLOCK: usize = MOST / 2;
+
 /// Tiles of a block whose points are multiplied with far weights: read for so many, they are not what is waited for.
 pub(super) const FAR_BLOCK: usize = 64;
 
@@ -74,7 +77,7 @@ pub(super) const fn tiles(conv: &Conv) -> usize {
 
 /// Tiles of a block.
 pub(super) const fn block(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
-    if packed_len(from, to) >= FAR { FAR_BLOCK } else { least(MOST / 2, SAMPLES * tiles(conv)) }
+    if packed_len(from, to) >= FAR { FAR_BLOCK } else { least(BLOCK, SAMPLES * tiles(conv)) }
 }
 
 /// Tiles of a block where a gradient of weights is made.

@@ -3,7 +3,7 @@
 use super::sizes::{self, taps, tile_side, tiles};
 use super::transform::WINDOW;
 use super::*;
-use crate::arena::Pack;
+use crate::arena::{Pack, batch};
 use crate::isa::Isa;
 use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
@@ -424,22 +424,23 @@ fn same_alone(kernel: usize) {
     }
 }
 
-/// Four results of a batch of convolutions with far weights: with an epilogue that adds, pooled, and the gradient by the input, written and
-/// added; of tiles, or of the batch at once.
-fn far((isa, threads): (Isa, usize), samples: usize, is_at_once: bool) -> Vec<u32> {
+/// What a batch of convolutions with far weights makes: with an epilogue that adds, pooled with and without places, the gradient by the
+/// input, written and added, and the transposed convolution; of tiles, or of the batch at once.
+fn far((isa, threads, numerics): (Isa, usize, Numerics), samples: usize, is_at_once: bool) -> Vec<u32> {
     let (channels, out_channels) = (88, 96);
     let conv = of_size(channels, out_channels, [1, 6, 4], 3, 1);
     let [x_map, y_map] = [channels, out_channels].map(|channels| map(channels, conv.size, [0, 1, 1], [0, 1, 1]));
     let pooled_map = map(out_channels, [1, 3, 2], [0; 3], [0, 1, 1]);
     let mut offset = 0;
-    let mut place = |map: &'static Blocked| {
-        let view = map.batch(offset);
+    let mut place = |view: View| {
+        let view = View { offset, ..view };
         offset += view.len.next_multiple_of(16);
         view
     };
-    let [x, dx] = [x_map; 2].map(&mut place);
-    let [other, y] = [y_map; 2].map(&mut place);
-    let pooled = place(pooled_map);
+    let [x, dx, of_y] = [x_map; 3].map(|map| place(map.batch(0)));
+    let [other, y] = [y_map; 2].map(|map| place(map.batch(0)));
+    let [pooled, inferred] = [pooled_map; 2].map(|map| place(map.batch(0)));
+    let places = place(batch(0, direct::pool_places_len(pooled_map)));
     let scratch = scratch(&conv, x_map.planes, y_map.planes).max(x_map.len()).max(y_map.len());
     let plan = Plan { batch: offset, scratch, ..Plan::default() };
     let weights = 9 * channels * out_channels;
@@ -455,45 +456,54 @@ fn far((isa, threads): (Isa, usize), samples: usize, is_at_once: bool) -> Vec<u3
         pack(p, &conv, x_map.planes, y_map.planes, 0, 0);
         pack_transposed(p, &conv, x_map.planes, y_map.planes, 0, lens[0]);
     };
+    let ends = Epilogue::bias(weights).act(Act::Tanh);
     let mut results = Vec::new();
-    let mut workspace = Workspace::with_threads(threads).with_isa(isa);
+    let mut workspace = Workspace::with_threads(threads).with_isa(isa).with_numerics(numerics);
     workspace.bare(&plan, samples, &feed, &params, (lens[0] + lens[1], &pack_both), &mut |run| {
         run.stage(&[], |t| {
             t.load(0, x);
             t.load(1, other);
         });
-        let calls: [&(dyn Fn(&mut Tile<'_>) + Sync); 4] = [
-            &|t| forward(t, &conv, x, 0, Epilogue::bias(weights).add(other).act(Act::Tanh), y),
-            &|t| infer_pool(t, &conv, x, 0, Epilogue::bias(weights).act(Act::Relu), pooled),
+        let calls: [&(dyn Fn(&mut Tile<'_>) + Sync); 6] = [
+            &|t| forward(t, &conv, x, 0, ends.add(other), y),
+            &|t| forward_pool(t, &conv, x, 0, ends, pooled, places),
+            &|t| infer_pool(t, &conv, x, 0, ends, inferred),
             &|t| grad_input(t, &conv, other, lens[0], dx, Store::Write),
             &|t| grad_input(t, &conv, y, lens[0], dx, Store::Add),
+            &|t| transposed(t, &conv, y, lens[0], Epilogue::NONE.act(Act::Relu), of_y),
         ];
         for call in calls {
             if is_at_once { run.at_once(call) } else { run.stage(&[], call) }
         }
-        results = [y, pooled, dx].iter().flat_map(|&view| bits(&of_batch(run, view))).collect();
+        let made = [y, dx, of_y, pooled, inferred, places];
+        results = made.iter().flat_map(|&view| bits(&of_batch(run, view))).collect();
     });
     results
 }
 
 #[test]
 fn a_batch_at_once_has_the_bits_of_its_tiles() {
-    // No sample, one of a tile, and blocks that are whole and not.
-    for samples in [0, 3, 33] {
-        for isa in Isa::available() {
-            let of_tiles = far((isa, 1), samples, false);
-            for threads in [1, 2, 5] {
-                assert!(far((isa, threads), samples, true) == of_tiles, "{isa}, {samples} samples, {threads} threads");
-            }
+    // A part of a tile; then a block that is whole, and one that is not.
+    let small = Isa::available().map(|isa| (isa, Numerics::Fast, 3));
+    for (isa, numerics, samples) in small.chain([(Isa::best(), Numerics::Exact, 9), (Isa::best(), Numerics::Fast, 33)])
+    {
+        let of_tiles = far((isa, 1, numerics), samples, false);
+        for threads in [2, 5] {
+            let at_once = far((isa, threads, numerics), samples, true);
+            assert!(at_once == of_tiles, "{isa}, {numerics:?}, {samples} samples, {threads} threads");
         }
     }
+    // No sample is nothing to do.
+    assert!(far((Isa::best(), 2, Numerics::Fast), 0, true).is_empty());
 }
 
 #[test]
 fn far_weights() {
-    let conv = of_size(96, 80, [1, 7, 5], 3, 1);
     let halo = [0, 1, 1];
-    check_all(81, 3, &conv, map(96, conv.size, halo, halo), map(80, conv.out_size, [0; 3], halo));
+    for kernel in [3, 5] {
+        let conv = of_size(96, 80, [1, 7, 5], kernel, kernel / 2);
+        check_all(81, 3, &conv, map(96, conv.size, halo, halo), map(80, conv.out_size, [0; 3], halo));
+    }
 }
 
 /// The gradient over a batch: its twin, and the same bits for any number of threads and on all instructions with fused products.

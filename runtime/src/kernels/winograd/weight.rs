@@ -130,7 +130,8 @@ fn lanes_are_inputs<W: Lanes>(inputs: &Plane, group: Group) -> bool {
     W::COUNT == LANES && inputs.lanes == LANES && group.lanes < LANES
 }
 
-/// Adds to the weights' gradient that of the windows of a plane of inputs and a group of outputs, from the points' one. `windows` is room for [`WINDOWS`] floats.
+/// Adds to the weights' gradient that of the windows of a plane of inputs and a group of outputs, from the points' one. `windows` is room
+/// for [`WINDOWS`] floats.
 #[inline(always)]
 pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
     points: *const f32,

@@ -1,9 +1,10 @@
 //! Convolutions, in planes and by columns.
 
-use netspec::arena::Tile;
+use netspec::arena::{Tile, View};
 use netspec::kernels::conv::{self, Conv};
 use netspec::kernels::{Act, Epilogue, Store, depthwise as single, direct, sparse, winograd};
-use netspec::layout::Blocked;
+use netspec::layout::{Blocked, Layout};
+use netspec::run::Run;
 
 use super::{Call, Kernel, Values, Work, area, map};
 
@@ -130,6 +131,42 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
         }
     }
     all
+}
+
+/// The kernels of a convolution with so many weights that it runs on the whole batch at once.
+pub(super) fn at_once(layer: &str, conv: Conv) -> Vec<Kernel> {
+    let [x_map, y_map] = [conv.channels, conv.out_channels].map(|channels| map(channels, conv.size[1], 1));
+    let mut values = Values::default();
+    let [x, y] = [x_map, y_map].map(|map| View { layout: Layout::Blocked(map), ..values.of_batch(map.len()) });
+    let weights = conv.out_channels * conv.channels * area(conv.kernel);
+    let transposed = winograd::packed_len(x_map.planes, y_map.planes).next_multiple_of(16);
+    let scratch = winograd::scratch(&conv, x_map.planes, y_map.planes);
+    let kernel = |pass: &str, call: Box<dyn Fn(&mut Run<'_>) + Sync>| Kernel {
+        params: weights + conv.out_channels,
+        packed: transposed + winograd::packed_len(y_map.planes, x_map.planes),
+        pack: Box::new(move |p| {
+            winograd::pack(p, &conv, x_map.planes, y_map.planes, 0, 0);
+            winograd::pack_transposed(p, &conv, x_map.planes, y_map.planes, 0, transposed);
+        }),
+        scratch: scratch.max(winograd::batch_scratch(x_map.planes, y_map.planes)),
+        ..values.any(
+            format!("winograd::{pass}, {layer}"),
+            Work::Flops(2 * weights * area(conv.out_size)),
+            Call::Batch(call),
+        )
+    };
+    let ends = Epilogue::bias(weights).act(Act::Relu);
+    vec![
+        kernel("forward at once", Box::new(move |run| run.at_once(|t| winograd::forward(t, &conv, x, 0, ends, y)))),
+        kernel(
+            "grad_input at once",
+            Box::new(move |run| run.at_once(|t| winograd::grad_input(t, &conv, y, transposed, x, Store::Write))),
+        ),
+        kernel(
+            "grad_weight_batch",
+            Box::new(move |run| winograd::grad_weight_batch(run, &conv, x, y, 0, Some(weights))),
+        ),
+    ]
 }
 
 /// A convolution of single channels, in planes.

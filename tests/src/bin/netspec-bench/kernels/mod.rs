@@ -21,7 +21,7 @@ use netspec::run::{Fold, Plan, Run, TILE};
 use netspec::{Adam, Isa, Sgd, Workspace};
 
 use crate::models::numbers;
-use convolutions::{Class, by_columns, depthwise, planes, square};
+use convolutions::{Class, at_once, by_columns, depthwise, planes, square};
 use linears::{linear, linear_batch};
 use netspec_tests::clock;
 use values::{curves, elements, group_norm, moves, norm, pools, update};
@@ -233,15 +233,14 @@ pub(crate) fn all() -> Vec<Kernel> {
             Act::Relu,
             false,
         ),
-        (
-            "512 -> 512, 3x3, 4 x 4: stage4 of resnet18_cifar",
-            { Class::Winograd },
-            square(512, 4, 512, 3, 1, 1),
-            Act::Relu,
-            false,
-        ),
     ] {
         all.extend(planes(layer, class, geometry, act, pools));
+    }
+    for (layer, channels, size) in [
+        ("256 -> 256, 3x3, 8 x 8: stage3 of resnet18_cifar", 256, 8),
+        ("512 -> 512, 3x3, 4 x 4: stage4 of resnet18_cifar", 512, 4),
+    ] {
+        all.extend(at_once(layer, square(channels, size, channels, 3, 1, 1)));
     }
     let groups = "32 -> 32 in 4 groups, 3x3, 16 x 16";
     let grouped = Conv { groups: 4, ..square(32, 16, 32, 3, 1, 1) };

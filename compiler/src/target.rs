@@ -347,9 +347,14 @@ mod winograd {
         matches!(planes, [plane] if plane.lanes == 3 || plane.lanes == 4)
     }
 
+    /// Whether weights are so many that no cache holds them until they are read again.
+    fn are_far(from: &[Plane], to: &[Plane]) -> bool {
+        packed_len(from, to) >= FAR
+    }
+
     /// Whether weights are far, and a tile of samples has not a block of Winograd's tiles for them.
     pub(super) fn is_at_once(from: &[Plane], to: &[Plane], size: [u64; 3], side: u64) -> bool {
-        packed_len(from, to) >= FAR && tiles(size, side) < FAR_BLOCK
+        are_far(from, to) && tiles(size, side) < FAR_BLOCK
     }
 
     /// Winograd's tiles of a tile of samples that cover maps of this size, of windows of `side` by `side`.
@@ -377,8 +382,7 @@ mod winograd {
         let planes = |planes: &[Plane]| planes.len() as u64;
         let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
-            let is_far = packed_len(from, to) >= FAR;
-            let block = if is_far { FAR_BLOCK } else { tiles(size).min(MOST / 2) };
+            let block = if are_far(from, to) { FAR_BLOCK } else { tiles(size).min(MOST / 2) };
             POINTS * (point(planes(from), block) + point(planes(to), block))
         };
         let both = forward(x, y, conv.window.out_size).max(forward(y, x, conv.window.size)) + ALIGNMENT;

@@ -420,8 +420,9 @@ impl BatchLoss<'_> {
     pub(crate) const NONE: BatchLoss<'static> = BatchLoss { of: &|_, _, _, _| 0.0, totals: &[1.0] };
 }
 
-/// Samples that inference runs at once, or [`TILES_OF_THREAD`] tiles for each thread if those are more.
-const INFER_PART: usize = 256;
+/// Samples that inference runs at once: what more there are comes in further parts. On the processor [`TILES_OF_THREAD`] tiles for each
+/// thread, if those are more.
+pub(crate) const INFER_PART: usize = 256;
 
 /// Tiles for each thread of a part: with fewer, some threads would wait for the last ones of others.
 const TILES_OF_THREAD: usize = 8;

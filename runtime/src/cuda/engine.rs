@@ -12,16 +12,13 @@ use super::records::{self, Inputs, PickMemory, Records};
 use super::update::Update;
 use crate::data::Split;
 use crate::error::DeviceProblem;
-use crate::network::{Each, Feed, Network};
+use crate::network::{Each, Feed, INFER_PART, Network};
 use crate::random::Draw;
 use crate::run::PassKind;
 use crate::{Error, Optimizer, Precision, Workspace};
 
 /// Numbers of a list that kernels read from the card's memory: the draw, a factor for each output, what an optimizer has.
 const NUMBERS: usize = 256;
-
-/// Samples of inference that run at once: what more there are comes in further parts.
-const PART: usize = 256;
 
 /// A loss that kernels know, and what is wanted of each sample of a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -637,7 +634,7 @@ pub(crate) fn forward<N: Network>(
     each: &mut Each<'_>,
 ) -> Result<(), Error> {
     // As in training a batch is normalised as a whole.
-    let part = if matches!(kind, PassKind::Infer) { PART } else { samples.max(1) };
+    let part = if matches!(kind, PassKind::Infer) { INFER_PART } else { samples.max(1) };
     for first in (0..samples).step_by(part) {
         let places = tell_forward(engine, model, kind, (first, part.min(samples - first)), (inputs, draw))?;
         engine.give(kind, &places, first, each)?;
@@ -651,8 +648,8 @@ pub(super) fn tell_inference<N: Network>(
     model: &N,
     (samples, inputs, draw): (usize, &Inputs<'_>, Draw),
 ) -> Result<(), Error> {
-    for first in (0..samples).step_by(PART) {
-        tell_forward(engine, model, PassKind::Infer, (first, PART.min(samples - first)), (inputs, draw))?;
+    for first in (0..samples).step_by(INFER_PART) {
+        tell_forward(engine, model, PassKind::Infer, (first, INFER_PART.min(samples - first)), (inputs, draw))?;
     }
     Ok(())
 }

@@ -63,6 +63,30 @@ pub(crate) trait Lanes: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// `if self > than { yes } else { no }`, lane by lane: `no` where either compared is NaN.
     unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self;
+    /// Two floats in turns.
+    #[inline(always)]
+    unsafe fn splat_two(from: *const f32) -> Self {
+        // SAFETY: the caller gives two floats, and no vector has more than eight such pairs.
+        unsafe { Self::load([from.cast::<[f32; 2]>().read_unaligned(); 8].as_flattened().as_ptr()) }
+    }
+    /// Half as many floats as the vector has, each with a zero behind it.
+    #[inline(always)]
+    unsafe fn load_apart(from: *const f32) -> Self {
+        let mut floats = [0.0; 16];
+        // SAFETY: the caller gives them, and no vector has more than sixteen.
+        unsafe {
+            for at in 0..Self::COUNT / 2 {
+                floats[2 * at] = *from.add(at);
+            }
+            Self::load(floats.as_ptr())
+        }
+    }
+    /// The sums of neighbours, 0 and 1, 2 and 3, and so on: those of `self` first, then those of `other`.
+    #[inline(always)]
+    unsafe fn sum_neighbours(self, other: Self) -> Self {
+        // SAFETY: the caller's.
+        unsafe { sum_floats(self, other) }
+    }
     /// The floats of three vectors in turns: the first of each, the second of each, and so on.
     #[inline(always)]
     unsafe fn interleave(from: [Self; 3]) -> [Self; 3] {
@@ -85,6 +109,21 @@ unsafe fn interleave_floats<L: Lanes>(from: [L; 3]) -> [L; 3] {
         }
         let of = |number: usize| L::load(turns.as_ptr().add(number * L::COUNT));
         [of(0), of(1), of(2)]
+    }
+}
+
+/// [`Lanes::sum_neighbours`], float by float.
+#[inline(always)]
+unsafe fn sum_floats<L: Lanes>(first: L, second: L) -> L {
+    let (mut floats, mut sums) = ([0.0_f32; 32], [0.0_f32; 16]);
+    // SAFETY: no vector has more than 16 floats; the rest is the caller's.
+    unsafe {
+        first.store(floats.as_mut_ptr());
+        second.store(floats.as_mut_ptr().add(L::COUNT));
+        for at in 0..L::COUNT {
+            sums[at] = floats[2 * at] + floats[2 * at + 1];
+        }
+        L::load(sums.as_ptr())
     }
 }
 
@@ -179,7 +218,7 @@ impl Lanes for Portable {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{GUESS, Kind, Lanes, interleave_floats};
+    use super::{GUESS, Kind, Lanes, interleave_floats, sum_floats};
 
     /// Eight floats: a register of AVX2, or half a one of AVX-512.
     #[derive(Clone, Copy)]
@@ -227,6 +266,24 @@ mod x86 {
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
             F32x8(unsafe { _mm256_set1_ps(value) })
+        }
+        #[inline(always)]
+        unsafe fn splat_two(from: *const f32) -> Self {
+            F32x8(unsafe { _mm256_castpd_ps(_mm256_set1_pd(from.cast::<f64>().read_unaligned())) })
+        }
+        #[inline(always)]
+        unsafe fn load_apart(from: *const f32) -> Self {
+            F32x8(unsafe { _mm256_castsi256_ps(_mm256_cvtepu32_epi64(_mm_loadu_si128(from.cast()))) })
+        }
+        #[inline(always)]
+        unsafe fn sum_neighbours(self, other: Self) -> Self {
+            if cfg!(miri) {
+                // It does not know the instruction.
+                return unsafe { sum_floats(self, other) };
+            }
+            // Of the halves of both in turns.
+            let sums = unsafe { _mm256_castps_pd(_mm256_hadd_ps(self.0, other.0)) };
+            F32x8(unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(sums)) })
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
@@ -337,6 +394,29 @@ mod x86 {
         #[inline(always)]
         unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
             F32x16(unsafe { _mm512_mask_blend_ps(compare::<_CMP_GT_OQ>(self.0, than.0), no.0, yes.0) })
+        }
+        #[inline(always)]
+        unsafe fn splat_two(from: *const f32) -> Self {
+            F32x16(unsafe { _mm512_castpd_ps(_mm512_set1_pd(from.cast::<f64>().read_unaligned())) })
+        }
+        #[inline(always)]
+        unsafe fn load_apart(from: *const f32) -> Self {
+            F32x16(unsafe { _mm512_castsi512_ps(_mm512_cvtepu32_epi64(_mm256_loadu_si256(from.cast()))) })
+        }
+        #[inline(always)]
+        unsafe fn sum_neighbours(self, other: Self) -> Self {
+            if cfg!(miri) {
+                // It does not know the instruction.
+                return unsafe { sum_floats(self, other) };
+            }
+            const EVEN: [i32; 16] = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30];
+            // SAFETY: the caller's; the places are sixteen whole numbers each.
+            unsafe {
+                let even = _mm512_loadu_epi32(EVEN.as_ptr());
+                let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+                let of = |places| _mm512_permutex2var_ps(self.0, places, other.0);
+                F32x16(_mm512_add_ps(of(even), of(odd)))
+            }
         }
         #[inline(always)]
         unsafe fn interleave([a, b, c]: [Self; 3]) -> [Self; 3] {
@@ -452,6 +532,45 @@ mod tests {
             by(&|x, y| x.if_greater(y, L::splat(1.0), L::splat(2.0)));
             by(&|x, y| x.mul_add(y, y));
             by(&|x, y| x.mul_sub_from(y, y));
+        }
+    }
+
+    /// What moves floats, or adds neighbours: of 16 floats.
+    #[inline(always)]
+    unsafe fn moves<W: Lanes, H: Lanes>(x: &[f32; 16], results: &mut Vec<Vec<f32>>) {
+        let mut of = |count: usize, store: &dyn Fn(*mut f32)| {
+            let mut to = vec![0.0; count];
+            store(to.as_mut_ptr());
+            results.push(to);
+        };
+        let x = x.as_ptr();
+        // SAFETY: compiled for these instructions; there are as many floats as the widest vector has, and two vectors of eight.
+        unsafe {
+            of(W::COUNT, &|to| W::splat_two(x.add(1)).store(to));
+            of(H::COUNT, &|to| H::splat_two(x.add(1)).store(to));
+            of(W::COUNT, &|to| W::load_apart(x.add(1)).store(to));
+            of(H::COUNT, &|to| H::load_apart(x.add(1)).store(to));
+            of(W::COUNT, &|to| W::load(x).sum_neighbours(W::load(x.add(16 - W::COUNT))).store(to));
+            of(H::COUNT, &|to| H::load(x).sum_neighbours(H::load(x.add(8))).store(to));
+        }
+    }
+
+    dispatch! {
+        fn of_moves(x: &[f32; 16], results: &mut Vec<Vec<f32>>) = moves;
+    }
+
+    #[test]
+    fn floats_are_moved_to_their_places() {
+        let x = std::array::from_fn(|at| (at + 1) as f32);
+        let turns = |count: usize| (0..count).map(|at| [2.0, 3.0][at % 2]).collect::<Vec<f32>>();
+        let apart = |count: usize| (0..count).map(|at| [at as f32 / 2.0 + 2.0, 0.0][at % 2]).collect::<Vec<f32>>();
+        let halves: Vec<f32> = (0..8).map(|at| (4 * at + 3) as f32).collect();
+        for isa in Isa::available() {
+            let mut found = Vec::new();
+            of_moves(isa, &x, &mut found);
+            let wide = found[0].len();
+            let sums = if wide == 16 { [&halves[..], &halves].concat() } else { halves.clone() };
+            assert_eq!(found, [turns(wide), turns(8), apart(wide), apart(8), sums, halves.clone()], "{isa}");
         }
     }
 

@@ -283,8 +283,8 @@ unsafe fn products_of_group<W: Lanes, H: Lanes>(
         match (group.lanes, W::COUNT) {
             (32, 16) => products::<W, 8, 2>(from, tiles, x, x_plane, weights, 32, y, y_plane),
             (16, 16) => products::<W, 8, 1>(from, tiles, x, x_plane, weights, 16, y, 0),
-            (8, 16) => products::<H, 16, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
-            (8, _) => products::<H, 8, 1>(from, tiles, x, x_plane, weights, 8, y, 0),
+            (8, 16) => narrow_products::<W, H, 16, 1>(from, tiles, x, x_plane, weights, y),
+            (8, _) => narrow_products::<H, H, 4, 2>(from, tiles, x, x_plane, weights, y),
             (lanes, _) => {
                 for plane in 0..group.planes {
                     let (weights, y) = (weights.add(plane * LANES), y.add(plane * y_plane));
@@ -316,11 +316,6 @@ unsafe fn products<L: Lanes, const TILES: usize, const VECTORS: usize>(
             let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
             product::<L, TILES, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
             tile += TILES;
-        }
-        while TILES > 8 && tile + 8 <= tiles {
-            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
-            product::<L, 8, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
-            tile += 8;
         }
         while tile + 4 <= tiles {
             let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
@@ -369,6 +364,97 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
         for tile in 0..TILES {
             for vector in 0..VECTORS {
                 sums[tile][vector].store(y.add(tile * LANES + vector * y_vector));
+            }
+        }
+    }
+}
+
+/// [`products`] of 8 output channels, whose weights are as [`pair_inputs`](super::pack::pair_inputs) says: vectors are sums of even and of
+/// odd input channels in turns, which are added in the end. `VECTORS` of them are 16 lanes: of one tile.
+#[inline(always)]
+unsafe fn narrow_products<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    tiles: usize,
+    x: *const f32,
+    x_plane: usize,
+    weights: *const f32,
+    y: *mut f32,
+) {
+    let mut tile = 0;
+    // SAFETY: the caller's.
+    unsafe {
+        while tile + TILES <= tiles {
+            narrow_product::<L, H, TILES, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            tile += TILES;
+        }
+        while TILES > 8 && tile + 8 <= tiles {
+            narrow_product::<L, H, 8, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            tile += 8;
+        }
+        while TILES > 4 && tile + 4 <= tiles {
+            narrow_product::<L, H, 4, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            tile += 4;
+        }
+        while tile < tiles {
+            narrow_product::<L, H, 1, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            tile += 1;
+        }
+    }
+}
+
+/// `TILES` tiles of [`narrow_products`].
+#[inline(always)]
+unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: usize>(
+    from: &[Plane],
+    mut x: *const f32,
+    x_plane: usize,
+    mut weights: *const f32,
+    y: *mut f32,
+) {
+    // SAFETY: the caller's: the tiles of all planes, 8 weights for each channel, and room for the tiles.
+    unsafe {
+        let mut sums = [[L::splat(0.0); VECTORS]; TILES];
+        for plane in from {
+            for channel in (0..plane.channels / 2 * 2).step_by(2) {
+                let mut factors = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    factors[vector] = L::load(weights.add(vector * L::COUNT));
+                }
+                for tile in 0..TILES {
+                    let values = L::splat_two(x.add(tile * LANES + channel));
+                    for vector in 0..VECTORS {
+                        sums[tile][vector] = values.mul_add(factors[vector], sums[tile][vector]);
+                    }
+                }
+                weights = weights.add(16);
+            }
+            if plane.channels % 2 == 1 {
+                let mut factors = [L::splat(0.0); VECTORS];
+                for vector in 0..VECTORS {
+                    factors[vector] = L::load_apart(weights.add(vector * L::COUNT / 2));
+                }
+                for tile in 0..TILES {
+                    let value = L::splat(*x.add(tile * LANES + plane.channels - 1));
+                    for vector in 0..VECTORS {
+                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                    }
+                }
+                weights = weights.add(8);
+            }
+            x = x.add(x_plane);
+        }
+        if VECTORS == 2 {
+            for tile in 0..TILES {
+                sums[tile][0].sum_neighbours(sums[tile][VECTORS - 1]).store(y.add(tile * LANES));
+            }
+        } else {
+            // A vector has the sums of two tiles.
+            for tile in (0..TILES).step_by(2) {
+                let mut both = [0.0; LANES];
+                let next = if tile + 1 < TILES { tile + 1 } else { tile };
+                sums[tile][0].sum_neighbours(sums[next][0]).store(both.as_mut_ptr());
+                H::load(both.as_ptr()).store(y.add(tile * LANES));
+                H::load(both.as_ptr().add(H::COUNT)).store(y.add(next * LANES));
             }
         }
     }

@@ -1,5 +1,7 @@
-//! Weights transformed to their points: `[point][group of planes of outputs][input channel][lanes of the group]`.
+//! Weights transformed to their points: `[point][group of planes of outputs][input channel][lanes of the group]`; of a group of 8 lanes two
+//! inputs of a plane lie in turns, as [`pair_inputs`] says, but those of an image, which are read one by one.
 
+use super::image::is_image;
 use super::sizes::{LANES, packed_len, taps, weight_point};
 use super::tiles::{each_vector, groups};
 use super::transform::{self, POINTS, WINDOW};
@@ -69,7 +71,7 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
 ) {
     let (inputs, point, count) = (channels(from), weight_point(from, to), taps(conv));
     let packed = p.room(first, packed_len(from, to));
-    let (is_long, mut staged) = (packed_len(from, to) >= LONG, [0.0; POINTS * 2 * LANES]);
+    let (are_far, mut staged) = (packed_len(from, to) >= LONG, [0.0; POINTS * 2 * LANES]);
     let mut taps = [[0.0; LANES]; TAPS];
     let mut channel = 0;
     for group in groups(to) {
@@ -79,6 +81,9 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
         if !p.takes_next() {
             continue;
         }
+        let are_paired = group.lanes == 8 && !is_image(from);
+        // What is paired is read again.
+        let is_long = are_far && !are_paired;
         for input in 0..inputs {
             // SAFETY: the group's floats for the input, of each point of the packed weights: nobody else's, for the group is a part that
             // is this share's.
@@ -114,6 +119,35 @@ unsafe fn weight_points<W: Lanes, H: Lanes>(
         if is_long {
             end_stream();
         }
+        if are_paired {
+            for number in 0..POINTS {
+                // SAFETY: as above.
+                unsafe { pair_inputs(from, packed.add(number * point + group.before * inputs)) };
+            }
+        }
+    }
+}
+
+/// Of a group of 8 outputs, what has been packed for two inputs of a plane, `[input][output]`, becomes `[output][input]`; the last of an
+/// odd number stays as it is.
+pub(super) unsafe fn pair_inputs(from: &[Plane], mut weights: *mut f32) {
+    for plane in from {
+        for _ in 0..plane.channels / 2 {
+            // SAFETY: the caller's: 8 weights of each input.
+            unsafe {
+                let pair = weights.cast::<[[f32; 8]; 2]>();
+                let [even, odd] = pair.read_unaligned();
+                let mut turns = [0.0; 16];
+                for output in 0..8 {
+                    turns[2 * output] = even[output];
+                    turns[2 * output + 1] = odd[output];
+                }
+                weights.cast::<[f32; 16]>().write_unaligned(turns);
+                weights = weights.add(16);
+            }
+        }
+        // SAFETY: as above.
+        weights = unsafe { weights.add(plane.channels % 2 * 8) };
     }
 }
 

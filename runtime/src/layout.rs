@@ -161,13 +161,13 @@ impl Blocked {
     }
 }
 
-/// Writes zeros. What lies between two lines is most often one position or two: too little for a call.
+/// Writes zeros. What lies between two lines is most often two positions: of 16 or 8 lanes, or of an image of 4 or 3. It is too little for
+/// a call.
 fn clear(floats: &mut [f32]) {
-    if let Ok(floats) = <&mut [f32; 32]>::try_from(&mut *floats) {
-        *floats = [0.0; 32];
-    } else if let Ok(floats) = <&mut [f32; 16]>::try_from(&mut *floats) {
-        *floats = [0.0; 16];
-    } else {
+    fn is_cleared<const LEN: usize>(floats: &mut [f32]) -> bool {
+        <&mut [f32; LEN]>::try_from(floats).map(|floats| *floats = [0.0; LEN]).is_ok()
+    }
+    if !(is_cleared::<32>(floats) || is_cleared::<16>(floats) || is_cleared::<8>(floats) || is_cleared::<6>(floats)) {
         floats.fill(0.0);
     }
 }

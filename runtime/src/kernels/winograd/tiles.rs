@@ -119,10 +119,17 @@ impl Grid {
 
     /// The tiles from number `first` on.
     pub(super) fn places(&self, first: usize, places: &mut [Place]) {
-        for (number, place) in (first..).zip(places) {
-            let (sample, tile) = (number / self.tiles(), number % self.tiles());
-            let [line, column] = [tile / self.columns, tile % self.columns].map(|at| at * self.tile);
-            *place = Place { sample, line, column };
+        let (mut sample, tile) = (first / self.tiles(), first % self.tiles());
+        let [mut line, mut column] = [tile / self.columns, tile % self.columns];
+        for place in places {
+            *place = Place { sample, line: line * self.tile, column: column * self.tile };
+            column += 1;
+            if column == self.columns {
+                (line, column) = (line + 1, 0);
+            }
+            if line == self.lines {
+                (sample, line) = (sample + 1, 0);
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ pub fn planned_for(checked: &Checked, kind: PlanKind, target: Target) -> Planned
     verify(&program);
     let Laid { program, layouts } = lay(program, kind, target);
     verify(&program);
-    let plan = plan::plan(&program, schedule(&program, &layouts, kind, target));
+    let plan = plan::plan(&program, schedule(&program, &layouts, kind, target), target);
     debug_assert_eq!(plan::verify(&plan), Ok(()));
     Planned { program, folded, plan, losses: checked.outputs.len() as u64 }
 }

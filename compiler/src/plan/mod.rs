@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::net::LayerId;
 use crate::ops::thousands;
 use crate::schedule::{At, Call, Kernel, LoopId, Node, Operand, Packed, Repeated, Schedule, SlotId, Step};
+use crate::target::Target;
 use gradients::largest_gradient;
 pub use gradients::{GradientGroup, gradient_groups};
 use layout::{largest_live, lay_out};
@@ -42,7 +43,7 @@ pub struct Plan {
     pub places: Vec<Place>,
     /// Floats of one sample, in a worker's memory.
     pub tile: u64,
-    /// Floats of one sample, in the batch's memory.
+    /// Floats from one sample to the next, in the batch's memory.
     pub batch: u64,
     /// Where each use of a batch norm keeps its numbers of the batch.
     pub states: HashMap<u32, Strided>,
@@ -137,13 +138,23 @@ impl Plan {
 }
 
 /// Plans the memory of a schedule.
-pub fn plan(program: &Program, schedule: Schedule) -> Plan {
+pub fn plan(program: &Program, schedule: Schedule, target: Target) -> Plan {
     let mut planner = Planner::new(schedule);
     planner.join_copies();
     planner.write_in_place();
     let mut plan = planner.place(program);
+    if target.has_tiles() {
+        plan.batch = apart(plan.batch);
+    }
     plan.schedule.steps = rotate(program, std::mem::take(&mut plan.schedule.steps));
     plan
+}
+
+/// Floats of a sample in the batch's memory, of at least so many. Of a long one they are an odd number of lines of the cache: products read
+/// columns of samples, which then lie all over a cache, where multiples of 4 KiB would meet in a few of its places.
+fn apart(floats: u64) -> u64 {
+    const LONG: u64 = 256;
+    if floats < LONG { floats } else { (floats.div_ceil(ALIGN) | 1) * ALIGN }
 }
 
 /// One mention of a slot.

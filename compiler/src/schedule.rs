@@ -619,7 +619,8 @@ impl Scheduler<'_> {
         let conv = conv(&kind).expect("a convolution's op");
         let class = match (&kind, planes(self, x)) {
             (_, None) => Class::Plain,
-            (Kind::ConvPoolGradInput(..) | Kind::ConvPoolGradWeight(..), _) => Class::Sparse,
+            (Kind::ConvPoolGradInput(..), _) => Class::Sparse,
+            (Kind::ConvPoolGradWeight(..), Some(x)) => self.target.pool_gradient(conv, &x),
             (Kind::Conv(..) | Kind::ConvPool(..) | Kind::ConvAdd(..), Some(x)) => self.target.forward(conv, &x),
             (Kind::ConvGradInput(..) | Kind::ConvTranspose(..), _) => self.target.back(conv),
             _ => self.target.conv(conv),

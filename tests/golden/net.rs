@@ -126,7 +126,7 @@ const _: () = {
         const SPEC_HASH: u64 = 0x4d2e5f3d3b959501;
         const BATCH_NORM_POSITIONS: Option<usize> = None;
         const TRAIN: Plan = Plan {
-            tile: 17_472, batch: 544, state: 0, scratch: 47_263, packed: 12_672, gradients: 1_682
+            tile: 17_472, batch: 560, state: 0, scratch: 47_263, packed: 12_672, gradients: 1_682
         };
         const FORWARD: Plan = Plan::NONE;
         const INFER: Plan = Plan { tile: 8_672, batch: 16, state: 0, scratch: 47_263, packed: 7_488, gradients: 0 };
@@ -254,7 +254,7 @@ const _: () = {
                 t, Act::Tanh, Self::MAP_16X16X16.tile(0), Self::MAP_16X16X16.tile(5_184), Self::MAP_16X16X16.tile(5_184),
                 Store::Write
             );
-            sparse::grad_weight(
+            winograd::grad_weight_pool(
                 t, &Self::CONV1, Self::MAP_3X32X32.tile(10_368), Self::MAP_16X16X16.tile(5_184), tile(16_448, 1_024), 0,
                 Some(432)
             );

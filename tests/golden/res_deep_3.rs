@@ -139,7 +139,7 @@ const _: () = {
         const SPEC_HASH: u64 = 0xa800dd7adb7ba9aa;
         const BATCH_NORM_POSITIONS: Option<usize> = Some(256);
         const TRAIN: Plan = Plan {
-            tile: 10_368, batch: 90_560, state: 480, scratch: 116_399, packed: 228_672, gradients: 9_216
+            tile: 10_368, batch: 90_576, state: 480, scratch: 116_399, packed: 228_672, gradients: 9_216
         };
         const FORWARD: Plan = Plan::NONE;
         const INFER: Plan = Plan { tile: 20_736, batch: 16, state: 0, scratch: 116_399, packed: 116_352, gradients: 0 };
@@ -274,7 +274,7 @@ const _: () = {
                     t, Act::Relu, Self::MAP_32X16X16.batch(0), Self::MAP_32X16X16.batch(72_576), Self::MAP_32X16X16.tile(0),
                     Store::Write
                 );
-                sparse::grad_weight(
+                winograd::grad_weight_pool(
                     t, &Self::CONV1, Self::MAP_3X32X32.batch(82_944), Self::MAP_32X16X16.tile(0), batch(86_432, 2_048), 0,
                     Some(864)
                 );

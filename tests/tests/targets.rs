@@ -82,7 +82,8 @@ fn kernels_have_the_memory_that_they_ask_for() {
             scratch(Class::Direct, grad_weight.clone()),
             scratch(Class::Winograd, grad_weight),
             scratch(Class::Sparse, Kind::ConvPoolGradInput(planned, weight)),
-            scratch(Class::Sparse, pool_grad_weight),
+            scratch(Class::Sparse, pool_grad_weight.clone()),
+            scratch(Class::Winograd, pool_grad_weight),
             Target::Cpu.batch_scratch(Class::Direct, &planned, &wide_x, &wide_y) as usize,
             Target::Cpu.batch_scratch(Class::Winograd, &planned, &wide_x, &wide_y) as usize,
         ];
@@ -95,6 +96,7 @@ fn kernels_have_the_memory_that_they_ask_for() {
             winograd::scratch(&conv, &x, &y),
             sparse::grad_input_scratch(&conv),
             sparse::grad_weight_scratch(&conv, &x),
+            winograd::grad_weight_pool_scratch(&conv, &x, &y),
             direct::grad_weight_scratch(&conv, &x),
             winograd::batch_scratch(&x, &y),
         ];
@@ -173,6 +175,20 @@ fn windows_of_five_are_winograds_where_channels_are_many() {
     assert_eq!(classes(32, 4, 16), [Direct; 3]);
     // A pool behind it makes the backward pass the sparse one.
     assert!(Target::Cpu.is_sparse(&convolution(20, 50, 12, 5).1));
+}
+
+#[test]
+fn an_images_gradient_through_a_pool_is_winograds_where_it_is_long() {
+    use Class::{Sparse, Winograd};
+    let class = |channels: usize, out_channels: usize, size: usize, kernel: usize| {
+        let (_, conv) = convolution(channels, out_channels, size, kernel);
+        Target::Cpu.pool_gradient(&conv, &wide(&[Plane { lanes: channels, channels }]))
+    };
+    assert_eq!([class(3, 16, 32, 3), class(4, 16, 16, 3), class(3, 8, 17, 3)], [Winograd; 3]);
+    // Fewer than 16 tiles: of 13 lines the pool has 12, which are three tiles.
+    assert_eq!([class(3, 16, 12, 3), class(3, 16, 13, 3)], [Sparse; 2]);
+    // Other channels, other windows, and outputs that fill less than half a vector.
+    assert_eq!([class(1, 16, 32, 3), class(2, 16, 32, 3), class(3, 16, 32, 5), class(3, 7, 32, 3)], [Sparse; 4]);
 }
 
 #[test]

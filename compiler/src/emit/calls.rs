@@ -208,7 +208,11 @@ impl Calls<'_> {
                 Kind::ConvPoolGradWeight(conv, weight, bias) => {
                     let (w, b) = (gradient(*weight), option(bias.map(gradient)));
                     let g = self.conv(layer, conv);
-                    function("sparse::grad_weight", &["t", &g, &read(0), &read(1), &read(2), &w, &b])
+                    let name = match call.class {
+                        Class::Winograd => "winograd::grad_weight_pool",
+                        _ => "sparse::grad_weight",
+                    };
+                    function(name, &["t", &g, &read(0), &read(1), &read(2), &w, &b])
                 }
                 Kind::Linear(linear, weight, bias, act) => {
                     let (w, b) = (self.param(*weight, loops), self.maybe_param(*bias, loops));

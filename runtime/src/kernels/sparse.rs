@@ -1,5 +1,6 @@
 //! The gradients of a convolution whose result is pooled by 2x2 windows at once ([`direct::forward_pool`]):
-//! only the maxima have one, so there is a quarter of the products.
+//! only the maxima have one, so there is a quarter of the products. (By the weights of 3x3 windows of an image it is most often
+//! [`winograd::grad_weight_pool`](super::winograd::grad_weight_pool).)
 //!
 //! Registers are lanes of the input here, since every channel of the output has its maxima elsewhere. For 2-D convolutions of stride and
 //! dilation 1.

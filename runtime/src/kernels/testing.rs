@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::arena::{Job, Region, Tile, View};
 use crate::isa::{Isa, Numerics};
 use crate::kernels::Store;
+use crate::kernels::direct::pool_places_len;
 use crate::layout::{Blocked, Layout, Plane};
 use crate::network::BatchLoss;
 use crate::random::{self, Draw};
@@ -69,6 +70,7 @@ pub(crate) struct Bench {
     pub(crate) first: usize,
     /// The instructions that kernels use.
     pub(crate) isa: Isa,
+    pub(crate) numerics: Numerics,
     pub(crate) params: Vec<f32>,
     /// Packed parameters, of which every float is the kernel's to read.
     pub(crate) packed: Vec<f32>,
@@ -88,6 +90,7 @@ impl Bench {
             samples,
             first: 0,
             isa: Isa::best(),
+            numerics: Numerics::Fast,
             params: vec![GUARD; 2],
             packed: Vec::new(),
             state: vec![GUARD; 2],
@@ -136,6 +139,20 @@ impl Bench {
         };
         let floats = elements.chunks_exact(count).flat_map(of_sample).collect();
         self.value(floats).blocked(map)
+    }
+
+    /// The places of maxima in their windows of 2x2, of elements of this map in PyTorch's order, sample by sample: a byte each, as
+    /// convolutions with a pool write them.
+    pub(crate) fn places(&mut self, map: &Blocked, places: &[u8]) -> View {
+        let flat = Blocked { before: [0; 3], after: [0; 3], ..*map };
+        let of_sample = |places: &[u8]| {
+            let mut bytes = vec![0xff; pool_places_len(map) * 4];
+            elements_of(&flat).zip(places).for_each(|(at, &place)| bytes[at] = place);
+            bytes.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect::<Vec<_>>()
+        };
+        let count = map.channels() * map.size.iter().product::<usize>();
+        let floats = places.chunks_exact(count).flat_map(of_sample).collect();
+        self.value(floats)
     }
 
     /// A value in planes to be written: these elements when a kernel adds to it, else what must not be read.
@@ -215,7 +232,7 @@ impl Bench {
             params: &self.params,
             packed: &self.packed,
             isa: self.isa,
-            numerics: Numerics::Fast,
+            numerics: self.numerics,
             state: &self.state,
             gradients: &mut self.gradients,
             scratch: &mut scratch,
@@ -245,6 +262,18 @@ impl Bench {
             }
         }
     }
+}
+
+/// The gradient of maps of this size of which the maxima of 2x2 were taken: zero but at the maxima's places in their windows.
+pub(crate) fn before_pool([_, lines, columns]: [usize; 3], dy: &[f32], places: &[u8]) -> Vec<f64> {
+    let (plane, width, windows) = (lines * columns, columns / 2, (lines / 2) * (columns / 2));
+    let mut full = vec![0.0; dy.len() / windows * plane];
+    for (at, (&dy, &place)) in dy.iter().zip(places).enumerate() {
+        let (line, column) = (at % windows / width, at % width);
+        let (down, right) = (place as usize / 2, place as usize % 2);
+        full[at / windows * plane + (2 * line + down) * columns + 2 * column + right] = f64::from(dy);
+    }
+    full
 }
 
 /// Where the elements of a map are, in PyTorch's order.

@@ -4,7 +4,7 @@ use super::*;
 use crate::arena::Pack;
 use crate::isa::Isa;
 use crate::kernels::naive::{self, Sums};
-use crate::kernels::testing::{Bench, assert_close, bits, image, map, product_tolerance, seeds, wide};
+use crate::kernels::testing::{Bench, assert_close, before_pool, bits, image, map, product_tolerance, seeds, wide};
 
 /// Values of a convolution whose pooled gradient is random, as are the places of its maxima.
 fn check(seed: u64, images: bool) {
@@ -39,14 +39,8 @@ fn check(seed: u64, images: bool) {
         let (count, windows) = (bench.samples * conv.out_channels, (lines / 2) * (columns / 2));
         let dy_of = bench.random.numbers(count * windows);
         let winners: Vec<u8> = (0..count * windows).map(|_| bench.random.between(0, 3) as u8).collect();
-        // The gradient before the pool.
         let plane = lines * columns;
-        let mut full = vec![0.0; count * plane];
-        for (at, (&dy, &place)) in dy_of.iter().zip(&winners).enumerate() {
-            let (line, column) = (at % windows / (columns / 2), at % (columns / 2));
-            let (down, right) = (place as usize / 2, place as usize % 2);
-            full[at / windows * plane + (2 * line + down) * columns + 2 * column + right] = f64::from(dy);
-        }
+        let full = before_pool(conv.out_size, &dy_of, &winners);
         let terms = naive::conv(&conv);
         let (inputs, outputs) = (channels * size[1] * size[2], conv.out_channels * plane);
         let weights = conv.out_channels * channels * kernel[1] * kernel[2];
@@ -54,16 +48,7 @@ fn check(seed: u64, images: bool) {
         let samples = bench.samples;
         let x_of = bench.random.numbers(samples * inputs);
         let (x, dy) = (bench.planes(x_map, &x_of, beside), bench.planes(y_map, &dy_of, beside));
-        let flat = Blocked { before: [0; 3], after: [0; 3], ..*y_map };
-        let mut rows = Vec::new();
-        for winners in winners.chunks_exact(conv.out_channels * windows) {
-            let mut bytes = vec![0xff; direct::pool_places_len(y_map) * 4];
-            for (at, &place) in winners.iter().enumerate() {
-                bytes[flat.at(at / windows, 0, at % windows / (columns / 2), at % (columns / 2))] = place;
-            }
-            rows.extend(bytes.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
-        }
-        let places = bench.value(rows);
+        let places = bench.places(y_map, &winners);
         let what = format!("{seed}, {isa}: {conv:?}");
         let weight = bench.weights(weights);
 

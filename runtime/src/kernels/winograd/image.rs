@@ -1,13 +1,16 @@
-//! The forward convolution of an image: of one plane of few lanes, all of them channels.
+//! The forward convolution of an image: of one plane of few lanes, all of them channels. Its blocks, and the points of their windows, are
+//! those of the gradient by the weight as well (`image_weight.rs`).
 //!
 //! Sums over so few channels are too short to write each point's to memory. Up to eight tiles next to each other are a block. The lines
 //! that all of its windows share are transformed once, whole, across lines; then each window across columns. The products of a column of
 //! points are made for all tiles by weights that stay in registers, and are transformed along the column before they leave them: 24
-//! vectors a tile and not 36. An output's sum is over its channels in their order, as of the other convolutions.
+//! vectors a tile and not 36. An output's sum is over its channels in their order.
+
+use std::ops::Range;
 
 use super::forward::{Convolution, Sums, outputs_of_tile};
 use super::sizes::{LANES, weight_point};
-use super::tiles::{Place, Source, each_vector, groups};
+use super::tiles::{Grid, Place, Source, each_vector, groups};
 use super::transform::{self, POINTS, WINDOW};
 use crate::isa::Isa;
 use crate::kernels::Act;
@@ -22,16 +25,16 @@ const TILE: usize = 4;
 const CHANNELS: [usize; 2] = [3, 4];
 
 /// Tiles of a block.
-const TILES: usize = 8;
+pub(super) const TILES: usize = 8;
 
 /// Floats of a tile's window at one point, of which the first are the channels.
-const QUARTER: usize = 4;
+pub(super) const QUARTER: usize = 4;
 
 /// Floats of a line that the windows of a block see, and more, since a vector from its last position on is read as well.
-const LINE: usize = ((TILE * TILES + 2) * CHANNELS[1]).next_multiple_of(LANES) + LANES;
+pub(super) const LINE: usize = ((TILE * TILES + 2) * CHANNELS[1]).next_multiple_of(LANES) + LANES;
 
 /// Floats of the points of a tile's window: `[column][line][QUARTER]`.
-const INPUTS: usize = POINTS * QUARTER;
+pub(super) const INPUTS: usize = POINTS * QUARTER;
 
 /// Floats of a tile's sums, transformed along columns: `[line of outputs][column of points][LANES]`.
 const SUMS: usize = TILE * WINDOW * LANES;
@@ -63,17 +66,11 @@ unsafe fn convolution<W: Lanes, H: Lanes>(mut job: Convolution<'_>, scratch: &mu
     let (lines, scratch) = scratch.split_at_mut(WINDOW * LINE);
     let (inputs, sums) = scratch.split_at_mut(TILES * INPUTS);
     assert!(sums.len() >= TILES * SUMS, "room for a block");
-    let mut first = job.tiles.start;
-    while first < job.tiles.end {
-        // Up to the end of a line of tiles.
-        let count = TILES.min(job.grid.columns - first % job.grid.columns).min(job.tiles.end - first);
-        let mut place = [Place::default()];
-        job.grid.places(first, &mut place);
-        let block = Block { place: place[0], count };
-        first += count;
+    for block in blocks(job.grid, job.tiles.clone()) {
+        let count = block.count;
         // SAFETY: compiled for these vectors; all tiles are of the samples and next to each other, and a block fits into scratch.
         unsafe {
-            lines_to_points::<W>(&job, &block, lines.as_mut_ptr());
+            lines_to_points::<W>(&job.x, job.padding, &block, lines.as_mut_ptr());
             windows_to_points::<H>(channels, count, lines.as_ptr(), inputs.as_mut_ptr());
             for group in groups(to).skip(job.groups.start).take(job.groups.len()) {
                 for number in 0..group.planes {
@@ -96,9 +93,24 @@ unsafe fn convolution<W: Lanes, H: Lanes>(mut job: Convolution<'_>, scratch: &mu
 }
 
 /// Tiles next to each other: the first, and how many.
-struct Block {
-    place: Place,
-    count: usize,
+pub(super) struct Block {
+    pub(super) place: Place,
+    pub(super) count: usize,
+}
+
+/// The blocks of so many tiles, each up to the end of a line of tiles.
+pub(super) fn blocks(grid: Grid, tiles: Range<usize>) -> impl Iterator<Item = Block> {
+    let mut first = tiles.start;
+    std::iter::from_fn(move || {
+        if first >= tiles.end {
+            return None;
+        }
+        let count = TILES.min(grid.columns - first % grid.columns).min(tiles.end - first);
+        let mut place = [Place::default()];
+        grid.places(first, &mut place);
+        first += count;
+        Some(Block { place: place[0], count })
+    })
 }
 
 impl Block {
@@ -177,13 +189,18 @@ impl<L: Lanes> Sums<L> for Stored {
 
 /// The lines of a block's windows, transformed across lines: `[line of points][LINE]` to `to`.
 #[inline(always)]
-unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, Block { place, count }: &Block, to: *mut f32) {
-    let Source { lines, columns, before, origin, .. } = job.x;
-    let channels = job.x.map.planes[0].lanes;
+pub(super) unsafe fn lines_to_points<L: Lanes>(
+    x: &Source,
+    padding: [usize; 2],
+    Block { place, count }: &Block,
+    to: *mut f32,
+) {
+    let Source { lines, columns, before, origin, .. } = *x;
+    let channels = x.map.planes[0].lanes;
     // Where the first window begins, with halo and padding before it, and which part of it lies in the value.
     let (line, column) = (place.line + before[0], place.column + before[1]);
     let depth = origin - before[0] * columns - before[1];
-    let [down, right] = job.padding;
+    let [down, right] = padding;
     let (skip, least) = (right.saturating_sub(column), column.saturating_sub(right));
     let wanted = TILE * count + 2;
     let width = wanted.saturating_sub(skip).min(columns.saturating_sub(least));
@@ -191,7 +208,7 @@ unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, Block { place, count 
     // SAFETY: the caller's: a tile of a sample of the value. Behind the value of an image are floats for a vector from its last
     // position on, so whole vectors are read; `to` has room for them.
     unsafe {
-        let first = job.x.first.add(place.sample * job.x.stride + (depth + least) * channels);
+        let first = x.first.add(place.sample * x.stride + (depth + least) * channels);
         let mut from = [beside.as_ptr(); WINDOW];
         for at in 0..WINDOW {
             if let Some(inside) = (line + at).checked_sub(down)
@@ -222,7 +239,7 @@ unsafe fn lines_to_points<L: Lanes>(job: &Convolution<'_>, Block { place, count 
 
 /// The points of `count` windows from their transformed lines, of which a vector has two: for each, `[column][line][QUARTER]`.
 #[inline(always)]
-unsafe fn windows_to_points<H: Lanes>(channels: usize, count: usize, from: *const f32, to: *mut f32) {
+pub(super) unsafe fn windows_to_points<H: Lanes>(channels: usize, count: usize, from: *const f32, to: *mut f32) {
     for tile in 0..count {
         for line in (0..WINDOW).step_by(2) {
             // SAFETY: the caller's; lines have floats for a quarter from their last position on, and two quarters are a vector.

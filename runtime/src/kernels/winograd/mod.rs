@@ -7,9 +7,10 @@
 //! results are transformed to outputs. The tiles of a call are numbered through all its samples, so that small maps fill such a block as
 //! well. The convolution of an image, forward, is one pass over lines of tiles: `image.rs`.
 //!
-//! The gradient by the weight, of windows of 3x3 alone, sums the products of the points of the inputs with those of the outputs' gradient.
+//! The gradient by the weight, of windows of 3x3 alone, sums the products of the points of the inputs with those of the outputs' gradient. Of
+//! an image there is one behind a pool: `image_weight.rs`.
 //!
-//! Where exact numerics are asked for, all of it is the direct convolution instead: the same weights, packed for that, in the same place.
+//! Where exact numerics are asked for, all of it is the direct convolution instead, or behind a pool the sparse gradient: the same weights, packed for that, in the same place.
 //!
 //! Errors are those of the transformed values: a result of C channels is within `(8 + C / 8) 2^-24` of the sum over channels of the
 //! largest input *of the tile's window* times the weights' magnitudes; windows of 5x5 have about half the errors of 3x3. A NaN or an
@@ -21,6 +22,7 @@
 mod batch;
 mod forward;
 mod image;
+mod image_weight;
 mod pack;
 mod sizes;
 mod tiles;
@@ -29,6 +31,7 @@ mod weight;
 
 pub use batch::grad_weight_batch;
 use forward::{Pooled, convolve};
+pub use image_weight::{grad_weight_pool, grad_weight_pool_scratch};
 pub use pack::{pack, pack_transposed};
 use sizes::{LANES, reversed};
 pub use sizes::{batch_scratch, packed_len, scratch};
@@ -99,9 +102,10 @@ fn check_planes(conv: &Conv, x: &[Plane], y: &[Plane]) {
     assert!(is_input && y.iter().all(is_vector), "planes are of 8 or 16 lanes, or an image's of 3x3 windows");
 }
 
-/// Asserts that planes are none of an image, whose gradients are direct or sparse.
+/// Asserts that planes are none of an image: nobody asks for the gradient by one, and that by its weights is [`grad_weight_pool`], direct
+/// or sparse.
 fn check_no_image(x: &[Plane]) {
-    assert!(!image::is_image(x), "an image is seen forward only");
+    assert!(!image::is_image(x), "an image has no such gradient");
 }
 
 /// Asserts that a gradient of weights is one of 3x3 windows. That of 5x5 would be F(5x5, 2x2), whose outputs are sums of powers up to the

@@ -32,7 +32,7 @@ const SAMPLES: usize = 8;
 const KEPT: usize = 1 << 20;
 
 /// Floats from a pointer in scratch to the next line of the cache.
-const ALIGNMENT: usize = 15;
+pub(super) const ALIGNMENT: usize = 15;
 
 /// Floats of the gradient of the 3x3 windows of a plane of inputs and two of outputs.
 pub(super) const WINDOWS: usize = 9 * LANES * 2 * LANES;
@@ -44,7 +44,7 @@ const fn least(a: usize, b: usize) -> usize {
     if a < b { a } else { b }
 }
 
-const fn most(a: usize, b: usize) -> usize {
+pub(super) const fn most(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }
 
@@ -118,7 +118,8 @@ const fn forward_scratch(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
     POINTS * (point(from.len(), block) + point(to.len(), block))
 }
 
-/// Floats of scratch that any of the functions needs, for values with these planes.
+/// Floats of scratch that any of the functions needs, for values with these planes, but for those with a number of their own:
+/// [`grad_weight_pool_scratch`](super::grad_weight_pool_scratch) and [`batch_scratch`].
 pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
     if image::is_image(x) {
         return image::SCRATCH + ALIGNMENT;

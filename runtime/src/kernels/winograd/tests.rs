@@ -7,8 +7,10 @@ use crate::arena::{Pack, batch};
 use crate::isa::Isa;
 use crate::kernels::Act;
 use crate::kernels::naive::{self, Sums};
+use crate::kernels::sparse;
 use crate::kernels::testing::{
-    Bench, Random, assert_close, bits, gradient_of_batch, image, map, of_batch, product_tolerance, seeds, wide,
+    Bench, Random, assert_close, before_pool, bits, gradient_of_batch, image, map, of_batch, product_tolerance, seeds,
+    wide,
 };
 use crate::layout::{Blocked, lanes};
 use crate::run::{Plan, Workspace};
@@ -45,9 +47,24 @@ fn random_map(random: &mut Random, channels: usize, size: [usize; 3]) -> &'stati
 /// A convolution of an image, whose lines have up to three blocks of tiles, and a map of it with some halo.
 fn random_image(random: &mut Random) -> (Conv, &'static Blocked) {
     let size = [1, random.between(3, 10), random.between(3, 70)];
+    random_image_of(random, size)
+}
+
+fn random_image_of(random: &mut Random, size: [usize; 3]) -> (Conv, &'static Blocked) {
     let conv = of_size(random.between(3, 4), CHANNELS[random.between(0, 8)], size, 3, random.between(0, 1));
     let mut halo = |most| [0, random.between(0, most), random.between(0, most)];
     (conv, image(conv.channels, size, halo(2), halo(4)))
+}
+
+/// A map as a concatenation leaves it, of 41 channels, with padding in the middle.
+fn concatenated(size: [usize; 3], before: [usize; 3]) -> &'static Blocked {
+    let planes: &'static [Plane] = &[
+        Plane { lanes: 16, channels: 11 },
+        Plane { lanes: 8, channels: 5 },
+        Plane { lanes: 16, channels: 16 },
+        Plane { lanes: 16, channels: 9 },
+    ];
+    Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
 }
 
 fn count(size: [usize; 3]) -> usize {
@@ -120,8 +137,8 @@ fn packs(bench: &mut Bench, conv: &Conv, x: &[Plane], y: &[Plane], weight: usize
     at
 }
 
-/// Runs the passes that there are on random values, against the terms of the twin: of an image the one forward, of windows of 5x5 no gradient
-/// by the weight. Gives all results' bits.
+/// Runs the passes that there are on random values, against the terms of the twin: of an image the one forward, since its gradient has a
+/// test of its own; of windows of 5x5 no gradient by the weight. Gives all results' bits.
 fn check(conv: &Conv, x_map: &'static Blocked, y_map: &'static Blocked, bench: &mut Bench) -> Vec<u32> {
     let terms = naive::conv(conv);
     let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
@@ -253,18 +270,9 @@ fn tiles_of_several_blocks() {
 
 #[test]
 fn planes_with_padding_in_the_middle() {
-    let concat = |size: [usize; 3], before| {
-        let planes: &'static [Plane] = &[
-            Plane { lanes: 16, channels: 11 },
-            Plane { lanes: 8, channels: 5 },
-            Plane { lanes: 16, channels: 16 },
-            Plane { lanes: 16, channels: 9 },
-        ];
-        Box::leak(Box::new(Blocked { planes, size, before, after: [0, 2, 1] }))
-    };
     for (kernel, padding) in [(3, 0), (3, 1), (5, 0), (5, 2)] {
         let conv = of_size(41, 41, [1, 6, 5], kernel, padding);
-        check_all(30, 2, &conv, concat(conv.size, [0, 1, 1]), concat(conv.out_size, [0, 2, 2]));
+        check_all(30, 2, &conv, concatenated(conv.size, [0, 1, 1]), concatenated(conv.out_size, [0, 2, 2]));
     }
 }
 
@@ -390,6 +398,89 @@ fn pools_are_of_what_the_convolution_makes() {
             }
         }
     }
+}
+
+#[test]
+fn the_gradient_of_an_images_weights_through_the_pool() {
+    let mut exact_ones = 0;
+    for seed in seeds(90..106) {
+        let mut random = Random::new(seed);
+        // With 16 tiles at least, whatever is left out by the pool.
+        let size = [1, random.between(15, 19), random.between(24, 70)];
+        let (mut conv, x_map) = random_image_of(&mut random, size);
+        let small = [1, conv.out_size[1] / 2, conv.out_size[2] / 2];
+        let dy_map = if seed % 4 == 0 {
+            conv.out_channels = concatenated(small, [0; 3]).channels();
+            concatenated(small, [0, 1, 2])
+        } else {
+            random_map(&mut random, conv.out_channels, small)
+        };
+        let of_pool = tiles(&Conv { out_size: small.map(|size| 2 * size), ..conv });
+        let samples = random.between(1, 3);
+        let (inputs, outputs) = (conv.channels * count(conv.size), conv.out_channels * count(conv.out_size));
+        let weights = taps(&conv) * conv.channels * conv.out_channels;
+        let x_of = random.numbers(samples * inputs);
+        let dy_of = random.numbers(samples * conv.out_channels * count(small));
+        let winners: Vec<u8> = dy_of.iter().map(|_| random.between(0, 3) as u8).collect();
+        let full = before_pool(conv.out_size, &dy_of, &winners);
+        let terms = naive::conv(&conv);
+        let mut fused: Option<Vec<u32>> = None;
+        for isa in Isa::available() {
+            let mut bench = Bench::new(seed, samples);
+            bench.isa = isa;
+            bench.scratch = grad_weight_pool_scratch(&conv, x_map.planes, dy_map.planes);
+            let beside = if bench.random.coin() { f32::NAN } else { 1e30 };
+            let (x, dy) = (bench.planes(x_map, &x_of, beside), bench.planes(dy_map, &dy_of, beside));
+            let places = bench.places(dy_map, &winners);
+            let (to, bias) = (bench.gradient(weights), bench.gradient(conv.out_channels));
+            let before = bench.gradients.clone();
+            let of = |bench: &Bench| {
+                [(to, weights), (bias, conv.out_channels)].map(|(at, len)| bench.gradients[at..][..len].to_vec())
+            };
+            let [mut twin, mut bias_twin] = of(&bench).map(|before| Sums::from(wide(&before)));
+            for (x, dy) in wide(&x_of).chunks_exact(inputs).zip(full.chunks_exact(outputs)) {
+                let scales = weight_scales(&conv, x, dy);
+                twin.scales.iter_mut().enumerate().for_each(|(w, scale)| *scale += scales[w / taps(&conv)]);
+                terms.iter().for_each(|&(i, w, o)| twin.values[w] += dy[o] * x[i]);
+                dy.iter().enumerate().for_each(|(o, &dy)| bias_twin.add(o / count(conv.out_size), dy));
+            }
+            bench.run(&[], |t| grad_weight_pool(t, &conv, x, dy, places, to, Some(bias)));
+            let [of_weight, of_bias] = of(&bench);
+            let what = format!("{isa}, {conv:?}");
+            assert_close(&what, &of_weight, &twin.values, &twin.scales, product_tolerance(samples * of_pool));
+            let tolerance = product_tolerance(samples * count(small) + 1);
+            assert_close(&what, &of_bias, &bias_twin.values, &bias_twin.scales, tolerance);
+            if isa != Isa::PORTABLE {
+                let found = bits(&[of_weight, of_bias].concat());
+                assert!(fused.get_or_insert_with(|| found.clone()) == &found, "{what}: other bits");
+            }
+
+            // Exact numerics are the sparse one, which sees the padding in a halo.
+            if (1..3).any(|axis| x_map.before[axis].min(x_map.after[axis]) < conv.padding[axis]) {
+                continue;
+            }
+            exact_ones += 1;
+            // Without a bias the weights' are the same.
+            let with_bias = bits(&bench.gradients[to..][..weights]);
+            bench.gradients.clone_from(&before);
+            bench.run(&[], |t| grad_weight_pool(t, &conv, x, dy, places, to, None));
+            assert!(
+                bits(&bench.gradients[to..][..weights]) == with_bias
+                    && bits(&of(&bench)[1]) == bits(&before[bias..][..conv.out_channels]),
+                "{what}"
+            );
+
+            let mut exact = |kernel: &dyn Fn(&mut Tile<'_>)| {
+                bench.gradients.clone_from(&before);
+                bench.numerics = Numerics::Exact;
+                bench.run(&[], kernel);
+                of(&bench).map(|found| bits(&found))
+            };
+            let sparse = exact(&|t| sparse::grad_weight(t, &conv, x, dy, places, to, Some(bias)));
+            assert!(exact(&|t| grad_weight_pool(t, &conv, x, dy, places, to, Some(bias))) == sparse, "{what}");
+        }
+    }
+    assert!(exact_ones > 0);
 }
 
 #[test]
@@ -578,4 +669,7 @@ fn scratch_is_what_the_compiler_counts() {
     let conv = of_size(3, 32, [1, 16, 16], 3, 1);
     let image = [Plane { lanes: 3, channels: 3 }];
     assert_eq!(scratch(&conv, &image, &planes), 6 * 160 + 8 * (36 * 4 + 24 * 16) + 15);
+    let windows = 6 * 160 + 8 * 36 * 4;
+    let of_pool = windows + 36 * (8 * 16 + 16) + 4 * 9 * 16 + 2 * 36 * 4 * 16;
+    assert_eq!(grad_weight_pool_scratch(&conv, &image, &planes), of_pool + 15);
 }

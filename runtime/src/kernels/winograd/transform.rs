@@ -100,8 +100,12 @@ pub(super) unsafe fn to_outputs<L: Lanes, const TILE: usize>(m: [L; 6]) -> [L; T
 }
 
 /// `A y`, of windows of 3x3.
+///
+/// # Safety
+///
+/// That of [`Lanes`].
 #[inline(always)]
-unsafe fn of_outputs<L: Lanes>(y: [L; 4]) -> [L; 6] {
+pub(super) unsafe fn of_outputs<L: Lanes>(y: [L; 4]) -> [L; 6] {
     // SAFETY: as in `of_inputs`.
     unsafe {
         let even = L::splat(0.5).mul_add(y[2], y[0]);

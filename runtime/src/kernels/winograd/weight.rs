@@ -316,7 +316,13 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
 
 /// The gradient of the windows of one input channel and a vector of output channels, from the points' one.
 #[inline(always)]
-unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *const f32, step: usize, to: *mut f32, to_step: usize) {
+pub(super) unsafe fn weights_of_points<L: Lanes>(
+    lane: usize,
+    points: *const f32,
+    step: usize,
+    to: *mut f32,
+    to_step: usize,
+) {
     // SAFETY: the caller's: 36 vectors, and nine.
     unsafe {
         transform::points_to_weights::<L>(
@@ -330,7 +336,7 @@ unsafe fn weights_of_points<L: Lanes>(lane: usize, points: *const f32, step: usi
 
 /// `to[line][column] += from[column][line]`, four by four, of lines `to_step` and `from_step` floats apart.
 #[inline(always)]
-unsafe fn add_transposed(
+pub(super) unsafe fn add_transposed(
     from: *const f32,
     from_step: usize,
     to: *mut f32,

@@ -61,6 +61,8 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
         };
     let is_image = conv.channels < 5;
     let scratch = match class {
+        Class::Winograd if is_image && pools => winograd::grad_weight_pool_scratch(&conv, x_map.planes, y_map.planes)
+            .max(winograd::scratch(&conv, x_map.planes, y_map.planes)),
         Class::Winograd => winograd::scratch(&conv, x_map.planes, y_map.planes),
         Class::Direct if pools => {
             sparse::grad_input_scratch(&conv).max(sparse::grad_weight_scratch(&conv, x_map.planes))
@@ -110,6 +112,9 @@ pub(super) fn planes(layer: &str, class: Class, conv: Conv, act: Act, pools: boo
     let write = Store::Write;
     match class {
         Class::Direct if pools && is_image => {}
+        Class::Winograd if is_image && pools => all.push(kernel("winograd::grad_weight_pool", {
+            Box::new(move |t| winograd::grad_weight_pool(t, &conv, x, y, at, 0, Some(weights)))
+        })),
         Class::Winograd if is_image => {}
         Class::Direct if pools => all.push(kernel("sparse::grad_input", {
             Box::new(move |t| sparse::grad_input(t, &conv, y, at, transposed, x, write))

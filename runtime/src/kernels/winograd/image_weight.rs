@@ -5,8 +5,8 @@
 //! of the two are summed over all blocks of a tile's samples, and are transformed to windows at the end.
 //!
 //! Of a map of few tiles, whose sums are short, errors are above what the head of [`winograd`](super) says: of one tile up to 3.5 times
-//! that. From 16 tiles on they are below half of it, and the compiler asks for no others. A NaN or an infinity in the image makes NaN of the
-//! gradient of all weights of its channel, wherever the maxima are.
+//! that. From 16 tiles on they are below half of it, and the compiler asks for no others. A NaN or an infinity in the image may make NaN of
+//! the gradient of any weight of its channel, wherever the maxima are.
 
 use super::check;
 use super::image::{Block, INPUTS, LINE, QUARTER, TILES, blocks, is_image, lines_to_points, windows_to_points};

@@ -401,7 +401,7 @@ unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, stor
     }
     let mut copied = MaybeUninit::<Lines<{ TERMS * ROWS }>>::uninit();
     let copied = copied.as_mut_ptr().cast::<f32>();
-    let mut product = Product { a, b, c };
+    let product = Product { a: copied, b, c };
     for term in (0..a.cols).step_by(TERMS) {
         let terms = TERMS.min(a.cols - term);
         let adds = store == Store::Add || term > 0;
@@ -409,27 +409,37 @@ unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, stor
             let rows = ROWS.min(product.c.rows - row);
             // SAFETY: the sizes fit (`multiply`), and terms and rows are inside them. The copy has room for both.
             unsafe {
+                // Each row, or each term, may be in a page of its own, for as many columns as there are; and the distances are known.
                 if a.step == 1 {
-                    product.a = Matrix { first: a.first.add(row * a.stride + term), ..a };
+                    for r in 0..rows {
+                        let from = a.first.add((row + r) * a.stride + term);
+                        std::ptr::copy_nonoverlapping(from, copied.add(copied_at::<true>(r, 0)), terms);
+                    }
+                    product.columns::<W, H, true>(row, rows, term, terms, adds);
                 } else {
-                    // Each term is in a page of its own, for as many columns as there are.
                     for t in 0..terms {
                         let from = a.first.add(row * a.stride + (term + t) * a.step);
                         for r in 0..rows {
-                            *copied.add(t * ROWS + r) = *from.add(r * a.stride);
+                            *copied.add(copied_at::<false>(r, t)) = *from.add(r * a.stride);
                         }
                     }
-                    product.a = Matrix { first: copied, stride: 1, step: ROWS, ..a };
+                    product.columns::<W, H, false>(row, rows, term, terms, adds);
                 }
-                product.columns::<W, H>(row, rows, term, terms, adds);
             }
         }
     }
 }
 
-/// `c = a b`, or adds it; of `a`, the rows and terms that are at work.
+/// Where a row's factor of a term lies in the copy: rows one behind the other, or terms.
+#[inline(always)]
+const fn copied_at<const ALONG: bool>(row: usize, term: usize) -> usize {
+    if ALONG { row * TERMS + term } else { term * ROWS + row }
+}
+
+/// `c = a b`, or adds it.
 struct Product<'a> {
-    a: Matrix<'a>,
+    /// The copy of the rows and terms of a that are at work ([`copied_at`]).
+    a: *const f32,
     b: Matrix<'a>,
     c: MatrixMut<'a>,
 }
@@ -437,25 +447,29 @@ struct Product<'a> {
 impl Product<'_> {
     /// All columns of some rows and terms.
     #[inline(always)]
-    unsafe fn columns<W: Lanes, H: Lanes>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+    unsafe fn columns<W: Lanes, H: Lanes, const ALONG: bool>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
         let cols = self.c.cols;
         let mut col = 0;
         // SAFETY: columns of c; the rest is the caller's.
         unsafe {
+            while W::COUNT == 16 && col + 3 * W::COUNT <= cols {
+                self.rows::<W, 3, ALONG>(row, rows, term, terms, adds, col, 0);
+                col += 3 * W::COUNT;
+            }
             while col + 2 * W::COUNT <= cols {
-                self.rows::<W, 2>(row, rows, term, terms, adds, col, 0);
+                self.rows::<W, 2, ALONG>(row, rows, term, terms, adds, col, 0);
                 col += 2 * W::COUNT;
             }
             while col + H::COUNT <= cols {
-                self.rows::<H, 1>(row, rows, term, terms, adds, col, 0);
+                self.rows::<H, 1, ALONG>(row, rows, term, terms, adds, col, 0);
                 col += H::COUNT;
             }
             if col < cols && cols >= H::COUNT {
                 // Some columns a second time, which are not stored again.
                 let known = H::COUNT - (cols - col);
-                self.rows::<H, 1>(row, rows, term, terms, adds, cols - H::COUNT, known);
+                self.rows::<H, 1, ALONG>(row, rows, term, terms, adds, cols - H::COUNT, known);
             } else if col < cols {
-                self.narrow::<H>(row, rows, term, terms, adds);
+                self.narrow::<H, ALONG>(row, rows, term, terms, adds);
             }
         }
     }
@@ -463,7 +477,7 @@ impl Product<'_> {
     /// V vectors of columns from `col` on, of which the first `known` are not stored.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    unsafe fn rows<L: Lanes, const V: usize>(
+    unsafe fn rows<L: Lanes, const V: usize, const ALONG: bool>(
         &self,
         row: usize,
         rows: usize,
@@ -477,15 +491,15 @@ impl Product<'_> {
         // SAFETY: the caller's.
         unsafe {
             while L::COUNT == 16 && at + 8 <= rows {
-                self.chains::<L, V, 8>(row, at, term, terms, adds, col, known);
+                self.chains::<L, V, 8, ALONG>(row, at, term, terms, adds, col, known);
                 at += 8;
             }
             while at + 4 <= rows {
-                self.chains::<L, V, 4>(row, at, term, terms, adds, col, known);
+                self.chains::<L, V, 4, ALONG>(row, at, term, terms, adds, col, known);
                 at += 4;
             }
             while at < rows {
-                self.chains::<L, V, 1>(row, at, term, terms, adds, col, known);
+                self.chains::<L, V, 1, ALONG>(row, at, term, terms, adds, col, known);
                 at += 1;
             }
         }
@@ -494,7 +508,7 @@ impl Product<'_> {
     /// R rows of it, from the one at `at` on.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
-    unsafe fn chains<L: Lanes, const V: usize, const R: usize>(
+    unsafe fn chains<L: Lanes, const V: usize, const R: usize, const ALONG: bool>(
         &self,
         row: usize,
         at: usize,
@@ -507,7 +521,7 @@ impl Product<'_> {
         // SAFETY: rows, terms and columns are inside the matrices, by the caller's word.
         unsafe {
             let c = self.c.first.add((row + at) * self.c.stride + col);
-            let a = self.a.first.add(at * self.a.stride);
+            let a = self.a.add(copied_at::<ALONG>(at, 0));
             let b = self.b.first.add(term * self.b.stride + col);
             let mut chains = [[L::splat(0.0); V]; R];
             for r in 0..R {
@@ -515,27 +529,22 @@ impl Product<'_> {
                     let at = r * self.c.stride + v * L::COUNT;
                     if adds {
                         chains[r][v] = L::load(c.add(at));
+                        // The line that the next columns are added to: a large gradient comes from far, and the loop below is long.
+                        prefetch_to_write(c.wrapping_add(at + V * L::COUNT));
                     }
-                    // The line that the next columns are stored to: a large gradient comes from far, and the loop below is long.
-                    prefetch_to_write(c.wrapping_add(at + V * L::COUNT));
                 }
             }
-            for t in 0..terms {
-                let mut b_of = [L::splat(0.0); V];
-                for v in 0..V {
-                    let at = t * self.b.stride + v * L::COUNT;
-                    b_of[v] = L::load(b.add(at));
-                    if R == 8 {
-                        // The next columns of the same row: of rows this far apart no processor guesses them.
-                        prefetch(b.wrapping_add(at + V * L::COUNT));
-                    }
+            let mut t = 0;
+            while t + 4 <= terms {
+                // Four in a turn of the loop.
+                for t in t..t + 4 {
+                    self.term::<L, V, R, ALONG>(a, b, t, &mut chains);
                 }
-                for r in 0..R {
-                    let a = L::splat(*a.add(r * self.a.stride + t * self.a.step));
-                    for v in 0..V {
-                        chains[r][v] = a.mul_add(b_of[v], chains[r][v]);
-                    }
-                }
+                t += 4;
+            }
+            while t < terms {
+                self.term::<L, V, R, ALONG>(a, b, t, &mut chains);
+                t += 1;
             }
             for r in 0..R {
                 for v in 0..V {
@@ -554,9 +563,38 @@ impl Product<'_> {
         }
     }
 
+    /// Adds a term to the chains: those of R rows, whose factors are at `a`, and of the columns at `b`.
+    #[inline(always)]
+    unsafe fn term<L: Lanes, const V: usize, const R: usize, const ALONG: bool>(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        t: usize,
+        chains: &mut [[L; V]; R],
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut b_of = [L::splat(0.0); V];
+            for v in 0..V {
+                let at = t * self.b.stride + v * L::COUNT;
+                b_of[v] = L::load(b.add(at));
+                if R == 8 {
+                    // The next columns of the same row: of rows this far apart no processor guesses them.
+                    prefetch(b.wrapping_add(at + V * L::COUNT));
+                }
+            }
+            for r in 0..R {
+                let a = L::splat(*a.add(copied_at::<ALONG>(r, t)));
+                for v in 0..V {
+                    chains[r][v] = a.mul_add(b_of[v], chains[r][v]);
+                }
+            }
+        }
+    }
+
     /// Columns that are no whole vector.
     #[inline(always)]
-    unsafe fn narrow<H: Lanes>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+    unsafe fn narrow<H: Lanes, const ALONG: bool>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
         let cols = self.c.cols;
         for at in 0..rows {
             let mut sums = [0.0_f32; 8];
@@ -570,7 +608,7 @@ impl Product<'_> {
                 for t in 0..terms {
                     let mut b = [0.0_f32; 8];
                     std::ptr::copy_nonoverlapping(self.b.first.add((term + t) * self.b.stride), b.as_mut_ptr(), cols);
-                    let a = H::splat(*self.a.first.add(at * self.a.stride + t * self.a.step));
+                    let a = H::splat(*self.a.add(copied_at::<ALONG>(at, t)));
                     chain = a.mul_add(H::load(b.as_ptr()), chain);
                 }
                 chain.store(sums.as_mut_ptr());

@@ -17,7 +17,7 @@ const PANEL: usize = 8192;
 
 /// Floats of the sums that it has at once: those of 64 rows and 264 outputs, 66 KiB, a part of the second cache. The more, the less often
 /// inputs are transposed.
-const SUMS: usize = 11 * OUTPUTS * 64;
+const SUMS: usize = 22 * OUTPUTS * 64;
 
 /// Outputs of a task are a multiple of these: whole blocks, and whole times eight chains at once.
 const OUTPUTS: usize = 24;

@@ -447,7 +447,14 @@ struct Product<'a> {
 impl Product<'_> {
     /// All columns of some rows and terms.
     #[inline(always)]
-    unsafe fn columns<W: Lanes, H: Lanes, const ALONG: bool>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+    unsafe fn columns<W: Lanes, H: Lanes, const ALONG: bool>(
+        &self,
+        row: usize,
+        rows: usize,
+        term: usize,
+        terms: usize,
+        adds: bool,
+    ) {
         let cols = self.c.cols;
         let mut col = 0;
         // SAFETY: columns of c; the rest is the caller's.
@@ -594,7 +601,14 @@ impl Product<'_> {
 
     /// Columns that are no whole vector.
     #[inline(always)]
-    unsafe fn narrow<H: Lanes, const ALONG: bool>(&self, row: usize, rows: usize, term: usize, terms: usize, adds: bool) {
+    unsafe fn narrow<H: Lanes, const ALONG: bool>(
+        &self,
+        row: usize,
+        rows: usize,
+        term: usize,
+        terms: usize,
+        adds: bool,
+    ) {
         let cols = self.c.cols;
         for at in 0..rows {
             let mut sums = [0.0_f32; 8];

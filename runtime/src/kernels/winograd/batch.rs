@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{LANES, MOST, PART, WINDOWS, aligned, part_points, point};
+use super::sizes::{LANES, MOST, PART, WINDOWS, aligned, part_points};
 use super::tiles::{Grid, Place, Points, Source, groups, points_of_inputs};
 use super::transform::POINTS;
 use super::weight::{add_windows, gradient_of_group, points_of_gradient};
@@ -18,7 +18,6 @@ use crate::isa::Numerics;
 use crate::kernels::conv::Conv;
 use crate::kernels::direct;
 use crate::kernels::lanes::{Lanes, dispatch};
-use crate::layout::Plane;
 use crate::pool;
 use crate::run::{Chunks, Run};
 
@@ -56,11 +55,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
         let (x_points, scratch) = scratch.split_at_mut(part_points(x_map.planes));
         let (dy_points, scratch) = scratch.split_at_mut(part_points(dy_map.planes));
         let (windows, sums) = scratch.split_at_mut(WINDOWS);
-        let points = |planes: &[Plane], room: &mut [f32]| Points {
-            first: room.as_mut_ptr(),
-            point: point(planes.len().min(PART), MOST),
-            plane: MOST * LANES,
-        };
+        let points = |room: &mut [f32]| Points { first: room.as_mut_ptr(), block: MOST };
         let part = Part {
             grid: Grid::new(conv, conv.out_size),
             padding: [conv.padding[1], conv.padding[2]],
@@ -69,8 +64,8 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
             samples,
             inputs: first..inputs.min(first + PART),
             first_group: task / of_outputs * GROUPS,
-            x_points: points(x_map.planes, x_points),
-            dy_points: points(dy_map.planes, dy_points),
+            x_points: points(x_points),
+            dy_points: points(dy_points),
             sums,
             windows: windows.as_mut_ptr(),
             gradient: (gradient.room(0, len), len),
@@ -120,24 +115,24 @@ unsafe fn part_gradient<W: Lanes, H: Lanes>(part: Part<'_>) {
         // SAFETY: compiled for these vectors; all tiles are of the samples, a block fits into its points, and there are sums for all
         // groups and planes of the part.
         unsafe {
-            points_of_inputs::<W, H>(&part.x, part.inputs.clone(), part.padding, places, part.x_points);
-            points_of_gradient::<W, H>(&part.dy, outputs.clone(), places, part.dy_points, None);
+            points_of_inputs::<W, H, MOST>(&part.x, part.inputs.clone(), part.padding, places, part.x_points);
+            points_of_gradient::<W, H, MOST>(&part.dy, outputs.clone(), places, part.dy_points, None);
             for point in 0..POINTS {
-                let x = part.x_points.first.add(point * part.x_points.point).cast_const();
-                let dy = part.dy_points.first.add(point * part.dy_points.point).cast_const();
+                let x = part.x_points.at(0, point).cast_const();
+                let dy = part.dy_points.at(0, point).cast_const();
                 let mut sums = sums;
                 for group in of_part() {
                     let (dy, step) =
-                        (dy.add((group.plane - outputs.start) * part.dy_points.plane), LANES * group.lanes);
+                        (dy.add((group.plane - outputs.start) * part.dy_points.plane()), LANES * group.lanes);
                     for (index, plane) in x_planes[part.inputs.clone()].iter().enumerate() {
-                        let (x, to) = (x.add(index * part.x_points.plane), sums.add(point * step));
+                        let (x, to) = (x.add(index * part.x_points.plane()), sums.add(point * step));
                         gradient_of_group::<W, H>(
                             plane,
                             group,
                             places.len(),
                             x,
                             dy,
-                            part.dy_points.plane,
+                            part.dy_points.plane(),
                             to,
                             first == 0,
                         );

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{BLOCK, FAR_BLOCK, LANES, aligned, block, packed_len, point, weight_point};
+use super::sizes::{BLOCK, FAR_BLOCK, LANES, aligned, block, packed_len, points_len, weight_point};
 use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, image};
@@ -83,7 +83,7 @@ pub(super) fn convolve(
         FAR_BLOCK if tiles.div_ceil(FAR_BLOCK) * all_groups < threads => BLOCK,
         block => block,
     };
-    let nowhere = Points { first: std::ptr::null_mut(), point: 0, plane: block * LANES };
+    let nowhere = Points { first: std::ptr::null_mut(), block };
     let job = Convolution {
         grid,
         padding: [conv.padding[1], conv.padding[2]],
@@ -118,16 +118,15 @@ pub(super) fn convolve(
         if image::is_image(x_map.planes) {
             return image::convolve(isa, Convolution { tiles, groups, ..*job }, scratch);
         }
-        let (x_point, y_point) = (point(x_map.planes.len(), block), point(y_map.planes.len(), block));
-        let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
-        let y_points = &mut scratch[..POINTS * y_point];
+        let (x_points, scratch) = scratch.split_at_mut(points_len(x_map.planes.len(), block));
+        let y_points = &mut scratch[..points_len(y_map.planes.len(), block)];
         run_convolution(
             isa,
             &Convolution {
                 tiles,
                 groups,
-                x_points: Points { first: x_points.as_mut_ptr(), point: x_point, ..nowhere },
-                y_points: Points { first: y_points.as_mut_ptr(), point: y_point, ..nowhere },
+                x_points: Points { first: x_points.as_mut_ptr(), block },
+                y_points: Points { first: y_points.as_mut_ptr(), block },
                 ..*job
             },
         );
@@ -226,38 +225,35 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
         job.grid.places(first, places);
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points.
         unsafe {
-            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            points_of_inputs::<W, H, BLOCK>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
             for point in 0..POINTS {
-                let x = job.x_points.first.add(point * job.x_points.point).cast_const();
-                let y = job.y_points.first.add(point * job.y_points.point);
+                let x = job.x_points.at(0, point).cast_const();
                 for group in groups() {
                     let weights = job.weights.as_ptr().add(point * weight_point + group.before * inputs);
-                    let y = y.add(group.plane * job.y_points.plane);
+                    let y = job.y_points.at(group.plane, point);
                     products_of_group::<W, H>(
                         from,
                         group,
                         places.len(),
                         x,
-                        job.x_points.plane,
+                        job.x_points.plane(),
                         weights,
                         y,
-                        job.y_points.plane,
+                        job.y_points.plane(),
                     );
                 }
             }
             let mut plane_at = lanes(&to[..planes.start]);
             for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
                 let bias = job.bias_of(index);
-                let points = job.y_points.first.add(index * job.y_points.plane).cast_const();
-                match job.grid.tile {
-                    4 => each_vector!(
-                        plane.lanes,
-                        outputs::<W, H, 4, 2>(job, plane.lanes, places, points, &bias, plane_at)
-                    ),
-                    _ => each_vector!(
-                        plane.lanes,
-                        outputs::<W, H, 2, 1>(job, plane.lanes, places, points, &bias, plane_at)
-                    ),
+                let points = Points { first: job.y_points.at(index, 0), ..job.y_points };
+                let known = Points { block: BLOCK, ..points };
+                match (job.grid.tile, job.block) {
+                    (4, BLOCK) => {
+                        each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, known, &bias, plane_at));
+                    }
+                    (4, _) => each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, points, &bias, plane_at)),
+                    _ => each_vector!(plane.lanes, outputs::<W, H, 2, 1>(job, places, points, &bias, plane_at)),
                 }
                 plane_at += plane.lanes;
             }
@@ -465,19 +461,18 @@ unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: 
 #[inline(always)]
 unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
     lane: usize,
-    job: &Convolution<'_>,
     lanes: usize,
+    job: &Convolution<'_>,
     places: &[Place],
-    points: *const f32,
+    points: Points,
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
     // SAFETY: the points of all tiles.
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
-        let points = points.add(lane);
         for (tile, place) in places.iter().enumerate() {
-            let sums = transform::points_to_lines::<L, TILE>(points.add(tile * LANES), job.y_points.point);
+            let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * LANES + lane), points.point());
             outputs_of_tile::<L, TILE, POOLED>(lane, job, lanes, place, sums, bias, lanes_before);
         }
     }

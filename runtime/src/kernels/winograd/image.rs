@@ -79,10 +79,7 @@ unsafe fn convolution<W: Lanes, H: Lanes>(mut job: Convolution<'_>, scratch: &mu
                     let weights = job.weights.as_ptr().add(group.before * channels + number * LANES);
                     let steps = [weight_point, group.lanes];
                     let (inputs, sums, bias) = (inputs.as_ptr(), sums.as_mut_ptr(), job.bias_of(index));
-                    each_vector!(
-                        lanes,
-                        vector::<W, H>(&job, &block, lanes, before, inputs, weights, steps, sums, &bias)
-                    );
+                    each_vector!(lanes, vector::<W, H>(&job, &block, before, inputs, weights, steps, sums, &bias));
                     if of_lines != Act::None {
                         block.map_lines(&job, lanes, before, of_lines, Isa::of(W::KIND));
                     }
@@ -137,9 +134,9 @@ impl Block {
 #[allow(clippy::too_many_arguments)]
 unsafe fn vector<L: Lanes>(
     lane: usize,
+    lanes: usize,
     job: &Convolution<'_>,
     block: &Block,
-    lanes: usize,
     lanes_before: usize,
     inputs: *const f32,
     weights: *const f32,

@@ -10,7 +10,7 @@
 
 use super::check;
 use super::image::{Block, INPUTS, LINE, QUARTER, TILES, blocks, is_image, lines_to_points, windows_to_points};
-use super::sizes::{ALIGNMENT, LANES, aligned, most, point};
+use super::sizes::{ALIGNMENT, LANES, aligned, most, point, points_len};
 use super::tiles::{Grid, Source, each_vector};
 use super::transform::{self, POINTS, WINDOW};
 use super::weight::{add_transposed, weights_of_points};
@@ -34,7 +34,7 @@ const POOLED: usize = TILE / 2;
 
 /// Floats of scratch that [`grad_weight_pool`] needs.
 pub const fn grad_weight_pool_scratch(conv: &Conv, x: &[Plane], dy: &[Plane]) -> usize {
-    let own = WINDOW * LINE + TILES * INPUTS + POINTS * point(1, TILES) + WINDOWS + dy.len() * SUMS;
+    let own = WINDOW * LINE + TILES * INPUTS + points_len(1, TILES) + WINDOWS + dy.len() * SUMS;
     most(own + ALIGNMENT, sparse::grad_weight_scratch(conv, x))
 }
 
@@ -94,7 +94,7 @@ unsafe fn gradient_of_weights<W: Numbers, H: Numbers>(job: &Gradient, scratch: &
     let (planes, channels) = (job.dy.map.planes, job.x.map.planes[0].lanes);
     let (lines, scratch) = scratch.split_at_mut(WINDOW * LINE);
     let (inputs, scratch) = scratch.split_at_mut(TILES * INPUTS);
-    let (points, scratch) = scratch.split_at_mut(POINTS * point(1, TILES));
+    let (points, scratch) = scratch.split_at_mut(points_len(1, TILES));
     let (windows, scratch) = scratch.split_at_mut(WINDOWS);
     let sums = &mut scratch[..planes.len() * SUMS];
     sums.fill(0.0);
@@ -106,7 +106,7 @@ unsafe fn gradient_of_weights<W: Numbers, H: Numbers>(job: &Gradient, scratch: &
             let mut before = 0;
             for (plane, sums) in planes.iter().zip(sums.chunks_exact_mut(SUMS)) {
                 let (inputs, points, sums) = (inputs.as_ptr(), points.as_mut_ptr(), sums.as_mut_ptr());
-                each_vector!(plane.lanes, maxima_to_points::<W, H>(job, &block, plane.lanes, before, points));
+                each_vector!(plane.lanes, maxima_to_points::<W, H>(job, &block, before, points));
                 match channels {
                     3 => each_vector!(plane.lanes, add_products::<W, H, 3>(block.count, inputs, points, sums)),
                     _ => each_vector!(plane.lanes, add_products::<W, H, 4>(block.count, inputs, points, sums)),
@@ -136,9 +136,9 @@ unsafe fn gradient_of_weights<W: Numbers, H: Numbers>(job: &Gradient, scratch: &
 #[inline(always)]
 unsafe fn maxima_to_points<L: Numbers>(
     lane: usize,
+    lanes: usize,
     job: &Gradient,
     Block { place, count }: &Block,
-    lanes: usize,
     lanes_before: usize,
     to: *mut f32,
 ) {
@@ -176,7 +176,7 @@ unsafe fn maxima_to_points<L: Numbers>(
             for line in 0..WINDOW {
                 let values = transform::of_outputs(half[line]);
                 for column in 0..WINDOW {
-                    let point = (line * WINDOW + column) * point(1, TILES);
+                    let point = (line * WINDOW + column) * point(TILES);
                     values[column].store(to.add(point + tile * LANES + lane));
                 }
             }
@@ -188,6 +188,7 @@ unsafe fn maxima_to_points<L: Numbers>(
 #[inline(always)]
 unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
     lane: usize,
+    _: usize,
     count: usize,
     inputs: *const f32,
     points: *const f32,
@@ -200,7 +201,7 @@ unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
             // SAFETY: the caller's.
             unsafe {
                 let at = first * WINDOW + column;
-                let points = points.add(at * point(1, TILES) + lane);
+                let points = points.add(at * point(TILES) + lane);
                 let sums = sums.add(at * QUARTER * LANES + lane);
                 let inputs = inputs.add((column * WINDOW + first) * QUARTER);
                 let mut products = [[L::splat(0.0); CHANNELS]; TOGETHER];
@@ -211,7 +212,7 @@ unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
                 }
                 for tile in 0..count {
                     for line in 0..TOGETHER {
-                        let dy = L::load(points.add(line * WINDOW * point(1, TILES) + tile * LANES));
+                        let dy = L::load(points.add(line * WINDOW * point(TILES) + tile * LANES));
                         for channel in 0..CHANNELS {
                             let x = L::splat(*inputs.add(tile * INPUTS + line * QUARTER + channel));
                             products[line][channel] = x.mul_add(dy, products[line][channel]);

@@ -85,9 +85,14 @@ pub(super) const fn gradient_block(conv: &Conv) -> usize {
     least(MOST, SAMPLES * tiles(conv))
 }
 
-/// Floats from one point of `planes` of a block of tiles to the next.
-pub(super) const fn point(planes: usize, block: usize) -> usize {
-    planes * block * LANES + APART
+/// Floats from one point of a plane of a block of tiles to the next.
+pub(super) const fn point(block: usize) -> usize {
+    block * LANES + APART
+}
+
+/// Floats of the points of so many planes of a block of tiles.
+pub(super) const fn points_len(planes: usize, block: usize) -> usize {
+    planes * POINTS * point(block)
 }
 
 /// Whether the points' gradient is kept from block to block.
@@ -115,7 +120,7 @@ pub(super) const fn reversed(conv: &Conv) -> Conv {
 
 const fn forward_scratch(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
     let block = block(conv, from, to);
-    POINTS * (point(from.len(), block) + point(to.len(), block))
+    points_len(from.len() + to.len(), block)
 }
 
 /// Floats of scratch that any of the functions needs, for values with these planes, but for those with a number of their own:
@@ -130,13 +135,12 @@ pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
     }
     let block = gradient_block(conv);
     let kept = gradient_len(x, y, is_kept(conv, x, y));
-    let points = POINTS * (point(x.len(), block) + point(y.len(), block));
-    most(both, points + y.len() * LANES + WINDOWS + kept + ALIGNMENT)
+    most(both, points_len(x.len() + y.len(), block) + y.len() * LANES + WINDOWS + kept + ALIGNMENT)
 }
 
 /// Floats of the points of as many planes as a part of the weights may have.
 pub(super) const fn part_points(planes: &[Plane]) -> usize {
-    POINTS * point(least(planes.len(), PART), MOST)
+    points_len(least(planes.len(), PART), MOST)
 }
 
 /// Floats of scratch that [`grad_weight_batch`](super::grad_weight_batch) needs for each worker, for values with these planes.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{LANES, tile_side};
+use super::sizes::{LANES, point, points_len, tile_side};
 use super::transform::{self, POINTS, WINDOW};
 use crate::arena::Rows;
 use crate::kernels::conv::Conv;
@@ -26,14 +26,35 @@ pub(super) struct Source {
     pub(super) origin: usize,
 }
 
-/// Points of a block of tiles in scratch: `[point][plane][tile][LANES]`.
+/// Points of a block of tiles in scratch: `[plane][point][tile][LANES]`.
 #[derive(Clone, Copy)]
 pub(super) struct Points {
     pub(super) first: *mut f32,
+    /// Tiles that there is room for.
+    pub(super) block: usize,
+}
+
+impl Points {
     /// Floats from one point to the next.
-    pub(super) point: usize,
+    pub(super) const fn point(self) -> usize {
+        point(self.block)
+    }
+
     /// Floats from one plane to the next.
-    pub(super) plane: usize,
+    pub(super) const fn plane(self) -> usize {
+        points_len(1, self.block)
+    }
+
+    /// Those from a plane and a point on.
+    ///
+    /// # Safety
+    ///
+    /// There are such.
+    #[inline(always)]
+    pub(super) unsafe fn at(self, plane: usize, point: usize) -> *mut f32 {
+        // SAFETY: the caller's.
+        unsafe { self.first.add(plane * self.plane() + point * self.point()) }
+    }
 }
 
 /// A tile of outputs: its sample and its first output.
@@ -159,23 +180,26 @@ pub(super) fn groups(planes: &[Plane]) -> impl Iterator<Item = Group> {
     })
 }
 
-/// Calls a kernel of one vector for each vector of a plane, with the vector's first lane in front of its arguments.
+/// Calls a kernel of one vector for each vector of a plane, with the vector's first lane and the plane's lanes in front of its arguments:
+/// where a vector has all of these, the kernel knows how many they are.
 macro_rules! each_vector {
     ($lanes:expr, $kernel:ident::<$wide:ident, $half:ident $(, $side:tt)*>($($argument:expr),* $(,)?)) => {
         if $lanes == $wide::COUNT {
-            $kernel::<$wide $(, $side)*>(0, $($argument),*);
+            $kernel::<$wide $(, $side)*>(0, $wide::COUNT, $($argument),*);
+        } else if $lanes == $half::COUNT {
+            $kernel::<$half $(, $side)*>(0, $half::COUNT, $($argument),*);
         } else {
             for lane in (0..$lanes).step_by($half::COUNT) {
-                $kernel::<$half $(, $side)*>(lane, $($argument),*);
+                $kernel::<$half $(, $side)*>(lane, $lanes, $($argument),*);
             }
         }
     };
 }
 pub(super) use each_vector;
 
-/// The points of the windows of tiles, in some planes.
+/// The points of the windows of tiles, in some planes. Most blocks have `BLOCK` tiles: where their points lie is known.
 #[inline(always)]
-pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
+pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes, const BLOCK: usize>(
     x: &Source,
     planes: Range<usize>,
     padding: [usize; 2],
@@ -186,8 +210,13 @@ pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
     for (index, plane) in x.map.planes[planes].iter().enumerate() {
         // SAFETY: the caller's: a block fits into its points.
         unsafe {
-            let to = Points { first: to.first.add(index * to.plane), ..to };
-            each_vector!(plane.lanes, windows::<W, H>(x, first, plane.lanes, padding, places, to));
+            let to = Points { first: to.at(index, 0), ..to };
+            if to.block == BLOCK {
+                let to = Points { block: BLOCK, ..to };
+                each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
+            } else {
+                each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
+            }
         }
         first += plane.lanes * x.map.positions();
     }
@@ -197,9 +226,9 @@ pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
 #[inline(always)]
 unsafe fn windows<L: Lanes>(
     lane: usize,
+    lanes: usize,
     x: &Source,
     plane: usize,
-    lanes: usize,
     padding: [usize; 2],
     places: &[Place],
     to: Points,
@@ -210,7 +239,12 @@ unsafe fn windows<L: Lanes>(
         unsafe {
             let (from, line) = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
             let to_point = to.first.add(tile * LANES + lane);
-            transform::inputs_to_points::<L>(from.add(lane), [line, lanes], to_point, [WINDOW * to.point, to.point]);
+            transform::inputs_to_points::<L>(
+                from.add(lane),
+                [line, lanes],
+                to_point,
+                [WINDOW * to.point(), to.point()],
+            );
         }
     }
 }

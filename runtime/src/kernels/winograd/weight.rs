@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::sizes::{LANES, MOST, WINDOWS, aligned, gradient_block, gradient_len, is_kept, point};
+use super::sizes::{LANES, MOST, WINDOWS, aligned, gradient_block, gradient_len, is_kept, points_len};
 use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, check_gradient};
@@ -28,11 +28,10 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
     let len = 9 * conv.channels * conv.out_channels;
     let Parts { reads: [x, dy], isa, gradients, scratch, .. } = t.parts([x, dy], []);
     let block = gradient_block(conv);
-    let (x_point, dy_point) = (point(x_map.planes.len(), block), point(dy_map.planes.len(), block));
     let is_kept = is_kept(conv, x_map.planes, dy_map.planes);
     let scratch = aligned(scratch);
-    let (x_points, scratch) = scratch.split_at_mut(POINTS * x_point);
-    let (dy_points, scratch) = scratch.split_at_mut(POINTS * dy_point);
+    let (x_points, scratch) = scratch.split_at_mut(points_len(x_map.planes.len(), block));
+    let (dy_points, scratch) = scratch.split_at_mut(points_len(dy_map.planes.len(), block));
     let (sums, scratch) = scratch.split_at_mut(dy_map.planes.len() * LANES);
     sums.fill(0.0);
     let (windows, scratch) = scratch.split_at_mut(WINDOWS);
@@ -45,8 +44,8 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
         dy: Source::of(dy, dy_map),
         samples,
         block,
-        x_points: Points { first: x_points.as_mut_ptr(), point: x_point, plane: block * LANES },
-        dy_points: Points { first: dy_points.as_mut_ptr(), point: dy_point, plane: block * LANES },
+        x_points: Points { first: x_points.as_mut_ptr(), block },
+        dy_points: Points { first: dy_points.as_mut_ptr(), block },
         sums: bias.map(|_| sums.as_mut_ptr()),
         points: points.as_mut_ptr(),
         is_kept,
@@ -97,19 +96,27 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points; `points` has room for
         // all groups and planes where they are kept, else for any one.
         unsafe {
-            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
-            points_of_gradient::<W, H>(&job.dy, 0..dy_planes.len(), places, job.dy_points, job.sums);
+            points_of_inputs::<W, H, MOST>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            points_of_gradient::<W, H, MOST>(&job.dy, 0..dy_planes.len(), places, job.dy_points, job.sums);
             let mut points = job.points;
             for group in groups(dy_planes) {
                 for (index, plane) in x_planes.iter().enumerate() {
                     let is_fresh = !job.is_kept || first == 0;
                     let step = LANES * group.lanes;
                     for point in 0..POINTS {
-                        let x = job.x_points.first.add(point * job.x_points.point + index * job.x_points.plane);
-                        let dy =
-                            job.dy_points.first.add(point * job.dy_points.point + group.plane * job.dy_points.plane);
+                        let x = job.x_points.at(index, point).cast_const();
+                        let dy = job.dy_points.at(group.plane, point).cast_const();
                         let to = points.add(point * step);
-                        gradient_of_group::<W, H>(plane, group, places.len(), x, dy, job.dy_points.plane, to, is_fresh);
+                        gradient_of_group::<W, H>(
+                            plane,
+                            group,
+                            places.len(),
+                            x,
+                            dy,
+                            job.dy_points.plane(),
+                            to,
+                            is_fresh,
+                        );
                     }
                     if !job.is_kept || is_last {
                         let to = (gradient.as_mut_ptr(), gradient.len());
@@ -152,7 +159,7 @@ pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
         for output in 0..outputs {
             // SAFETY: the caller's: the points, and the weights of the plane's inputs and the output, which nobody else has.
             unsafe {
-                weights_of_points::<W>(0, points.add(output * LANES), step, windows, LANES);
+                weights_of_points::<W>(0, LANES, points.add(output * LANES), step, windows, LANES);
                 add_transposed(windows, LANES, gradient.add(weight(first + output)), 9, [count, 9]);
             }
         }
@@ -179,9 +186,9 @@ pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
     }
 }
 
-/// The points of the tiles of dy in some planes, and its sums, if they are asked for.
+/// The points of the tiles of dy in some planes, and its sums, if they are asked for. Most blocks have `BLOCK` tiles.
 #[inline(always)]
-pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
+pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes, const BLOCK: usize>(
     dy: &Source,
     planes: Range<usize>,
     places: &[Place],
@@ -192,9 +199,14 @@ pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
     for (index, plane) in dy.map.planes[planes].iter().enumerate() {
         // SAFETY: the caller's: a block fits into its points, and each plane has its sums.
         unsafe {
-            let to = Points { first: to.first.add(index * to.plane), ..to };
+            let to = Points { first: to.at(index, 0), ..to };
             let sums = sums.map(|sums| sums.add(index * LANES));
-            each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, plane.lanes, places, to, sums));
+            if to.block == BLOCK {
+                let to = Points { block: BLOCK, ..to };
+                each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
+            } else {
+                each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
+            }
         }
         first += plane.lanes * dy.map.positions();
     }
@@ -204,9 +216,9 @@ pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
 #[inline(always)]
 unsafe fn tiles_of_gradient<L: Lanes>(
     lane: usize,
+    lanes: usize,
     dy: &Source,
     plane: usize,
-    lanes: usize,
     places: &[Place],
     to: Points,
     sums: Option<*mut f32>,
@@ -218,7 +230,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
             let (from, line) = dy.window::<TILE>(place, plane, lanes, [0, 0], &mut staged);
             let from = from.add(lane);
             let to_point = to.first.add(tile * LANES + lane);
-            transform::outputs_to_points::<L>(from, [line, lanes], to_point, [WINDOW * to.point, to.point]);
+            transform::outputs_to_points::<L>(from, [line, lanes], to_point, [WINDOW * to.point(), to.point()]);
             if let Some(sums) = sums {
                 let sums = sums.add(lane);
                 let mut of_columns = [L::splat(0.0); TILE];
@@ -318,6 +330,7 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
 #[inline(always)]
 pub(super) unsafe fn weights_of_points<L: Lanes>(
     lane: usize,
+    _: usize,
     points: *const f32,
     step: usize,
     to: *mut f32,

@@ -63,6 +63,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// `if self > than { yes } else { no }`, lane by lane: `no` where either compared is NaN.
     unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self;
+    /// Whether any float of either is NaN.
+    unsafe fn have_nan(self, other: Self) -> bool;
     /// Two floats in turns.
     #[inline(always)]
     unsafe fn splat_two(from: *const f32) -> Self {
@@ -212,6 +214,10 @@ impl Lanes for Portable {
     unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
         each!(lane => if self.0[lane] > than.0[lane] { yes.0[lane] } else { no.0[lane] })
     }
+    #[inline(always)]
+    unsafe fn have_nan(self, other: Self) -> bool {
+        self.0.iter().zip(&other.0).fold(false, |any, (a, b)| any | a.is_nan() | b.is_nan())
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -328,6 +334,10 @@ mod x86 {
         unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
             F32x8(unsafe { _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, than.0)) })
         }
+        #[inline(always)]
+        unsafe fn have_nan(self, other: Self) -> bool {
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, other.0)) != 0 }
+        }
     }
 
     impl Lanes for F32x16 {
@@ -394,6 +404,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
             F32x16(unsafe { _mm512_mask_blend_ps(compare::<_CMP_GT_OQ>(self.0, than.0), no.0, yes.0) })
+        }
+        #[inline(always)]
+        unsafe fn have_nan(self, other: Self) -> bool {
+            unsafe { compare::<_CMP_UNORD_Q>(self.0, other.0) != 0 }
         }
         #[inline(always)]
         unsafe fn splat_two(from: *const f32) -> Self {

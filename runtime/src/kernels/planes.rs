@@ -31,6 +31,7 @@ impl Lanes for One {
     #[inline(always)] unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
         if self.0 > than.0 { yes } else { no }
     }
+    #[inline(always)] unsafe fn have_nan(self, other: Self) -> bool { self.0.is_nan() || other.0.is_nan() }
 }
 
 /// Two vectors as one: 16 lanes where the widest vector has 8, so that a line of a full plane is gone through once.
@@ -62,6 +63,7 @@ impl<L: Lanes> Lanes for Two<L> {
     #[inline(always)] unsafe fn if_greater(self, than: Self, yes: Self, no: Self) -> Self {
         unsafe { Two(self.0.if_greater(than.0, yes.0, no.0), self.1.if_greater(than.1, yes.1, no.1)) }
     }
+    #[inline(always)] unsafe fn have_nan(self, other: Self) -> bool { unsafe { self.0.have_nan(other.0) || self.1.have_nan(other.1) } }
 }
 
 #[rustfmt::skip]

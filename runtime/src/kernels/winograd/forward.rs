@@ -195,8 +195,8 @@ impl Convolution<'_> {
     pub(super) fn bias_of(&self, plane: usize) -> [f32; LANES] {
         let (planes, mut bias) = (self.y.map.planes, [0.0; LANES]);
         if let Some(all) = self.bias {
-            let count = planes[plane].channels;
-            bias[..count].copy_from_slice(&all[channels(&planes[..plane])..][..count]);
+            let all = &all[channels(&planes[..plane])..][..planes[plane].channels];
+            bias.iter_mut().zip(all).for_each(|(to, &bias)| *to = bias);
         }
         bias
     }
@@ -624,8 +624,18 @@ unsafe fn store_bytes<L: Lanes>(values: L, to: *mut u8) {
 unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
     // SAFETY: the caller is compiled for the vector's instructions.
     unsafe {
-        let top = L::splat(f32::INFINITY);
         let mut value = values[0];
+        let has_nan = values[0].have_nan(values[1]) | values[2].have_nan(values[3]);
+        if !has_nan {
+            let mut place = L::splat(0.0);
+            for number in 1..4 {
+                let other = values[number];
+                place = other.if_greater(value, L::splat(f32::from_bits(number as u32)), place);
+                value = other.max(value);
+            }
+            return (value, place);
+        }
+        let top = L::splat(f32::INFINITY);
         // What is compared: infinity for NaN.
         let mut key = value.min(top);
         let mut place = L::splat(0.0);

@@ -1,5 +1,6 @@
 //! Values as the passes see them: tiles of outputs, their windows, and the points of a block of them in scratch.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::sizes::{LANES, point, points_len, tile_side};
@@ -57,6 +58,9 @@ impl Points {
     }
 }
 
+/// Room for a window of any plane.
+pub(super) type Staged = MaybeUninit<[f32; POINTS * LANES]>;
+
 /// A tile of outputs: its sample and its first output.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place {
@@ -94,7 +98,7 @@ impl Source {
         plane: usize,
         lanes: usize,
         shift: [usize; 2],
-        staged: &mut [f32; POINTS * LANES],
+        staged: &mut Staged,
     ) -> (*const f32, usize) {
         let Source { lines, columns, before, origin, .. } = *self;
         // The first position with halo and padding before it.
@@ -110,7 +114,12 @@ impl Source {
             // SAFETY: the whole square lies in the plane.
             return (unsafe { first.add(((line - shift[0]) * columns + column - shift[1]) * lanes) }, columns * lanes);
         }
-        staged[..SIDE * SIDE * lanes].fill(0.0);
+        // SAFETY: as many floats as a window has at most, which are zero then.
+        let staged = unsafe {
+            let first = staged.as_mut_ptr().cast::<f32>();
+            first.write_bytes(0, SIDE * SIDE * lanes);
+            std::slice::from_raw_parts_mut(first, SIDE * SIDE * lanes)
+        };
         let (skip, least) = (shift[1].saturating_sub(column), column.saturating_sub(shift[1]));
         let width = SIDE.saturating_sub(skip).min(columns.saturating_sub(least));
         for at in 0..SIDE {
@@ -233,7 +242,7 @@ unsafe fn windows<L: Lanes>(
     places: &[Place],
     to: Points,
 ) {
-    let mut staged = [0.0; POINTS * LANES];
+    let mut staged = Staged::uninit();
     for (tile, place) in places.iter().enumerate() {
         // SAFETY: a window has its vectors, and the points have room for the tile.
         unsafe {

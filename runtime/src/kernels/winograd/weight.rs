@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::sizes::{LANES, MOST, WINDOWS, aligned, gradient_block, gradient_len, is_kept, points_len};
-use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
+use super::tiles::{Grid, Group, Place, Points, Source, Staged, each_vector, groups, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, check_gradient};
 use crate::arena::{Parts, Tile, View};
@@ -223,7 +223,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
     to: Points,
     sums: Option<*mut f32>,
 ) {
-    let mut staged = [0.0; POINTS * LANES];
+    let mut staged = Staged::uninit();
     for (tile, place) in places.iter().enumerate() {
         // SAFETY: a tile has its vectors, and the points have room for it.
         unsafe {

@@ -291,7 +291,7 @@ unsafe fn products_of_group<W: Lanes, H: Lanes>(
     }
 }
 
-/// One point's products for `VECTORS` vectors of output channels, `TILES` tiles at once:
+/// One point's products for `VECTORS` vectors of output channels in planes of 16 lanes, `TILES` tiles at once:
 /// `y[tile][vector] = sum over planes, channels of x[plane][tile][channel] * weights[channel][vector]`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
@@ -309,28 +309,27 @@ unsafe fn products<L: Lanes, const TILES: usize, const VECTORS: usize>(
     // SAFETY: the caller's.
     unsafe {
         while tile + TILES <= tiles {
-            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
-            product::<L, TILES, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            product::<L, TILES, VECTORS>(from, x, tile, x_plane, weights, weight_step, y, y_vector);
             tile += TILES;
         }
         while tile + 4 <= tiles {
-            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
-            product::<L, 4, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            product::<L, 4, VECTORS>(from, x, tile, x_plane, weights, weight_step, y, y_vector);
             tile += 4;
         }
         while tile < tiles {
-            let (x, y) = (x.add(tile * LANES), y.add(tile * LANES));
-            product::<L, 1, VECTORS>(from, x, x_plane, weights, weight_step, y, y_vector);
+            product::<L, 1, VECTORS>(from, x, tile, x_plane, weights, weight_step, y, y_vector);
             tile += 1;
         }
     }
 }
 
-/// `TILES` tiles of [`products`].
+/// `TILES` tiles of [`products`], from number `first` on.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
     from: &[Plane],
-    x: *const f32,
+    mut x: *const f32,
+    first: usize,
     x_plane: usize,
     mut weights: *const f32,
     weight_step: usize,
@@ -340,27 +339,46 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
     // SAFETY: the caller's: the tiles of all planes, a vector of weights for each channel, and room for the tiles.
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; TILES];
-        let mut x = x;
         for plane in from {
-            for channel in 0..plane.channels {
-                let mut factors = [L::splat(0.0); VECTORS];
-                for vector in 0..VECTORS {
-                    factors[vector] = L::load(weights.add(vector * L::COUNT));
-                }
-                for tile in 0..TILES {
-                    let value = L::splat(*x.add(tile * LANES + channel));
-                    for vector in 0..VECTORS {
-                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
-                    }
-                }
-                weights = weights.add(weight_step);
+            let x_tiles = x.add(first * plane.lanes);
+            match plane.lanes {
+                8 => add_products::<L, TILES, VECTORS, 8>(plane, x_tiles, weights, weight_step, &mut sums),
+                _ => add_products::<L, TILES, VECTORS, LANES>(plane, x_tiles, weights, weight_step, &mut sums),
             }
+            weights = weights.add(plane.channels * weight_step);
             x = x.add(x_plane);
         }
         for tile in 0..TILES {
             for vector in 0..VECTORS {
-                sums[tile][vector].store(y.add(tile * LANES + vector * y_vector));
+                sums[tile][vector].store(y.add((first + tile) * LANES + vector * y_vector));
             }
+        }
+    }
+}
+
+/// Adds the products of a plane of `LANES` to the sums.
+#[inline(always)]
+unsafe fn add_products<L: Lanes, const TILES: usize, const VECTORS: usize, const LANES: usize>(
+    plane: &Plane,
+    x: *const f32,
+    mut weights: *const f32,
+    weight_step: usize,
+    sums: &mut [[L; VECTORS]; TILES],
+) {
+    for channel in 0..plane.channels {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut factors = [L::splat(0.0); VECTORS];
+            for vector in 0..VECTORS {
+                factors[vector] = L::load(weights.add(vector * L::COUNT));
+            }
+            for tile in 0..TILES {
+                let value = L::splat(*x.add(tile * LANES + channel));
+                for vector in 0..VECTORS {
+                    sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                }
+            }
+            weights = weights.add(weight_step);
         }
     }
 }
@@ -380,29 +398,30 @@ unsafe fn narrow_products<L: Lanes, H: Lanes, const TILES: usize, const VECTORS:
     // SAFETY: the caller's.
     unsafe {
         while tile + TILES <= tiles {
-            narrow_product::<L, H, TILES, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            narrow_product::<L, H, TILES, VECTORS>(from, x, tile, x_plane, weights, y);
             tile += TILES;
         }
         while TILES > 8 && tile + 8 <= tiles {
-            narrow_product::<L, H, 8, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            narrow_product::<L, H, 8, VECTORS>(from, x, tile, x_plane, weights, y);
             tile += 8;
         }
         while TILES > 4 && tile + 4 <= tiles {
-            narrow_product::<L, H, 4, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            narrow_product::<L, H, 4, VECTORS>(from, x, tile, x_plane, weights, y);
             tile += 4;
         }
         while tile < tiles {
-            narrow_product::<L, H, 1, VECTORS>(from, x.add(tile * LANES), x_plane, weights, y.add(tile * LANES));
+            narrow_product::<L, H, 1, VECTORS>(from, x, tile, x_plane, weights, y);
             tile += 1;
         }
     }
 }
 
-/// `TILES` tiles of [`narrow_products`].
+/// `TILES` tiles of [`narrow_products`], from number `first` on.
 #[inline(always)]
 unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: usize>(
     from: &[Plane],
     mut x: *const f32,
+    first: usize,
     x_plane: usize,
     mut weights: *const f32,
     y: *mut f32,
@@ -411,46 +430,65 @@ unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: 
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; TILES];
         for plane in from {
-            for channel in (0..plane.channels / 2 * 2).step_by(2) {
-                let mut factors = [L::splat(0.0); VECTORS];
-                for vector in 0..VECTORS {
-                    factors[vector] = L::load(weights.add(vector * L::COUNT));
-                }
-                for tile in 0..TILES {
-                    let values = L::splat_two(x.add(tile * LANES + channel));
-                    for vector in 0..VECTORS {
-                        sums[tile][vector] = values.mul_add(factors[vector], sums[tile][vector]);
-                    }
-                }
-                weights = weights.add(16);
+            let x_tiles = x.add(first * plane.lanes);
+            match plane.lanes {
+                8 => add_narrow_products::<L, TILES, VECTORS, 8>(plane, x_tiles, weights, &mut sums),
+                _ => add_narrow_products::<L, TILES, VECTORS, LANES>(plane, x_tiles, weights, &mut sums),
             }
-            if plane.channels % 2 == 1 {
-                let mut factors = [L::splat(0.0); VECTORS];
-                for vector in 0..VECTORS {
-                    factors[vector] = L::load_apart(weights.add(vector * L::COUNT / 2));
-                }
-                for tile in 0..TILES {
-                    let value = L::splat(*x.add(tile * LANES + plane.channels - 1));
-                    for vector in 0..VECTORS {
-                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
-                    }
-                }
-                weights = weights.add(8);
-            }
+            weights = weights.add(plane.channels * 8);
             x = x.add(x_plane);
         }
+        let y = y.add(first * 8);
         if VECTORS == 2 {
             for tile in 0..TILES {
-                sums[tile][0].sum_neighbours(sums[tile][VECTORS - 1]).store(y.add(tile * LANES));
+                sums[tile][0].sum_neighbours(sums[tile][VECTORS - 1]).store(y.add(tile * 8));
             }
-        } else {
+        } else if TILES > 1 {
             // A vector has the sums of two tiles.
             for tile in (0..TILES).step_by(2) {
-                let mut both = [0.0; LANES];
-                let next = if tile + 1 < TILES { tile + 1 } else { tile };
-                sums[tile][0].sum_neighbours(sums[next][0]).store(both.as_mut_ptr());
-                H::load(both.as_ptr()).store(y.add(tile * LANES));
-                H::load(both.as_ptr().add(H::COUNT)).store(y.add(next * LANES));
+                sums[tile][0].sum_neighbours(sums[(tile + 1) % TILES][0]).store(y.add(tile * 8));
+            }
+        } else {
+            let mut both = [0.0; LANES];
+            sums[0][0].sum_neighbours(sums[0][0]).store(both.as_mut_ptr());
+            H::load(both.as_ptr()).store(y);
+        }
+    }
+}
+
+/// Adds the products of a plane of `LANES` to the sums of even and of odd channels.
+#[inline(always)]
+unsafe fn add_narrow_products<L: Lanes, const TILES: usize, const VECTORS: usize, const LANES: usize>(
+    plane: &Plane,
+    x: *const f32,
+    mut weights: *const f32,
+    sums: &mut [[L; VECTORS]; TILES],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        for channel in (0..plane.channels / 2 * 2).step_by(2) {
+            let mut factors = [L::splat(0.0); VECTORS];
+            for vector in 0..VECTORS {
+                factors[vector] = L::load(weights.add(vector * L::COUNT));
+            }
+            for tile in 0..TILES {
+                let values = L::splat_two(x.add(tile * LANES + channel));
+                for vector in 0..VECTORS {
+                    sums[tile][vector] = values.mul_add(factors[vector], sums[tile][vector]);
+                }
+            }
+            weights = weights.add(16);
+        }
+        if plane.channels % 2 == 1 {
+            let mut factors = [L::splat(0.0); VECTORS];
+            for vector in 0..VECTORS {
+                factors[vector] = L::load_apart(weights.add(vector * L::COUNT / 2));
+            }
+            for tile in 0..TILES {
+                let value = L::splat(*x.add(tile * LANES + plane.channels - 1));
+                for vector in 0..VECTORS {
+                    sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                }
             }
         }
     }
@@ -472,7 +510,7 @@ unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
         for (tile, place) in places.iter().enumerate() {
-            let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * LANES + lane), points.point());
+            let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * lanes + lane), points.point());
             outputs_of_tile::<L, TILE, POOLED>(lane, job, lanes, place, sums, bias, lanes_before);
         }
     }

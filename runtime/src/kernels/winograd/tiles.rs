@@ -27,7 +27,7 @@ pub(super) struct Source {
     pub(super) origin: usize,
 }
 
-/// Points of a block of tiles in scratch: `[plane][point][tile][LANES]`.
+/// Points of a block of tiles in scratch: `[plane][point][tile][lanes of the plane]`, with room for `LANES` each.
 #[derive(Clone, Copy)]
 pub(super) struct Points {
     pub(super) first: *mut f32,
@@ -247,7 +247,7 @@ unsafe fn windows<L: Lanes>(
         // SAFETY: a window has its vectors, and the points have room for the tile.
         unsafe {
             let (from, line) = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
-            let to_point = to.first.add(tile * LANES + lane);
+            let to_point = to.first.add(tile * lanes + lane);
             transform::inputs_to_points::<L>(
                 from.add(lane),
                 [line, lanes],

@@ -229,7 +229,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
         unsafe {
             let (from, line) = dy.window::<TILE>(place, plane, lanes, [0, 0], &mut staged);
             let from = from.add(lane);
-            let to_point = to.first.add(tile * LANES + lane);
+            let to_point = to.first.add(tile * lanes + lane);
             transform::outputs_to_points::<L>(from, [line, lanes], to_point, [WINDOW * to.point(), to.point()]);
             if let Some(sums) = sums {
                 let sums = sums.add(lane);
@@ -262,28 +262,28 @@ pub(super) unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
     // SAFETY: the caller's; the parts of a group are its vectors.
     unsafe {
         match (group.lanes, W::COUNT) {
-            (32, 16) => gradients::<W, 8, 2>(inputs, tiles, x, dy, dy_plane, to, 32, is_fresh),
-            (16, 16) => gradients::<W, 8, 1>(inputs, tiles, x, dy, 0, to, 16, is_fresh),
+            (32, 16) => gradients::<W, 8, 2, LANES>(inputs, tiles, x, dy, dy_plane, to, 32, is_fresh),
+            (16, 16) => gradients::<W, 8, 1, LANES>(inputs, tiles, x, dy, 0, to, 16, is_fresh),
             _ if lanes_are_inputs::<W>(inputs, group) => {
                 let outputs = Plane { lanes: 8, channels: 8 };
-                gradients::<W, 8, 1>(&outputs, tiles, dy, x, 0, to, LANES, is_fresh);
+                gradients::<W, 8, 1, LANES>(&outputs, tiles, dy, x, 0, to, LANES, is_fresh);
             }
-            (8, _) => gradients::<H, 8, 1>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
+            (8, _) => gradients::<H, 8, 1, 8>(inputs, tiles, x, dy, 0, to, 8, is_fresh),
             (lanes, _) => {
                 for plane in 0..group.planes {
                     let (dy, to) = (dy.add(plane * dy_plane), to.add(plane * LANES));
-                    gradients::<H, 4, 2>(inputs, tiles, x, dy, H::COUNT, to, lanes, is_fresh);
+                    gradients::<H, 4, 2, LANES>(inputs, tiles, x, dy, H::COUNT, to, lanes, is_fresh);
                 }
             }
         }
     }
 }
 
-/// One point's gradient for `VECTORS` vectors of output channels, `INPUTS` input channels at once:
+/// One point's gradient for `VECTORS` vectors of output channels, in planes of `LANES`, and `INPUTS` input channels at once:
 /// `to[input][vector] (+)= sum over tiles of x[tile][input] * dy[tile][vector]`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
+unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize, const LANES: usize>(
     inputs: &Plane,
     tiles: usize,
     x: *const f32,
@@ -311,7 +311,7 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize>(
                     factors[vector] = L::load(dy.add(tile * LANES + vector * dy_vector));
                 }
                 for input in 0..INPUTS {
-                    let value = L::splat(*x.add(tile * LANES + input));
+                    let value = L::splat(*x.add(tile * inputs.lanes + input));
                     for vector in 0..VECTORS {
                         sums[input][vector] = value.mul_add(factors[vector], sums[input][vector]);
                     }

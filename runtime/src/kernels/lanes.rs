@@ -21,14 +21,32 @@ pub(crate) trait Lanes: Copy {
     const KIND: Kind;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// Four floats from each of two places, of a vector of eight.
+    /// Half of the floats from each of two places.
     #[inline(always)]
-    unsafe fn load_quarters(first: *const f32, second: *const f32) -> Self {
-        const { assert!(Self::COUNT == 8) };
-        // SAFETY: the caller gives four floats at either.
+    unsafe fn load_halves(first: *const f32, second: *const f32) -> Self {
+        let mut floats = [0.0; 16];
+        // SAFETY: the caller gives them, and no vector has more than sixteen.
         unsafe {
-            let quarters = [first, second].map(|from| from.cast::<[f32; 4]>().read_unaligned());
-            Self::load(quarters.as_flattened().as_ptr())
+            for (half, from) in [first, second].into_iter().enumerate() {
+                for at in 0..Self::COUNT / 2 {
+                    floats[half * Self::COUNT / 2 + at] = *from.add(at);
+                }
+            }
+            Self::load(floats.as_ptr())
+        }
+    }
+    /// Half of the floats to each of two places.
+    #[inline(always)]
+    unsafe fn store_halves(self, first: *mut f32, second: *mut f32) {
+        let mut floats = [0.0; 16];
+        // SAFETY: as above.
+        unsafe {
+            self.store(floats.as_mut_ptr());
+            for (half, to) in [first, second].into_iter().enumerate() {
+                for at in 0..Self::COUNT / 2 {
+                    *to.add(at) = floats[half * Self::COUNT / 2 + at];
+                }
+            }
         }
     }
     /// The same float in all lanes.
@@ -266,8 +284,12 @@ mod x86 {
             unsafe { _mm256_storeu_ps(to, self.0) }
         }
         #[inline(always)]
-        unsafe fn load_quarters(first: *const f32, second: *const f32) -> Self {
+        unsafe fn load_halves(first: *const f32, second: *const f32) -> Self {
             F32x8(unsafe { _mm256_loadu2_m128(second, first) })
+        }
+        #[inline(always)]
+        unsafe fn store_halves(self, first: *mut f32, second: *mut f32) {
+            unsafe { _mm256_storeu2_m128(second, first, self.0) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -408,6 +430,20 @@ mod x86 {
         #[inline(always)]
         unsafe fn have_nan(self, other: Self) -> bool {
             unsafe { compare::<_CMP_UNORD_Q>(self.0, other.0) != 0 }
+        }
+        #[inline(always)]
+        unsafe fn load_halves(first: *const f32, second: *const f32) -> Self {
+            unsafe {
+                let low = _mm512_castps256_ps512(_mm256_loadu_ps(first));
+                F32x16(_mm512_insertf32x8::<1>(low, _mm256_loadu_ps(second)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_halves(self, first: *mut f32, second: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(first, _mm512_castps512_ps256(self.0));
+                _mm256_storeu_ps(second, _mm512_extractf32x8_ps::<1>(self.0));
+            }
         }
         #[inline(always)]
         unsafe fn splat_two(from: *const f32) -> Self {
@@ -564,6 +600,10 @@ mod tests {
             of(H::COUNT, &|to| H::splat_two(x.add(1)).store(to));
             of(W::COUNT, &|to| W::load_apart(x.add(1)).store(to));
             of(H::COUNT, &|to| H::load_apart(x.add(1)).store(to));
+            of(W::COUNT, &|to| W::load_halves(x.add(1), x).store(to));
+            of(H::COUNT, &|to| H::load_halves(x.add(1), x).store(to));
+            of(W::COUNT, &|to| W::load(x).store_halves(to.add(W::COUNT / 2), to));
+            of(H::COUNT, &|to| H::load(x).store_halves(to.add(H::COUNT / 2), to));
             of(W::COUNT, &|to| W::load(x).sum_neighbours(W::load(x.add(16 - W::COUNT))).store(to));
             of(H::COUNT, &|to| H::load(x).sum_neighbours(H::load(x.add(8))).store(to));
         }
@@ -584,7 +624,11 @@ mod tests {
             of_moves(isa, &x, &mut found);
             let wide = found[0].len();
             let sums = if wide == 16 { [&halves[..], &halves].concat() } else { halves.clone() };
-            assert_eq!(found, [turns(wide), turns(8), apart(wide), apart(8), sums, halves.clone()], "{isa}");
+            let read = |count: usize| [&x[1..][..count / 2], &x[..count / 2]].concat();
+            let written = |count: usize| [&x[count / 2..count], &x[..count / 2]].concat();
+            let moved = [turns(wide), turns(8), apart(wide), apart(8), read(wide), read(8), written(wide), written(8)];
+            assert_eq!(found[..8], moved, "{isa}");
+            assert_eq!(found[8..], [sums, halves.clone()], "{isa}");
         }
     }
 

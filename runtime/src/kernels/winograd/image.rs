@@ -245,7 +245,7 @@ pub(super) unsafe fn windows_to_points<H: Lanes>(channels: usize, count: usize, 
                 let mut values = [H::splat(0.0); WINDOW];
                 for column in 0..WINDOW {
                     let from = from.add(column * channels);
-                    values[column] = H::load_quarters(from, from.add(LINE));
+                    values[column] = H::load_halves(from, from.add(LINE));
                 }
                 let values = transform::of_inputs(values);
                 for column in 0..WINDOW {

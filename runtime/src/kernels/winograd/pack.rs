@@ -4,7 +4,7 @@
 use super::image::is_image;
 use super::sizes::{LANES, packed_len, taps, weight_point};
 use super::tiles::{each_vector, groups};
-use super::transform::{self, POINTS, WINDOW};
+use super::transform::{self, POINTS, Strided, WINDOW};
 use super::{check_no_image, check_planes};
 use crate::arena::Pack;
 use crate::isa::Numerics;
@@ -188,6 +188,7 @@ unsafe fn points_of_weights<L: Lanes, const KERNEL: usize>(
     // SAFETY: the caller's.
     unsafe {
         let from = taps.as_ptr().cast::<f32>().add(lane);
-        transform::weights_to_points::<L, KERNEL>(from, [KERNEL * LANES, LANES], to.add(lane), [WINDOW * point, point]);
+        let from = Strided { first: from, line: KERNEL * LANES, column: LANES };
+        transform::weights_to_points::<L, KERNEL>(from, to.add(lane), [WINDOW * point, point]);
     }
 }

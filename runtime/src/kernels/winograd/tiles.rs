@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::sizes::{LANES, point, points_len, tile_side};
-use super::transform::{self, POINTS, WINDOW};
+use super::transform::{self, POINTS, Strided, WINDOW};
 use crate::arena::Rows;
 use crate::kernels::conv::Conv;
 use crate::kernels::lanes::Lanes;
@@ -99,7 +99,7 @@ impl Source {
         lanes: usize,
         shift: [usize; 2],
         staged: &mut Staged,
-    ) -> (*const f32, usize) {
+    ) -> Strided {
         let Source { lines, columns, before, origin, .. } = *self;
         // The first position with halo and padding before it.
         let (line, column) = (place.line + before[0], place.column + before[1]);
@@ -112,7 +112,8 @@ impl Source {
             && column - shift[1] + SIDE <= columns;
         if is_inside {
             // SAFETY: the whole square lies in the plane.
-            return (unsafe { first.add(((line - shift[0]) * columns + column - shift[1]) * lanes) }, columns * lanes);
+            let first = unsafe { first.add(((line - shift[0]) * columns + column - shift[1]) * lanes) };
+            return Strided { first, line: columns * lanes, column: lanes };
         }
         // SAFETY: as many floats as a window has at most, which are zero then.
         let staged = unsafe {
@@ -132,7 +133,7 @@ impl Source {
                 staged[(at * SIDE + skip) * lanes..][..width * lanes].copy_from_slice(values);
             }
         }
-        (staged.as_ptr(), SIDE * lanes)
+        Strided { first: staged.as_ptr(), line: SIDE * lanes, column: lanes }
     }
 }
 
@@ -220,11 +221,12 @@ pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes, const BLOCK: usize>(
         // SAFETY: the caller's: a block fits into its points.
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
-            if to.block == BLOCK {
-                let to = Points { block: BLOCK, ..to };
-                each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
-            } else {
-                each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
+            let known = Points { block: BLOCK, ..to };
+            match (plane.lanes == W::COUNT / 2, to.block == BLOCK) {
+                (true, true) => windows_of_pairs::<W, H>(x, first, padding, places, known),
+                (true, false) => windows_of_pairs::<W, H>(x, first, padding, places, to),
+                (false, true) => each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, known)),
+                (false, false) => each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to)),
             }
         }
         first += plane.lanes * x.map.positions();
@@ -246,14 +248,38 @@ unsafe fn windows<L: Lanes>(
     for (tile, place) in places.iter().enumerate() {
         // SAFETY: a window has its vectors, and the points have room for the tile.
         unsafe {
-            let (from, line) = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
+            let mut window = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
+            window.first = window.first.add(lane);
             let to_point = to.first.add(tile * lanes + lane);
-            transform::inputs_to_points::<L>(
-                from.add(lane),
-                [line, lanes],
-                to_point,
-                [WINDOW * to.point(), to.point()],
-            );
+            transform::inputs_to_points::<L>(window, to_point, [WINDOW * to.point(), to.point()]);
         }
+    }
+}
+
+/// [`windows`] of a plane that has half of a vector's lanes: two tiles at once.
+#[inline(always)]
+unsafe fn windows_of_pairs<W: Lanes, H: Lanes>(
+    x: &Source,
+    plane: usize,
+    padding: [usize; 2],
+    places: &[Place],
+    to: Points,
+) {
+    let (pairs, last) = places.as_chunks::<2>();
+    let mut staged = [const { Staged::uninit() }; 2];
+    for (pair, places) in pairs.iter().enumerate() {
+        let [first, second] = &mut staged;
+        // SAFETY: as in `windows`, of both.
+        unsafe {
+            let first = x.window::<WINDOW>(&places[0], plane, H::COUNT, padding, first);
+            let second = x.window::<WINDOW>(&places[1], plane, H::COUNT, padding, second);
+            let to_point = to.first.add(pair * W::COUNT);
+            transform::inputs_to_points::<W>([first, second], to_point, [WINDOW * to.point(), to.point()]);
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let to = Points { first: to.first.add(pairs.len() * W::COUNT), ..to };
+        windows::<H>(0, H::COUNT, x, plane, padding, last, to);
     }
 }

@@ -145,9 +145,48 @@ unsafe fn to_weights<L: Lanes>(u: [L; 6]) -> [L; 3] {
     }
 }
 
-/// Makes functions that apply a matrix to the columns and the lines of a square of vectors: read the vector of (line, column) at
-/// `from + line * from_line + column * from_column`, write at `to + line * to_line + column * to_column`. Lines are made in parts, so
-/// that registers hold a part between the two.
+/// A square of vectors that is read.
+pub(super) trait Square<L> {
+    /// The vector of a line and a column.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Lanes`]: there is such a one.
+    unsafe fn at(&self, line: usize, column: usize) -> L;
+}
+
+/// One whose lines and columns are so many floats apart.
+pub(super) struct Strided {
+    pub(super) first: *const f32,
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl<L: Lanes> Square<L> for Strided {
+    #[inline(always)]
+    unsafe fn at(&self, line: usize, column: usize) -> L {
+        // SAFETY: the caller's.
+        unsafe { L::load(self.first.add(line * self.line + column * self.column)) }
+    }
+}
+
+/// Two of them, each of which has half of a vector.
+impl<L: Lanes> Square<L> for [Strided; 2] {
+    #[inline(always)]
+    unsafe fn at(&self, line: usize, column: usize) -> L {
+        let [first, second] = self;
+        // SAFETY: the caller's.
+        unsafe {
+            L::load_halves(
+                first.first.add(line * first.line + column * first.column),
+                second.first.add(line * second.line + column * second.column),
+            )
+        }
+    }
+}
+
+/// Makes functions that apply a matrix to the columns and the lines of a square of vectors, and write that of (line, column) at
+/// `to + line * to_line + column * to_column`. Lines are made in parts, so that registers hold a part between the two.
 macro_rules! square {
     ($($(#[$doc:meta])* $name:ident $(<$side:ident>)?: $matrix:ident, $from:tt to $parts:literal of $lines:literal;)*) => {$(
         $(#[$doc])*
@@ -157,15 +196,13 @@ macro_rules! square {
         /// As for [`Lanes`]: all those vectors can be read, or written.
         #[inline(always)]
         pub(super) unsafe fn $name<L: Lanes $(, const $side: usize)?>(
-            from: *const f32,
-            from_steps: [usize; 2],
+            from: impl Square<L>,
             to: *mut f32,
             to_steps: [usize; 2],
         ) {
             #[inline(always)]
             unsafe fn part<L: Lanes $(, const $side: usize)?, const FIRST: usize>(
-                from: *const f32,
-                [from_line, from_column]: [usize; 2],
+                from: &impl Square<L>,
                 to: *mut f32,
                 [to_line, to_column]: [usize; 2],
             ) {
@@ -175,7 +212,7 @@ macro_rules! square {
                     for column in 0..$from {
                         let mut values = [L::splat(0.0); $from];
                         for line in 0..$from {
-                            values[line] = L::load(from.add(line * from_line + column * from_column));
+                            values[line] = from.at(line, column);
                         }
                         let values = $matrix(values);
                         for line in 0..$lines {
@@ -192,9 +229,9 @@ macro_rules! square {
             }
             // SAFETY: the caller's.
             unsafe {
-                part::<L, $($side,)? 0>(from, from_steps, to, to_steps);
+                part::<L, $($side,)? 0>(&from, to, to_steps);
                 if $parts == 2 {
-                    part::<L, $($side,)? { ($parts - 1) * $lines }>(from, from_steps, to, to_steps);
+                    part::<L, $($side,)? { ($parts - 1) * $lines }>(&from, to, to_steps);
                 }
             }
         }

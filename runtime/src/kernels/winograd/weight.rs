@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::sizes::{LANES, MOST, WINDOWS, aligned, gradient_block, gradient_len, is_kept, points_len};
 use super::tiles::{Grid, Group, Place, Points, Source, Staged, each_vector, groups, points_of_inputs};
-use super::transform::{self, POINTS, WINDOW};
+use super::transform::{self, POINTS, Square, Strided, WINDOW};
 use super::{check, check_gradient};
 use crate::arena::{Parts, Tile, View};
 use crate::isa::Numerics;
@@ -201,11 +201,12 @@ pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes, const BLOCK: usize>(
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
             let sums = sums.map(|sums| sums.add(index * LANES));
-            if to.block == BLOCK {
-                let to = Points { block: BLOCK, ..to };
-                each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
-            } else {
-                each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
+            let known = Points { block: BLOCK, ..to };
+            match (plane.lanes == W::COUNT / 2, to.block == BLOCK) {
+                (true, true) => pairs_of_gradient::<W, H>(dy, first, places, known, sums),
+                (true, false) => pairs_of_gradient::<W, H>(dy, first, places, to, sums),
+                (false, true) => each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, known, sums)),
+                (false, false) => each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums)),
             }
         }
         first += plane.lanes * dy.map.positions();
@@ -227,22 +228,66 @@ unsafe fn tiles_of_gradient<L: Lanes>(
     for (tile, place) in places.iter().enumerate() {
         // SAFETY: a tile has its vectors, and the points have room for it.
         unsafe {
-            let (from, line) = dy.window::<TILE>(place, plane, lanes, [0, 0], &mut staged);
-            let from = from.add(lane);
-            let to_point = to.first.add(tile * lanes + lane);
-            transform::outputs_to_points::<L>(from, [line, lanes], to_point, [WINDOW * to.point(), to.point()]);
+            let mut from = dy.window::<TILE>(place, plane, lanes, [0, 0], &mut staged);
+            from.first = from.first.add(lane);
             if let Some(sums) = sums {
                 let sums = sums.add(lane);
-                let mut of_columns = [L::splat(0.0); TILE];
-                for at in 0..TILE {
-                    for column in 0..TILE {
-                        of_columns[column] = of_columns[column].add(L::load(from.add(at * line + column * lanes)));
-                    }
-                }
-                let sum = of_columns[0].add(of_columns[1]).add(of_columns[2].add(of_columns[3]));
-                L::load(sums).add(sum).store(sums);
+                L::load(sums).add(sum_of_tile::<L>(&from)).store(sums);
+            }
+            let to_point = to.first.add(tile * lanes + lane);
+            transform::outputs_to_points::<L>(from, to_point, [WINDOW * to.point(), to.point()]);
+        }
+    }
+}
+
+/// [`tiles_of_gradient`] of a plane that has half of a vector's lanes: two tiles at once.
+#[inline(always)]
+unsafe fn pairs_of_gradient<W: Lanes, H: Lanes>(
+    dy: &Source,
+    plane: usize,
+    places: &[Place],
+    to: Points,
+    sums: Option<*mut f32>,
+) {
+    let (pairs, last) = places.as_chunks::<2>();
+    let mut staged = [const { Staged::uninit() }; 2];
+    for (pair, places) in pairs.iter().enumerate() {
+        let [first, second] = &mut staged;
+        // SAFETY: as in `tiles_of_gradient`, of both.
+        unsafe {
+            let from = [
+                dy.window::<TILE>(&places[0], plane, H::COUNT, [0, 0], first),
+                dy.window::<TILE>(&places[1], plane, H::COUNT, [0, 0], second),
+            ];
+            if let Some(sums) = sums {
+                let mut of_pair = [0.0; LANES];
+                sum_of_tile::<W>(&from).store(of_pair.as_mut_ptr());
+                let [first, second] = [0, H::COUNT].map(|half| of_pair.as_ptr().add(half));
+                H::load(sums).add(H::load(first)).add(H::load(second)).store(sums);
+            }
+            let to_point = to.first.add(pair * W::COUNT);
+            transform::outputs_to_points::<W>(from, to_point, [WINDOW * to.point(), to.point()]);
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let to = Points { first: to.first.add(pairs.len() * W::COUNT), ..to };
+        tiles_of_gradient::<H>(0, H::COUNT, dy, plane, last, to, sums);
+    }
+}
+
+/// The sum of a tile's gradient.
+#[inline(always)]
+unsafe fn sum_of_tile<L: Lanes>(from: &impl Square<L>) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut of_columns = [L::splat(0.0); TILE];
+        for line in 0..TILE {
+            for column in 0..TILE {
+                of_columns[column] = of_columns[column].add(from.at(line, column));
             }
         }
+        of_columns[0].add(of_columns[1]).add(of_columns[2].add(of_columns[3]))
     }
 }
 
@@ -338,12 +383,8 @@ pub(super) unsafe fn weights_of_points<L: Lanes>(
 ) {
     // SAFETY: the caller's: 36 vectors, and nine.
     unsafe {
-        transform::points_to_weights::<L>(
-            points.add(lane),
-            [WINDOW * step, step],
-            to.add(lane),
-            [3 * to_step, to_step],
-        );
+        let points = Strided { first: points.add(lane), line: WINDOW * step, column: step };
+        transform::points_to_weights::<L>(points, to.add(lane), [3 * to_step, to_step]);
     }
 }
 

@@ -248,7 +248,11 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
                 let bias = job.bias_of(index);
                 let points = Points { first: job.y_points.at(index, 0), ..job.y_points };
                 let known = Points { block: BLOCK, ..points };
+                let is_half = plane.lanes == W::COUNT / 2;
                 match (job.grid.tile, job.block) {
+                    (4, BLOCK) if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, known, &bias, plane_at),
+                    (4, _) if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, points, &bias, plane_at),
+                    _ if is_half => outputs_of_pairs::<W, H, 2, 1>(job, places, points, &bias, plane_at),
                     (4, BLOCK) => {
                         each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, known, &bias, plane_at));
                     }
@@ -511,7 +515,36 @@ unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
         let bias = L::load(bias.as_ptr().add(lane));
         for (tile, place) in places.iter().enumerate() {
             let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * lanes + lane), points.point());
-            outputs_of_tile::<L, TILE, POOLED>(lane, job, lanes, place, sums, bias, lanes_before);
+            outputs_of_tiles::<L, TILE, POOLED, 1>(lane, job, lanes, [place], sums, bias, lanes_before);
+        }
+    }
+}
+
+/// [`outputs`] of a plane that has half of a vector's lanes: two tiles at once, where as much of both is in the map.
+#[inline(always)]
+unsafe fn outputs_of_pairs<W: Lanes, H: Lanes, const TILE: usize, const POOLED: usize>(
+    job: &Convolution<'_>,
+    places: &[Place],
+    points: Points,
+    bias: &[f32; LANES],
+    lanes_before: usize,
+) {
+    let tile = job.grid.tile;
+    let [lines, columns] = job.size.map(|size| if job.is_pooled { 2 * size } else { size });
+    let inside = |place: &Place| [tile.min(lines - place.line), tile.min(columns - place.column)];
+    for (pair, places) in places.chunks(2).enumerate() {
+        let points = Points { first: points.first.wrapping_add(pair * W::COUNT), ..points };
+        // SAFETY: the points of all tiles.
+        unsafe {
+            match places {
+                [first, second] if inside(first) == inside(second) => {
+                    let bias = W::load_halves(bias.as_ptr(), bias.as_ptr());
+                    let sums = transform::points_to_lines::<W, TILE>(points.first, points.point());
+                    let places = [first, second];
+                    outputs_of_tiles::<W, TILE, POOLED, 2>(0, job, H::COUNT, places, sums, bias, lanes_before);
+                }
+                places => outputs::<H, TILE, POOLED>(0, H::COUNT, job, places, points, bias, lanes_before),
+            }
         }
     }
 }
@@ -533,13 +566,13 @@ impl<L: Lanes, const TILE: usize> Sums<L> for [[L; WINDOW]; TILE] {
     }
 }
 
-/// The outputs of a vector of a plane in one tile.
+/// The outputs of a vector of a plane in a tile, or in two, of each of which it has half of its floats: as much of both is in the map.
 #[inline(always)]
-pub(super) unsafe fn outputs_of_tile<L: Lanes, const TILE: usize, const POOLED: usize>(
+pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED: usize, const N: usize>(
     lane: usize,
     job: &Convolution<'_>,
     lanes: usize,
-    place: &Place,
+    places: [&Place; N],
     sums: impl Sums<L>,
     bias: L,
     lanes_before: usize,
@@ -547,11 +580,19 @@ pub(super) unsafe fn outputs_of_tile<L: Lanes, const TILE: usize, const POOLED: 
     let [lines, columns] = job.size;
     // SAFETY: each position is one of the maps, and bytes of places are one a float of y without halo.
     unsafe {
-        let first = if job.is_pooled { [place.line / 2, place.column / 2] } else { [place.line, place.column] };
-        let (height, width) = (lines - first[0], columns - first[1]);
+        let firsts = places.map(|place| match job.is_pooled {
+            true => [place.line / 2, place.column / 2],
+            false => [place.line, place.column],
+        });
+        let (height, width) = (lines - firsts[0][0], columns - firsts[0][1]);
         let at = |of: &Source| {
-            let position = lanes_before * of.positions + (first[0] * of.columns + first[1] + of.origin) * lanes;
-            (of.first.add(place.sample * of.stride + position + lane), of.columns * lanes)
+            let mut first = [of.first; N];
+            for tile in 0..N {
+                let [line, column] = firsts[tile];
+                let position = lanes_before * of.positions + (line * of.columns + column + of.origin) * lanes;
+                first[tile] = of.first.add(places[tile].sample * of.stride + position + lane);
+            }
+            (first, of.columns * lanes)
         };
         let ends = Ends {
             lanes,
@@ -574,12 +615,15 @@ pub(super) unsafe fn outputs_of_tile<L: Lanes, const TILE: usize, const POOLED: 
                         (maxima[window], numbers[window]) = largest(of_window);
                     }
                     if let Some((start, stride)) = job.places {
-                        let position = lanes_before * lines * columns;
-                        let position = position + ((first[0] + line) * columns + first[1]) * lanes + lane;
-                        let to = start.add(place.sample * stride + position);
+                        let mut to = [start; N];
+                        for tile in 0..N {
+                            let position = lanes_before * lines * columns;
+                            let position = position + ((firsts[tile][0] + line) * columns + firsts[tile][1]) * lanes;
+                            to[tile] = start.add(places[tile].sample * stride + position + lane);
+                        }
                         for window in 0..POOLED {
                             if window < width {
-                                store_bytes(numbers[window], to.add(window * lanes));
+                                store_bytes(numbers[window], to.map(|to| to.add(window * lanes)));
                             }
                         }
                     }
@@ -596,21 +640,21 @@ pub(super) unsafe fn outputs_of_tile<L: Lanes, const TILE: usize, const POOLED: 
     }
 }
 
-/// What the epilogue has for a vector of a tile's outputs: where they lie in each value, and floats from line to line there.
-struct Ends<L> {
+/// What the epilogue has for a vector of the outputs of N tiles: where they lie in each value, and floats from line to line there.
+struct Ends<L, const N: usize> {
     /// Floats from column to column.
     lanes: usize,
-    /// Columns from the tile's first one on.
+    /// Columns from a tile's first one on.
     width: usize,
     bias: L,
-    before: Option<(*const f32, usize)>,
+    before: Option<([*const f32; N], usize)>,
     act: Act,
-    after: Option<(*const f32, usize)>,
+    after: Option<([*const f32; N], usize)>,
     /// Nobody else has these floats while the kernel runs.
-    y: (*const f32, usize),
+    y: ([*const f32; N], usize),
 }
 
-impl<L: Lanes> Ends<L> {
+impl<L: Lanes, const TILES: usize> Ends<L, TILES> {
     /// The epilogue of a line of the tile.
     #[inline(always)]
     unsafe fn put<const N: usize>(&self, line: usize, mut values: [L; N]) {
@@ -622,7 +666,8 @@ impl<L: Lanes> Ends<L> {
             if let Some((before, step)) = self.before {
                 for column in 0..N {
                     if column < self.width {
-                        values[column] = values[column].add(L::load(before.add(line * step + column * self.lanes)));
+                        let before = load_parts(before, line * step + column * self.lanes);
+                        values[column] = values[column].add(before);
                     }
                 }
             }
@@ -630,29 +675,56 @@ impl<L: Lanes> Ends<L> {
             if let Some((after, step)) = self.after {
                 for column in 0..N {
                     if column < self.width {
-                        values[column] = values[column].add(L::load(after.add(line * step + column * self.lanes)));
+                        let after = load_parts(after, line * step + column * self.lanes);
+                        values[column] = values[column].add(after);
                     }
                 }
             }
             let (y, step) = self.y;
             for column in 0..N {
                 if column < self.width {
-                    values[column].store(y.cast_mut().add(line * step + column * self.lanes));
+                    store_parts(values[column], y, line * step + column * self.lanes);
                 }
             }
         }
     }
 }
 
-/// The low bytes of a vector's floats.
+/// A vector, or both halves of one, `at` floats from its places.
 #[inline(always)]
-unsafe fn store_bytes<L: Lanes>(values: L, to: *mut u8) {
+unsafe fn load_parts<L: Lanes, const N: usize>(from: [*const f32; N], at: usize) -> L {
+    // SAFETY: the caller's.
+    unsafe {
+        match N {
+            1 => L::load(from[0].add(at)),
+            _ => L::load_halves(from[0].add(at), from[N - 1].add(at)),
+        }
+    }
+}
+
+/// Stores what [`load_parts`] loads.
+#[inline(always)]
+unsafe fn store_parts<L: Lanes, const N: usize>(value: L, to: [*const f32; N], at: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match N {
+            1 => value.store(to[0].cast_mut().add(at)),
+            _ => value.store_halves(to[0].cast_mut().add(at), to[N - 1].cast_mut().add(at)),
+        }
+    }
+}
+
+/// The low bytes of a vector's floats, or of both halves of one.
+#[inline(always)]
+unsafe fn store_bytes<L: Lanes, const N: usize>(values: L, to: [*mut u8; N]) {
     let mut floats = [0.0; LANES];
     // SAFETY: no vector has more lanes; the rest is the caller's.
     unsafe {
         values.store(floats.as_mut_ptr());
-        for lane in 0..L::COUNT {
-            to.add(lane).write(floats[lane].to_bits() as u8);
+        for part in 0..N {
+            for lane in 0..L::COUNT / N {
+                to[part].add(lane).write(floats[part * L::COUNT / N + lane].to_bits() as u8);
+            }
         }
     }
 }

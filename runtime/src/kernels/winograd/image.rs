@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::forward::{Convolution, Sums, outputs_of_tile};
+use super::forward::{Convolution, Sums, outputs_of_tiles};
 use super::sizes::{LANES, weight_point};
 use super::tiles::{Grid, Place, Source, each_vector, groups};
 use super::transform::{self, POINTS, WINDOW};
@@ -154,11 +154,11 @@ unsafe fn vector<L: Lanes>(
         let bias = L::load(bias.as_ptr().add(lane));
         for tile in 0..block.count {
             let place = Place { column: block.place.column + tile * TILE, ..block.place };
-            outputs_of_tile::<L, TILE, { TILE / 2 }>(
+            outputs_of_tiles::<L, TILE, { TILE / 2 }, 1>(
                 lane,
                 job,
                 lanes,
-                &place,
+                [&place],
                 Stored(sums.add(tile * SUMS)),
                 bias,
                 lanes_before,

@@ -115,8 +115,8 @@ unsafe fn part_gradient<W: Lanes, H: Lanes>(part: Part<'_>) {
         // SAFETY: compiled for these vectors; all tiles are of the samples, a block fits into its points, and there are sums for all
         // groups and planes of the part.
         unsafe {
-            points_of_inputs::<W, H, MOST>(&part.x, part.inputs.clone(), part.padding, places, part.x_points);
-            points_of_gradient::<W, H, MOST>(&part.dy, outputs.clone(), places, part.dy_points, None);
+            points_of_inputs::<W, H>(&part.x, part.inputs.clone(), part.padding, places, part.x_points);
+            points_of_gradient::<W, H>(&part.dy, outputs.clone(), places, part.dy_points, None);
             for point in 0..POINTS {
                 let x = part.x_points.at(0, point).cast_const();
                 let dy = part.dy_points.at(0, point).cast_const();

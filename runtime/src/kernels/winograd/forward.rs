@@ -225,7 +225,7 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
         job.grid.places(first, places);
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points.
         unsafe {
-            points_of_inputs::<W, H, BLOCK>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
             for point in 0..POINTS {
                 let x = job.x_points.at(0, point).cast_const();
                 for group in groups() {
@@ -247,16 +247,11 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
             for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
                 let bias = job.bias_of(index);
                 let points = Points { first: job.y_points.at(index, 0), ..job.y_points };
-                let known = Points { block: BLOCK, ..points };
                 let is_half = plane.lanes == W::COUNT / 2;
-                match (job.grid.tile, job.block) {
-                    (4, BLOCK) if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, known, &bias, plane_at),
-                    (4, _) if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, points, &bias, plane_at),
+                match job.grid.tile {
+                    4 if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, points, &bias, plane_at),
+                    4 => each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, points, &bias, plane_at)),
                     _ if is_half => outputs_of_pairs::<W, H, 2, 1>(job, places, points, &bias, plane_at),
-                    (4, BLOCK) => {
-                        each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, known, &bias, plane_at));
-                    }
-                    (4, _) => each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, points, &bias, plane_at)),
                     _ => each_vector!(plane.lanes, outputs::<W, H, 2, 1>(job, places, points, &bias, plane_at)),
                 }
                 plane_at += plane.lanes;

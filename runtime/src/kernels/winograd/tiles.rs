@@ -207,9 +207,9 @@ macro_rules! each_vector {
 }
 pub(super) use each_vector;
 
-/// The points of the windows of tiles, in some planes. Most blocks have `BLOCK` tiles: where their points lie is known.
+/// The points of the windows of tiles, in some planes.
 #[inline(always)]
-pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes, const BLOCK: usize>(
+pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
     x: &Source,
     planes: Range<usize>,
     padding: [usize; 2],
@@ -221,12 +221,10 @@ pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes, const BLOCK: usize>(
         // SAFETY: the caller's: a block fits into its points.
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
-            let known = Points { block: BLOCK, ..to };
-            match (plane.lanes == W::COUNT / 2, to.block == BLOCK) {
-                (true, true) => windows_of_pairs::<W, H>(x, first, padding, places, known),
-                (true, false) => windows_of_pairs::<W, H>(x, first, padding, places, to),
-                (false, true) => each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, known)),
-                (false, false) => each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to)),
+            if plane.lanes == W::COUNT / 2 {
+                windows_of_pairs::<W, H>(x, first, padding, places, to);
+            } else {
+                each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
             }
         }
         first += plane.lanes * x.map.positions();

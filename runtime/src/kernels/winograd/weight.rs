@@ -96,8 +96,8 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
         // SAFETY: compiled for these vectors; all tiles are of the samples, and a block fits into its points; `points` has room for
         // all groups and planes where they are kept, else for any one.
         unsafe {
-            points_of_inputs::<W, H, MOST>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
-            points_of_gradient::<W, H, MOST>(&job.dy, 0..dy_planes.len(), places, job.dy_points, job.sums);
+            points_of_inputs::<W, H>(&job.x, 0..job.x.map.planes.len(), job.padding, places, job.x_points);
+            points_of_gradient::<W, H>(&job.dy, 0..dy_planes.len(), places, job.dy_points, job.sums);
             let mut points = job.points;
             for group in groups(dy_planes) {
                 for (index, plane) in x_planes.iter().enumerate() {
@@ -186,9 +186,9 @@ pub(super) unsafe fn add_windows<W: Lanes, H: Lanes>(
     }
 }
 
-/// The points of the tiles of dy in some planes, and its sums, if they are asked for. Most blocks have `BLOCK` tiles.
+/// The points of the tiles of dy in some planes, and its sums, if they are asked for.
 #[inline(always)]
-pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes, const BLOCK: usize>(
+pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
     dy: &Source,
     planes: Range<usize>,
     places: &[Place],
@@ -201,12 +201,10 @@ pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes, const BLOCK: usize>(
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
             let sums = sums.map(|sums| sums.add(index * LANES));
-            let known = Points { block: BLOCK, ..to };
-            match (plane.lanes == W::COUNT / 2, to.block == BLOCK) {
-                (true, true) => pairs_of_gradient::<W, H>(dy, first, places, known, sums),
-                (true, false) => pairs_of_gradient::<W, H>(dy, first, places, to, sums),
-                (false, true) => each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, known, sums)),
-                (false, false) => each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums)),
+            if plane.lanes == W::COUNT / 2 {
+                pairs_of_gradient::<W, H>(dy, first, places, to, sums);
+            } else {
+                each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
             }
         }
         first += plane.lanes * dy.map.positions();

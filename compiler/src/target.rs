@@ -385,14 +385,10 @@ mod winograd {
         size[1].div_ceil(tile) * size[2].div_ceil(tile)
     }
 
-    /// Floats of the points of so many planes of a block of tiles.
-    fn points_len(planes: u64, block: u64) -> u64 {
-        planes * POINTS * (block * WIDEST + APART)
-    }
-
     pub(super) fn batch_scratch(x: &[Plane], y: &[Plane]) -> u64 {
         let [x, y] = [x, y].map(|planes| (planes.len() as u64).min(PART));
-        points_len(x + y, MOST) + WINDOWS + POINTS * x * WIDEST * y * WIDEST + ALIGNMENT
+        let points = |planes: u64| POINTS * (planes * MOST * WIDEST + APART);
+        points(x) + points(y) + WINDOWS + POINTS * x * WIDEST * y * WIDEST + ALIGNMENT
     }
 
     pub(super) fn packed_len(from: &[Plane], to: &[Plane]) -> u64 {
@@ -402,7 +398,8 @@ mod winograd {
     /// Of an image's convolution with a pool, of the gradient by the weight.
     pub(super) fn grad_weight_pool_scratch(y: &[Plane]) -> u64 {
         let windows = WINDOW * IMAGE_LINE + IMAGE_TILES * POINTS * 4;
-        windows + points_len(1, IMAGE_TILES) + (4 * 9 + y.len() as u64 * POINTS * 4) * WIDEST + ALIGNMENT
+        let gradient = POINTS * (IMAGE_TILES * WIDEST + APART);
+        windows + gradient + (4 * 9 + y.len() as u64 * POINTS * 4) * WIDEST + ALIGNMENT
     }
 
     pub(super) fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> u64 {
@@ -412,9 +409,10 @@ mod winograd {
         let side = conv.window.kernel[1];
         let tiles = |size: [u64; 3]| tiles(size, side);
         let planes = |planes: &[Plane]| planes.len() as u64;
+        let point = |planes: u64, block: u64| planes * block * WIDEST + APART;
         let forward = |from: &[Plane], to: &[Plane], size: [u64; 3]| {
             let block = if are_far(from, to) { FAR_BLOCK } else { tiles(size).min(MOST / 2) };
-            points_len(planes(from) + planes(to), block)
+            POINTS * (point(planes(from), block) + point(planes(to), block))
         };
         let both = forward(x, y, conv.window.out_size).max(forward(y, x, conv.window.size)) + ALIGNMENT;
         if side != 3 {
@@ -424,7 +422,8 @@ mod winograd {
         let whole = planes(x) * lanes(y);
         let is_kept = block < tiles(conv.window.out_size) && POINTS * whole * WIDEST <= KEPT;
         let kept = POINTS * WIDEST * if is_kept { whole } else { 2 * WIDEST };
-        let weights = points_len(planes(x) + planes(y), block) + kept + planes(y) * WIDEST + WINDOWS;
+        let weights =
+            POINTS * (point(planes(x), block) + point(planes(y), block)) + kept + planes(y) * WIDEST + WINDOWS;
         both.max(weights + ALIGNMENT)
     }
 }

@@ -18,6 +18,7 @@ use crate::isa::Numerics;
 use crate::kernels::conv::Conv;
 use crate::kernels::direct;
 use crate::kernels::lanes::{Lanes, dispatch};
+use crate::layout::Plane;
 use crate::pool;
 use crate::run::{Chunks, Run};
 
@@ -55,7 +56,7 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
         let (x_points, scratch) = scratch.split_at_mut(part_points(x_map.planes));
         let (dy_points, scratch) = scratch.split_at_mut(part_points(dy_map.planes));
         let (windows, sums) = scratch.split_at_mut(WINDOWS);
-        let points = |room: &mut [f32]| Points { first: room.as_mut_ptr(), block: MOST };
+        let points = |room: &mut [f32], planes: &[Plane]| Points::new(room, planes.len().min(PART), MOST);
         let part = Part {
             grid: Grid::new(conv, conv.out_size),
             padding: [conv.padding[1], conv.padding[2]],
@@ -64,8 +65,8 @@ pub fn grad_weight_batch(run: &mut Run<'_>, conv: &Conv, x: View, dy: View, weig
             samples,
             inputs: first..inputs.min(first + PART),
             first_group: task / of_outputs * GROUPS,
-            x_points: points(x_points),
-            dy_points: points(dy_points),
+            x_points: points(x_points, x_map.planes),
+            dy_points: points(dy_points, dy_map.planes),
             sums,
             windows: windows.as_mut_ptr(),
             gradient: (gradient.room(0, len), len),
@@ -123,16 +124,16 @@ unsafe fn part_gradient<W: Lanes, H: Lanes>(part: Part<'_>) {
                 let mut sums = sums;
                 for group in of_part() {
                     let (dy, step) =
-                        (dy.add((group.plane - outputs.start) * part.dy_points.plane()), LANES * group.lanes);
+                        (dy.add((group.plane - outputs.start) * part.dy_points.plane), LANES * group.lanes);
                     for (index, plane) in x_planes[part.inputs.clone()].iter().enumerate() {
-                        let (x, to) = (x.add(index * part.x_points.plane()), sums.add(point * step));
+                        let (x, to) = (x.add(index * part.x_points.plane), sums.add(point * step));
                         gradient_of_group::<W, H>(
                             plane,
                             group,
                             places.len(),
                             x,
                             dy,
-                            part.dy_points.plane(),
+                            part.dy_points.plane,
                             to,
                             first == 0,
                         );

@@ -83,7 +83,7 @@ pub(super) fn convolve(
         FAR_BLOCK if tiles.div_ceil(FAR_BLOCK) * all_groups < threads => BLOCK,
         block => block,
     };
-    let nowhere = Points { first: std::ptr::null_mut(), block };
+    let nowhere = Points { first: std::ptr::null_mut(), point: 0, plane: 0 };
     let job = Convolution {
         grid,
         padding: [conv.padding[1], conv.padding[2]],
@@ -125,8 +125,8 @@ pub(super) fn convolve(
             &Convolution {
                 tiles,
                 groups,
-                x_points: Points { first: x_points.as_mut_ptr(), block },
-                y_points: Points { first: y_points.as_mut_ptr(), block },
+                x_points: Points::new(x_points, x_map.planes.len(), block),
+                y_points: Points::new(y_points, y_map.planes.len(), block),
                 ..*job
             },
         );
@@ -236,10 +236,10 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
                         group,
                         places.len(),
                         x,
-                        job.x_points.plane(),
+                        job.x_points.plane,
                         weights,
                         y,
-                        job.y_points.plane(),
+                        job.y_points.plane,
                     );
                 }
             }
@@ -509,7 +509,7 @@ unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
     unsafe {
         let bias = L::load(bias.as_ptr().add(lane));
         for (tile, place) in places.iter().enumerate() {
-            let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * lanes + lane), points.point());
+            let sums = transform::points_to_lines::<L, TILE>(points.first.add(tile * lanes + lane), points.point);
             outputs_of_tiles::<L, TILE, POOLED, 1>(lane, job, lanes, [place], sums, bias, lanes_before);
         }
     }
@@ -534,7 +534,7 @@ unsafe fn outputs_of_pairs<W: Lanes, H: Lanes, const TILE: usize, const POOLED: 
             match places {
                 [first, second] if inside(first) == inside(second) => {
                     let bias = W::load_halves(bias.as_ptr(), bias.as_ptr());
-                    let sums = transform::points_to_lines::<W, TILE>(points.first, points.point());
+                    let sums = transform::points_to_lines::<W, TILE>(points.first, points.point);
                     let places = [first, second];
                     outputs_of_tiles::<W, TILE, POOLED, 2>(0, job, H::COUNT, places, sums, bias, lanes_before);
                 }

@@ -176,7 +176,7 @@ unsafe fn maxima_to_points<L: Numbers>(
             for line in 0..WINDOW {
                 let values = transform::of_outputs(half[line]);
                 for column in 0..WINDOW {
-                    let point = (line * WINDOW + column) * point(TILES);
+                    let point = (line * WINDOW + column) * point(1, TILES);
                     values[column].store(to.add(point + tile * LANES + lane));
                 }
             }
@@ -201,7 +201,7 @@ unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
             // SAFETY: the caller's.
             unsafe {
                 let at = first * WINDOW + column;
-                let points = points.add(at * point(TILES) + lane);
+                let points = points.add(at * point(1, TILES) + lane);
                 let sums = sums.add(at * QUARTER * LANES + lane);
                 let inputs = inputs.add((column * WINDOW + first) * QUARTER);
                 let mut products = [[L::splat(0.0); CHANNELS]; TOGETHER];
@@ -212,7 +212,7 @@ unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
                 }
                 for tile in 0..count {
                     for line in 0..TOGETHER {
-                        let dy = L::load(points.add(line * WINDOW * point(TILES) + tile * LANES));
+                        let dy = L::load(points.add(line * WINDOW * point(1, TILES) + tile * LANES));
                         for channel in 0..CHANNELS {
                             let x = L::splat(*inputs.add(tile * INPUTS + line * QUARTER + channel));
                             products[line][channel] = x.mul_add(dy, products[line][channel]);

@@ -85,14 +85,14 @@ pub(super) const fn gradient_block(conv: &Conv) -> usize {
     least(MOST, SAMPLES * tiles(conv))
 }
 
-/// Floats from one point of a plane of a block of tiles to the next.
-pub(super) const fn point(block: usize) -> usize {
-    block * LANES + APART
+/// Floats from one point of `planes` of a block of tiles to the next.
+pub(super) const fn point(planes: usize, block: usize) -> usize {
+    planes * block * LANES + APART
 }
 
 /// Floats of the points of so many planes of a block of tiles.
 pub(super) const fn points_len(planes: usize, block: usize) -> usize {
-    planes * POINTS * point(block)
+    POINTS * point(planes, block)
 }
 
 /// Whether the points' gradient is kept from block to block.
@@ -120,7 +120,7 @@ pub(super) const fn reversed(conv: &Conv) -> Conv {
 
 const fn forward_scratch(conv: &Conv, from: &[Plane], to: &[Plane]) -> usize {
     let block = block(conv, from, to);
-    points_len(from.len() + to.len(), block)
+    points_len(from.len(), block) + points_len(to.len(), block)
 }
 
 /// Floats of scratch that any of the functions needs, for values with these planes, but for those with a number of their own:
@@ -135,7 +135,8 @@ pub const fn scratch(conv: &Conv, x: &[Plane], y: &[Plane]) -> usize {
     }
     let block = gradient_block(conv);
     let kept = gradient_len(x, y, is_kept(conv, x, y));
-    most(both, points_len(x.len() + y.len(), block) + y.len() * LANES + WINDOWS + kept + ALIGNMENT)
+    let points = points_len(x.len(), block) + points_len(y.len(), block);
+    most(both, points + y.len() * LANES + WINDOWS + kept + ALIGNMENT)
 }
 
 /// Floats of the points of as many planes as a part of the weights may have.

@@ -662,10 +662,10 @@ fn a_gradient_in_parts_over_a_batch() {
 fn scratch_is_what_the_compiler_counts() {
     let conv = of_size(32, 32, [1, 16, 16], 3, 1);
     let planes = [Plane::FULL; 2];
-    let points = 36 * 2 * (32 * 16 + 16);
+    let points = 36 * (2 * 32 * 16 + 16);
     assert_eq!(scratch(&conv, &planes, &planes), 2 * points + 36 * 32 * 32 + 9 * 16 * 32 + 32 + 15);
     let wide = of_size(32, 32, [1, 16, 16], 5, 2);
-    assert_eq!(scratch(&wide, &planes, &planes), 36 * 2 * 2 * (16 * 16 + 16) + 15);
+    assert_eq!(scratch(&wide, &planes, &planes), 36 * 2 * (2 * 16 * 16 + 16) + 15);
     assert_eq!(packed_len(&planes, &[Plane { lanes: 8, channels: 5 }]), 36 * (32 * 8 + 16));
     let conv = of_size(3, 32, [1, 16, 16], 3, 1);
     let image = [Plane { lanes: 3, channels: 3 }];

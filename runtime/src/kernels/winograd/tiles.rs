@@ -27,23 +27,21 @@ pub(super) struct Source {
     pub(super) origin: usize,
 }
 
-/// Points of a block of tiles in scratch: `[plane][point][tile][lanes of the plane]`, with room for `LANES` each.
+/// Points of a block of tiles in scratch: `[point][plane][tile][lanes of the plane]`, with room for `LANES` each.
 #[derive(Clone, Copy)]
 pub(super) struct Points {
     pub(super) first: *mut f32,
-    /// Tiles that there is room for.
-    pub(super) block: usize,
+    /// Floats from one point to the next.
+    pub(super) point: usize,
+    /// Floats from one plane to the next.
+    pub(super) plane: usize,
 }
 
 impl Points {
-    /// Floats from one point to the next.
-    pub(super) const fn point(self) -> usize {
-        point(self.block)
-    }
-
-    /// Floats from one plane to the next.
-    pub(super) const fn plane(self) -> usize {
-        points_len(1, self.block)
+    /// Those of so many planes of a block of tiles, at the beginning of `room`, which has [`points_len`] floats for them.
+    pub(super) fn new(room: &mut [f32], planes: usize, block: usize) -> Points {
+        assert!(room.len() >= points_len(planes, block), "room for the points");
+        Points { first: room.as_mut_ptr(), point: point(planes, block), plane: block * LANES }
     }
 
     /// Those from a plane and a point on.
@@ -54,7 +52,7 @@ impl Points {
     #[inline(always)]
     pub(super) unsafe fn at(self, plane: usize, point: usize) -> *mut f32 {
         // SAFETY: the caller's.
-        unsafe { self.first.add(plane * self.plane() + point * self.point()) }
+        unsafe { self.first.add(plane * self.plane + point * self.point) }
     }
 }
 
@@ -249,7 +247,7 @@ unsafe fn windows<L: Lanes>(
             let mut window = x.window::<WINDOW>(place, plane, lanes, padding, &mut staged);
             window.first = window.first.add(lane);
             let to_point = to.first.add(tile * lanes + lane);
-            transform::inputs_to_points::<L>(window, to_point, [WINDOW * to.point(), to.point()]);
+            transform::inputs_to_points::<L>(window, to_point, [WINDOW * to.point, to.point]);
         }
     }
 }
@@ -272,7 +270,7 @@ unsafe fn windows_of_pairs<W: Lanes, H: Lanes>(
             let first = x.window::<WINDOW>(&places[0], plane, H::COUNT, padding, first);
             let second = x.window::<WINDOW>(&places[1], plane, H::COUNT, padding, second);
             let to_point = to.first.add(pair * W::COUNT);
-            transform::inputs_to_points::<W>([first, second], to_point, [WINDOW * to.point(), to.point()]);
+            transform::inputs_to_points::<W>([first, second], to_point, [WINDOW * to.point, to.point]);
         }
     }
     // SAFETY: the caller's.

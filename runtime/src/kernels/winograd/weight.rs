@@ -44,8 +44,8 @@ pub fn grad_weight(t: &mut Tile<'_>, conv: &Conv, x: View, dy: View, weight: usi
         dy: Source::of(dy, dy_map),
         samples,
         block,
-        x_points: Points { first: x_points.as_mut_ptr(), block },
-        dy_points: Points { first: dy_points.as_mut_ptr(), block },
+        x_points: Points::new(x_points, x_map.planes.len(), block),
+        dy_points: Points::new(dy_points, dy_map.planes.len(), block),
         sums: bias.map(|_| sums.as_mut_ptr()),
         points: points.as_mut_ptr(),
         is_kept,
@@ -107,16 +107,7 @@ unsafe fn weight_gradient<W: Lanes, H: Lanes>(job: &WeightGradient, gradient: &m
                         let x = job.x_points.at(index, point).cast_const();
                         let dy = job.dy_points.at(group.plane, point).cast_const();
                         let to = points.add(point * step);
-                        gradient_of_group::<W, H>(
-                            plane,
-                            group,
-                            places.len(),
-                            x,
-                            dy,
-                            job.dy_points.plane(),
-                            to,
-                            is_fresh,
-                        );
+                        gradient_of_group::<W, H>(plane, group, places.len(), x, dy, job.dy_points.plane, to, is_fresh);
                     }
                     if !job.is_kept || is_last {
                         let to = (gradient.as_mut_ptr(), gradient.len());
@@ -233,7 +224,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
                 L::load(sums).add(sum_of_tile::<L>(&from)).store(sums);
             }
             let to_point = to.first.add(tile * lanes + lane);
-            transform::outputs_to_points::<L>(from, to_point, [WINDOW * to.point(), to.point()]);
+            transform::outputs_to_points::<L>(from, to_point, [WINDOW * to.point, to.point]);
         }
     }
 }
@@ -264,7 +255,7 @@ unsafe fn pairs_of_gradient<W: Lanes, H: Lanes>(
                 H::load(sums).add(H::load(first)).add(H::load(second)).store(sums);
             }
             let to_point = to.first.add(pair * W::COUNT);
-            transform::outputs_to_points::<W>(from, to_point, [WINDOW * to.point(), to.point()]);
+            transform::outputs_to_points::<W>(from, to_point, [WINDOW * to.point, to.point]);
         }
     }
     // SAFETY: the caller's.

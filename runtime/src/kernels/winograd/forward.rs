@@ -338,14 +338,16 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
     // SAFETY: the caller's: the tiles of all planes, a vector of weights for each channel, and room for the tiles.
     unsafe {
         let mut sums = [[L::splat(0.0); VECTORS]; TILES];
-        for plane in from {
-            let x_tiles = x.add(first * plane.lanes);
-            match plane.lanes {
-                8 => add_products::<L, TILES, VECTORS, 8>(plane, x_tiles, weights, weight_step, &mut sums),
-                _ => add_products::<L, TILES, VECTORS, LANES>(plane, x_tiles, weights, weight_step, &mut sums),
+        for planes in from.chunk_by(|a, b| a.lanes == b.lanes) {
+            let x_tiles = x.add(first * planes[0].lanes);
+            match planes[0].lanes {
+                8 => add_products::<L, TILES, VECTORS, 8>(planes, x_tiles, x_plane, weights, weight_step, &mut sums),
+                _ => {
+                    add_products::<L, TILES, VECTORS, LANES>(planes, x_tiles, x_plane, weights, weight_step, &mut sums)
+                }
             }
-            weights = weights.add(plane.channels * weight_step);
-            x = x.add(x_plane);
+            weights = weights.add(channels(planes) * weight_step);
+            x = x.add(planes.len() * x_plane);
         }
         for tile in 0..TILES {
             for vector in 0..VECTORS {
@@ -355,29 +357,33 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
     }
 }
 
-/// Adds the products of a plane of `LANES` to the sums.
+/// Adds the products of planes of `LANES` to the sums.
 #[inline(always)]
 unsafe fn add_products<L: Lanes, const TILES: usize, const VECTORS: usize, const LANES: usize>(
-    plane: &Plane,
-    x: *const f32,
+    planes: &[Plane],
+    mut x: *const f32,
+    x_plane: usize,
     mut weights: *const f32,
     weight_step: usize,
     sums: &mut [[L; VECTORS]; TILES],
 ) {
-    for channel in 0..plane.channels {
-        // SAFETY: the caller's.
-        unsafe {
-            let mut factors = [L::splat(0.0); VECTORS];
-            for vector in 0..VECTORS {
-                factors[vector] = L::load(weights.add(vector * L::COUNT));
-            }
-            for tile in 0..TILES {
-                let value = L::splat(*x.add(tile * LANES + channel));
+    // SAFETY: the caller's.
+    unsafe {
+        for plane in planes {
+            for channel in 0..plane.channels {
+                let mut factors = [L::splat(0.0); VECTORS];
                 for vector in 0..VECTORS {
-                    sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                    factors[vector] = L::load(weights.add(vector * L::COUNT));
                 }
+                for tile in 0..TILES {
+                    let value = L::splat(*x.add(tile * LANES + channel));
+                    for vector in 0..VECTORS {
+                        sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
+                    }
+                }
+                weights = weights.add(weight_step);
             }
-            weights = weights.add(weight_step);
+            x = x.wrapping_add(x_plane);
         }
     }
 }

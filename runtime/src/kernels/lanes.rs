@@ -12,7 +12,8 @@ use crate::isa::Kind;
 /// # Safety
 ///
 /// Whoever calls a function of an implementation other than [`Portable`] is compiled for its instructions, which the machine has.
-/// `load` and `store` touch `COUNT` floats from their pointer on, at any alignment.
+/// `load` and `store` touch `COUNT` floats from their pointer on, `load_halves` and `store_halves` half of them from each, at any
+/// alignment.
 #[allow(clippy::missing_safety_doc)]
 pub(crate) trait Lanes: Copy {
     /// Floats.
@@ -582,6 +583,45 @@ mod tests {
             by(&|x, y| x.if_greater(y, L::splat(1.0), L::splat(2.0)));
             by(&|x, y| x.mul_add(y, y));
             by(&|x, y| x.mul_sub_from(y, y));
+        }
+    }
+
+    /// Whether vectors with a NaN, or an infinity, at one of their lanes have a NaN: as a float for each.
+    #[inline(always)]
+    unsafe fn nans<W: Lanes, H: Lanes>(results: &mut Vec<[bool; 3]>) {
+        #[inline(always)]
+        unsafe fn of<L: Lanes>(results: &mut Vec<[bool; 3]>) {
+            for lane in 0..L::COUNT {
+                let with = |value: f32| {
+                    let mut floats = [1.0; 16];
+                    floats[lane] = value;
+                    floats
+                };
+                // SAFETY: the caller's; no vector has more floats.
+                unsafe {
+                    let of = |floats: [f32; 16]| L::load(floats.as_ptr());
+                    let (none, nan, infinite) = (of(with(-2.0)), of(with(f32::NAN)), of(with(f32::NEG_INFINITY)));
+                    results.push([nan.have_nan(none), none.have_nan(nan), none.have_nan(infinite)]);
+                }
+            }
+        }
+        // SAFETY: compiled for these instructions.
+        unsafe {
+            of::<W>(results);
+            of::<H>(results);
+        }
+    }
+
+    dispatch! {
+        fn of_nans(results: &mut Vec<[bool; 3]>) = nans;
+    }
+
+    #[test]
+    fn a_nan_is_found_at_any_lane() {
+        for isa in Isa::available() {
+            let mut found = Vec::new();
+            of_nans(isa, &mut found);
+            assert!(found.len() >= 16 && found.iter().all(|found| *found == [true, true, false]), "{isa}: {found:?}");
         }
     }
 

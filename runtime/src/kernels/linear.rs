@@ -409,7 +409,8 @@ unsafe fn multiply_kernel<W: Lanes, H: Lanes>(a: Matrix<'_>, b: Matrix<'_>, stor
             let rows = ROWS.min(product.c.rows - row);
             // SAFETY: the sizes fit (`multiply`), and terms and rows are inside them. The copy has room for both.
             unsafe {
-                // Each row, or each term, may be in a page of its own, for as many columns as there are; and the distances are known.
+                // Copied: each row, or term, may be in a page of its own, which all columns would meet, and the copy's distances are
+                // constants.
                 if a.step == 1 {
                     for r in 0..rows {
                         let from = a.first.add((row + r) * a.stride + term);
@@ -459,6 +460,7 @@ impl Product<'_> {
         let mut col = 0;
         // SAFETY: columns of c; the rest is the caller's.
         unsafe {
+            // Eight rows by three vectors are 24 of AVX-512's 32 registers.
             while W::COUNT == 16 && col + 3 * W::COUNT <= cols {
                 self.rows::<W, 3, ALONG>(row, rows, term, terms, adds, col, 0);
                 col += 3 * W::COUNT;

@@ -15,7 +15,7 @@ use crate::kernels::transpose::Transpose;
 /// other rows half of it, or as many inputs as a panel of packed weights has; a part of the first cache.
 const PANEL: usize = 8192;
 
-/// Floats of the sums that it has at once: those of 64 rows and 264 outputs, 66 KiB, a part of the second cache. The more, the less often
+/// Floats of the sums that it has at once: those of 64 rows and 528 outputs, 132 KiB, a part of the second cache. The more, the less often
 /// inputs are transposed.
 const SUMS: usize = 22 * OUTPUTS * 64;
 

@@ -84,7 +84,7 @@ fn all(isa: Isa, linear: &Linear, samples: usize) -> [Vec<u32>; 3] {
 #[test]
 fn vectors_of_any_width_give_the_same_bits() {
     let fused: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::PORTABLE).collect();
-    for (rows, inputs, outputs) in [(1, 600, 29), (13, 70, 18), (40, 5, 3), (1, 43, 530)] {
+    for (rows, inputs, outputs) in [(1, 600, 29), (13, 70, 18), (40, 5, 3), (1, 43, 530), (64, 43, 600)] {
         let linear = Linear { rows, inputs, outputs };
         let results: Vec<_> = fused.iter().map(|&isa| all(isa, &linear, 9)).collect();
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{linear:?}");

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::sizes::{BLOCK, FAR_BLOCK, LANES, aligned, block, packed_len, points_len, weight_point};
-use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, points_of_inputs};
+use super::tiles::{Grid, Group, Place, Points, Source, each_vector, groups, is_half, points_of_inputs};
 use super::transform::{self, POINTS, WINDOW};
 use super::{check, image};
 use crate::arena::{Parts, Tile, View, tile};
@@ -247,12 +247,9 @@ unsafe fn convolution<W: Lanes, H: Lanes>(job: &Convolution<'_>) {
             for (index, plane) in to.iter().enumerate().take(planes.end).skip(planes.start) {
                 let bias = job.bias_of(index);
                 let points = Points { first: job.y_points.at(index, 0), ..job.y_points };
-                let is_half = plane.lanes == W::COUNT / 2;
                 match job.grid.tile {
-                    4 if is_half => outputs_of_pairs::<W, H, 4, 2>(job, places, points, &bias, plane_at),
-                    4 => each_vector!(plane.lanes, outputs::<W, H, 4, 2>(job, places, points, &bias, plane_at)),
-                    _ if is_half => outputs_of_pairs::<W, H, 2, 1>(job, places, points, &bias, plane_at),
-                    _ => each_vector!(plane.lanes, outputs::<W, H, 2, 1>(job, places, points, &bias, plane_at)),
+                    4 => outputs_of_plane::<W, H, 4, 2>(job, plane, places, points, &bias, plane_at),
+                    _ => outputs_of_plane::<W, H, 2, 1>(job, plane, places, points, &bias, plane_at),
                 }
                 plane_at += plane.lanes;
             }
@@ -357,9 +354,9 @@ unsafe fn product<L: Lanes, const TILES: usize, const VECTORS: usize>(
     }
 }
 
-/// Adds the products of planes of `LANES` to the sums.
+/// Adds the products of planes of `STEP` lanes to the sums.
 #[inline(always)]
-unsafe fn add_products<L: Lanes, const TILES: usize, const VECTORS: usize, const LANES: usize>(
+unsafe fn add_products<L: Lanes, const TILES: usize, const VECTORS: usize, const STEP: usize>(
     planes: &[Plane],
     mut x: *const f32,
     x_plane: usize,
@@ -376,7 +373,7 @@ unsafe fn add_products<L: Lanes, const TILES: usize, const VECTORS: usize, const
                     factors[vector] = L::load(weights.add(vector * L::COUNT));
                 }
                 for tile in 0..TILES {
-                    let value = L::splat(*x.add(tile * LANES + channel));
+                    let value = L::splat(*x.add(tile * STEP + channel));
                     for vector in 0..VECTORS {
                         sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
                     }
@@ -443,13 +440,14 @@ unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: 
             weights = weights.add(plane.channels * 8);
             x = x.add(x_plane);
         }
+        const { assert!(TILES == 1 || TILES.is_multiple_of(2)) };
         let y = y.add(first * 8);
         if VECTORS == 2 {
             for tile in 0..TILES {
                 sums[tile][0].sum_neighbours(sums[tile][VECTORS - 1]).store(y.add(tile * 8));
             }
         } else if TILES > 1 {
-            // A vector has the sums of two tiles.
+            // A vector has the sums of two tiles: of one tile, which is below, there is no next one.
             for tile in (0..TILES).step_by(2) {
                 sums[tile][0].sum_neighbours(sums[(tile + 1) % TILES][0]).store(y.add(tile * 8));
             }
@@ -461,9 +459,9 @@ unsafe fn narrow_product<L: Lanes, H: Lanes, const TILES: usize, const VECTORS: 
     }
 }
 
-/// Adds the products of a plane of `LANES` to the sums of even and of odd channels.
+/// Adds the products of a plane of `STEP` lanes to the sums of even and of odd channels.
 #[inline(always)]
-unsafe fn add_narrow_products<L: Lanes, const TILES: usize, const VECTORS: usize, const LANES: usize>(
+unsafe fn add_narrow_products<L: Lanes, const TILES: usize, const VECTORS: usize, const STEP: usize>(
     plane: &Plane,
     x: *const f32,
     mut weights: *const f32,
@@ -477,7 +475,7 @@ unsafe fn add_narrow_products<L: Lanes, const TILES: usize, const VECTORS: usize
                 factors[vector] = L::load(weights.add(vector * L::COUNT));
             }
             for tile in 0..TILES {
-                let values = L::splat_two(x.add(tile * LANES + channel));
+                let values = L::splat_two(x.add(tile * STEP + channel));
                 for vector in 0..VECTORS {
                     sums[tile][vector] = values.mul_add(factors[vector], sums[tile][vector]);
                 }
@@ -490,11 +488,31 @@ unsafe fn add_narrow_products<L: Lanes, const TILES: usize, const VECTORS: usize
                 factors[vector] = L::load_apart(weights.add(vector * L::COUNT / 2));
             }
             for tile in 0..TILES {
-                let value = L::splat(*x.add(tile * LANES + plane.channels - 1));
+                let value = L::splat(*x.add(tile * STEP + plane.channels - 1));
                 for vector in 0..VECTORS {
                     sums[tile][vector] = value.mul_add(factors[vector], sums[tile][vector]);
                 }
             }
+        }
+    }
+}
+
+/// The outputs of a plane: of a vector of it, or of two tiles in a vector.
+#[inline(always)]
+unsafe fn outputs_of_plane<W: Lanes, H: Lanes, const TILE: usize, const POOLED: usize>(
+    job: &Convolution<'_>,
+    plane: &Plane,
+    places: &[Place],
+    points: Points,
+    bias: &[f32; LANES],
+    lanes_before: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        if is_half::<W, H>(plane) {
+            outputs_of_pairs::<W, H, TILE, POOLED>(job, places, points, bias, lanes_before);
+        } else {
+            each_vector!(plane.lanes, outputs::<W, H, TILE, POOLED>(job, places, points, bias, lanes_before));
         }
     }
 }
@@ -521,7 +539,7 @@ unsafe fn outputs<L: Lanes, const TILE: usize, const POOLED: usize>(
     }
 }
 
-/// [`outputs`] of a plane that has half of a vector's lanes: two tiles at once, where as much of both is in the map.
+/// [`outputs`] of a plane that [`is_half`] of a vector: two tiles at once, where as much of both is in the map.
 #[inline(always)]
 unsafe fn outputs_of_pairs<W: Lanes, H: Lanes, const TILE: usize, const POOLED: usize>(
     job: &Convolution<'_>,
@@ -530,15 +548,14 @@ unsafe fn outputs_of_pairs<W: Lanes, H: Lanes, const TILE: usize, const POOLED: 
     bias: &[f32; LANES],
     lanes_before: usize,
 ) {
-    let tile = job.grid.tile;
     let [lines, columns] = job.size.map(|size| if job.is_pooled { 2 * size } else { size });
-    let inside = |place: &Place| [tile.min(lines - place.line), tile.min(columns - place.column)];
+    let extent = |place: &Place| [TILE.min(lines - place.line), TILE.min(columns - place.column)];
     for (pair, places) in places.chunks(2).enumerate() {
-        let points = Points { first: points.first.wrapping_add(pair * W::COUNT), ..points };
-        // SAFETY: the points of all tiles.
+        // SAFETY: the points of all tiles; H has the plane's lanes, and W twice as many.
         unsafe {
+            let points = Points { first: points.first.add(pair * W::COUNT), ..points };
             match places {
-                [first, second] if inside(first) == inside(second) => {
+                [first, second] if extent(first) == extent(second) => {
                     let bias = W::load_halves(bias.as_ptr(), bias.as_ptr());
                     let sums = transform::points_to_lines::<W, TILE>(points.first, points.point);
                     let places = [first, second];
@@ -569,11 +586,11 @@ impl<L: Lanes, const TILE: usize> Sums<L> for [[L; WINDOW]; TILE] {
 
 /// The outputs of a vector of a plane in a tile, or in two, of each of which it has half of its floats: as much of both is in the map.
 #[inline(always)]
-pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED: usize, const N: usize>(
+pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED: usize, const PARTS: usize>(
     lane: usize,
     job: &Convolution<'_>,
     lanes: usize,
-    places: [&Place; N],
+    places: [&Place; PARTS],
     sums: impl Sums<L>,
     bias: L,
     lanes_before: usize,
@@ -587,8 +604,8 @@ pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED:
         });
         let (height, width) = (lines - firsts[0][0], columns - firsts[0][1]);
         let at = |of: &Source| {
-            let mut first = [of.first; N];
-            for tile in 0..N {
+            let mut first = [of.first; PARTS];
+            for tile in 0..PARTS {
                 let [line, column] = firsts[tile];
                 let position = lanes_before * of.positions + (line * of.columns + column + of.origin) * lanes;
                 first[tile] = of.first.add(places[tile].sample * of.stride + position + lane);
@@ -616,8 +633,8 @@ pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED:
                         (maxima[window], numbers[window]) = largest(of_window);
                     }
                     if let Some((start, stride)) = job.places {
-                        let mut to = [start; N];
-                        for tile in 0..N {
+                        let mut to = [start; PARTS];
+                        for tile in 0..PARTS {
                             let position = lanes_before * lines * columns;
                             let position = position + ((firsts[tile][0] + line) * columns + firsts[tile][1]) * lanes;
                             to[tile] = start.add(places[tile].sample * stride + position + lane);
@@ -641,31 +658,31 @@ pub(super) unsafe fn outputs_of_tiles<L: Lanes, const TILE: usize, const POOLED:
     }
 }
 
-/// What the epilogue has for a vector of the outputs of N tiles: where they lie in each value, and floats from line to line there.
-struct Ends<L, const N: usize> {
+/// What the epilogue has for a vector of the outputs of `PARTS` tiles: where they lie in each value, and floats from line to line there.
+struct Ends<L, const PARTS: usize> {
     /// Floats from column to column.
     lanes: usize,
     /// Columns from a tile's first one on.
     width: usize,
     bias: L,
-    before: Option<([*const f32; N], usize)>,
+    before: Option<([*const f32; PARTS], usize)>,
     act: Act,
-    after: Option<([*const f32; N], usize)>,
+    after: Option<([*const f32; PARTS], usize)>,
     /// Nobody else has these floats while the kernel runs.
-    y: ([*const f32; N], usize),
+    y: ([*const f32; PARTS], usize),
 }
 
-impl<L: Lanes, const TILES: usize> Ends<L, TILES> {
-    /// The epilogue of a line of the tile.
+impl<L: Lanes, const PARTS: usize> Ends<L, PARTS> {
+    /// The epilogue of a line of the tiles.
     #[inline(always)]
-    unsafe fn put<const N: usize>(&self, line: usize, mut values: [L; N]) {
+    unsafe fn put<const COLUMNS: usize>(&self, line: usize, mut values: [L; COLUMNS]) {
         // SAFETY: the caller's: the line, and `width` columns, lie in the maps.
         unsafe {
-            for column in 0..N {
+            for column in 0..COLUMNS {
                 values[column] = values[column].add(self.bias);
             }
             if let Some((before, step)) = self.before {
-                for column in 0..N {
+                for column in 0..COLUMNS {
                     if column < self.width {
                         let before = load_parts(before, line * step + column * self.lanes);
                         values[column] = values[column].add(before);
@@ -674,7 +691,7 @@ impl<L: Lanes, const TILES: usize> Ends<L, TILES> {
             }
             let mut values = self.act.apply_all(values);
             if let Some((after, step)) = self.after {
-                for column in 0..N {
+                for column in 0..COLUMNS {
                     if column < self.width {
                         let after = load_parts(after, line * step + column * self.lanes);
                         values[column] = values[column].add(after);
@@ -682,7 +699,7 @@ impl<L: Lanes, const TILES: usize> Ends<L, TILES> {
                 }
             }
             let (y, step) = self.y;
-            for column in 0..N {
+            for column in 0..COLUMNS {
                 if column < self.width {
                     store_parts(values[column], y, line * step + column * self.lanes);
                 }
@@ -693,38 +710,38 @@ impl<L: Lanes, const TILES: usize> Ends<L, TILES> {
 
 /// A vector, or both halves of one, `at` floats from its places.
 #[inline(always)]
-unsafe fn load_parts<L: Lanes, const N: usize>(from: [*const f32; N], at: usize) -> L {
+unsafe fn load_parts<L: Lanes, const PARTS: usize>(from: [*const f32; PARTS], at: usize) -> L {
     // SAFETY: the caller's.
     unsafe {
-        match N {
+        match PARTS {
             1 => L::load(from[0].add(at)),
-            _ => L::load_halves(from[0].add(at), from[N - 1].add(at)),
+            _ => L::load_halves(from[0].add(at), from[PARTS - 1].add(at)),
         }
     }
 }
 
 /// Stores what [`load_parts`] loads.
 #[inline(always)]
-unsafe fn store_parts<L: Lanes, const N: usize>(value: L, to: [*const f32; N], at: usize) {
+unsafe fn store_parts<L: Lanes, const PARTS: usize>(value: L, to: [*const f32; PARTS], at: usize) {
     // SAFETY: the caller's.
     unsafe {
-        match N {
+        match PARTS {
             1 => value.store(to[0].cast_mut().add(at)),
-            _ => value.store_halves(to[0].cast_mut().add(at), to[N - 1].cast_mut().add(at)),
+            _ => value.store_halves(to[0].cast_mut().add(at), to[PARTS - 1].cast_mut().add(at)),
         }
     }
 }
 
 /// The low bytes of a vector's floats, or of both halves of one.
 #[inline(always)]
-unsafe fn store_bytes<L: Lanes, const N: usize>(values: L, to: [*mut u8; N]) {
+unsafe fn store_bytes<L: Lanes, const PARTS: usize>(values: L, to: [*mut u8; PARTS]) {
     let mut floats = [0.0; LANES];
     // SAFETY: no vector has more lanes; the rest is the caller's.
     unsafe {
         values.store(floats.as_mut_ptr());
-        for part in 0..N {
-            for lane in 0..L::COUNT / N {
-                to[part].add(lane).write(floats[part * L::COUNT / N + lane].to_bits() as u8);
+        for part in 0..PARTS {
+            for lane in 0..L::COUNT / PARTS {
+                to[part].add(lane).write(floats[part * L::COUNT / PARTS + lane].to_bits() as u8);
             }
         }
     }
@@ -735,18 +752,35 @@ unsafe fn store_bytes<L: Lanes, const N: usize>(values: L, to: [*mut u8; N]) {
 unsafe fn largest<L: Lanes>(values: [L; 4]) -> (L, L) {
     // SAFETY: the caller is compiled for the vector's instructions.
     unsafe {
-        let mut value = values[0];
-        let has_nan = values[0].have_nan(values[1]) | values[2].have_nan(values[3]);
-        if !has_nan {
-            let mut place = L::splat(0.0);
-            for number in 1..4 {
-                let other = values[number];
-                place = other.if_greater(value, L::splat(f32::from_bits(number as u32)), place);
-                value = other.max(value);
-            }
-            return (value, place);
+        match values[0].have_nan(values[1]) | values[2].have_nan(values[3]) {
+            true => largest_with_nan(values),
+            false => largest_of_numbers(values),
         }
+    }
+}
+
+/// [`largest`] where no lane is NaN: the same in fewer steps.
+#[inline(always)]
+unsafe fn largest_of_numbers<L: Lanes>(values: [L; 4]) -> (L, L) {
+    // SAFETY: as in `largest`.
+    unsafe {
+        let (mut value, mut place) = (values[0], L::splat(0.0));
+        for number in 1..4 {
+            let other = values[number];
+            place = other.if_greater(value, L::splat(f32::from_bits(number as u32)), place);
+            value = other.max(value);
+        }
+        (value, place)
+    }
+}
+
+/// [`largest`] of any.
+#[inline(always)]
+unsafe fn largest_with_nan<L: Lanes>(values: [L; 4]) -> (L, L) {
+    // SAFETY: as in `largest`.
+    unsafe {
         let top = L::splat(f32::INFINITY);
+        let mut value = values[0];
         // What is compared: infinity for NaN.
         let mut key = value.min(top);
         let mut place = L::splat(0.0);

@@ -188,7 +188,7 @@ unsafe fn maxima_to_points<L: Numbers>(
 #[inline(always)]
 unsafe fn add_products<L: Numbers, const CHANNELS: usize>(
     lane: usize,
-    _: usize,
+    _lanes: usize,
     count: usize,
     inputs: *const f32,
     points: *const f32,

@@ -4,8 +4,9 @@
 //!
 //! Three passes over 16 or 32 tiles at a time, or 64 where no cache holds the weights: the windows are transformed to their 36 points, the
 //! points are multiplied with those of the weights (36 small products of matrices, tiles by input channels by output channels), the
-//! results are transformed to outputs. The tiles of a call are numbered through all its samples, so that small maps fill such a block as
-//! well. The convolution of an image, forward, is one pass over lines of tiles: `image.rs`.
+//! results are transformed to outputs. Where a plane has half of a vector's lanes, two tiles share a vector. The tiles of a call are
+//! numbered through all its samples, so that small maps fill such a block as well. The convolution of an image, forward, is one pass over
+//! lines of tiles: `image.rs`.
 //!
 //! The gradient by the weight, of windows of 3x3 alone, sums the products of the points of the inputs with those of the outputs' gradient. Of
 //! an image there is one behind a pool: `image_weight.rs`.

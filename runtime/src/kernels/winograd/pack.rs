@@ -180,7 +180,7 @@ fn end_stream() {
 #[inline(always)]
 unsafe fn points_of_weights<L: Lanes, const KERNEL: usize>(
     lane: usize,
-    _: usize,
+    _lanes: usize,
     taps: &[[f32; LANES]; TAPS],
     to: *mut f32,
     point: usize,

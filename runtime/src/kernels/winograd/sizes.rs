@@ -5,7 +5,7 @@ use super::transform::{POINTS, WINDOW};
 use crate::kernels::conv::Conv;
 use crate::layout::{Plane, channels, lanes};
 
-/// Floats that a plane's position has in scratch, whatever its lanes.
+/// Floats that there is room for in scratch at a plane's position, and the most lanes of a plane.
 pub(super) const LANES: usize = 16;
 
 /// The most tiles of a block where a gradient of weights is made.

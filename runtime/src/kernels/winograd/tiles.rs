@@ -205,6 +205,12 @@ macro_rules! each_vector {
 }
 pub(super) use each_vector;
 
+/// Whether a plane has half of the lanes of the widest vector, which then has those of two tiles.
+#[inline(always)]
+pub(super) fn is_half<W: Lanes, H: Lanes>(plane: &Plane) -> bool {
+    W::COUNT == 2 * H::COUNT && plane.lanes == H::COUNT
+}
+
 /// The points of the windows of tiles, in some planes.
 #[inline(always)]
 pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
@@ -219,7 +225,7 @@ pub(super) unsafe fn points_of_inputs<W: Lanes, H: Lanes>(
         // SAFETY: the caller's: a block fits into its points.
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
-            if plane.lanes == W::COUNT / 2 {
+            if is_half::<W, H>(plane) {
                 windows_of_pairs::<W, H>(x, first, padding, places, to);
             } else {
                 each_vector!(plane.lanes, windows::<W, H>(x, first, padding, places, to));
@@ -252,7 +258,7 @@ unsafe fn windows<L: Lanes>(
     }
 }
 
-/// [`windows`] of a plane that has half of a vector's lanes: two tiles at once.
+/// [`windows`] of a plane that [`is_half`] of a vector: two tiles at once.
 #[inline(always)]
 unsafe fn windows_of_pairs<W: Lanes, H: Lanes>(
     x: &Source,
@@ -265,7 +271,7 @@ unsafe fn windows_of_pairs<W: Lanes, H: Lanes>(
     let mut staged = [const { Staged::uninit() }; 2];
     for (pair, places) in pairs.iter().enumerate() {
         let [first, second] = &mut staged;
-        // SAFETY: as in `windows`, of both.
+        // SAFETY: as in `windows`, of both tiles; H has the plane's lanes, and W twice as many.
         unsafe {
             let first = x.window::<WINDOW>(&places[0], plane, H::COUNT, padding, first);
             let second = x.window::<WINDOW>(&places[1], plane, H::COUNT, padding, second);

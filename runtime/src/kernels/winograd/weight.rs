@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::sizes::{LANES, MOST, WINDOWS, aligned, gradient_block, gradient_len, is_kept, points_len};
-use super::tiles::{Grid, Group, Place, Points, Source, Staged, each_vector, groups, points_of_inputs};
+use super::tiles::{Grid, Group, Place, Points, Source, Staged, each_vector, groups, is_half, points_of_inputs};
 use super::transform::{self, POINTS, Square, Strided, WINDOW};
 use super::{check, check_gradient};
 use crate::arena::{Parts, Tile, View};
@@ -192,7 +192,7 @@ pub(super) unsafe fn points_of_gradient<W: Lanes, H: Lanes>(
         unsafe {
             let to = Points { first: to.at(index, 0), ..to };
             let sums = sums.map(|sums| sums.add(index * LANES));
-            if plane.lanes == W::COUNT / 2 {
+            if is_half::<W, H>(plane) {
                 pairs_of_gradient::<W, H>(dy, first, places, to, sums);
             } else {
                 each_vector!(plane.lanes, tiles_of_gradient::<W, H>(dy, first, places, to, sums));
@@ -229,7 +229,7 @@ unsafe fn tiles_of_gradient<L: Lanes>(
     }
 }
 
-/// [`tiles_of_gradient`] of a plane that has half of a vector's lanes: two tiles at once.
+/// [`tiles_of_gradient`] of a plane that [`is_half`] of a vector: two tiles at once.
 #[inline(always)]
 unsafe fn pairs_of_gradient<W: Lanes, H: Lanes>(
     dy: &Source,
@@ -242,7 +242,7 @@ unsafe fn pairs_of_gradient<W: Lanes, H: Lanes>(
     let mut staged = [const { Staged::uninit() }; 2];
     for (pair, places) in pairs.iter().enumerate() {
         let [first, second] = &mut staged;
-        // SAFETY: as in `tiles_of_gradient`, of both.
+        // SAFETY: as in `tiles_of_gradient`, of both tiles; H has the plane's lanes, and W twice as many.
         unsafe {
             let from = [
                 dy.window::<TILE>(&places[0], plane, H::COUNT, [0, 0], first),
@@ -313,11 +313,11 @@ pub(super) unsafe fn gradient_of_group<W: Lanes, H: Lanes>(
     }
 }
 
-/// One point's gradient for `VECTORS` vectors of output channels, in planes of `LANES`, and `INPUTS` input channels at once:
+/// One point's gradient for `VECTORS` vectors of output channels, in planes of `STEP` lanes, and `INPUTS` input channels at once:
 /// `to[input][vector] (+)= sum over tiles of x[tile][input] * dy[tile][vector]`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize, const LANES: usize>(
+unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize, const STEP: usize>(
     inputs: &Plane,
     tiles: usize,
     x: *const f32,
@@ -342,7 +342,7 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize, const L
             for tile in 0..tiles {
                 let mut factors = [L::splat(0.0); VECTORS];
                 for vector in 0..VECTORS {
-                    factors[vector] = L::load(dy.add(tile * LANES + vector * dy_vector));
+                    factors[vector] = L::load(dy.add(tile * STEP + vector * dy_vector));
                 }
                 for input in 0..INPUTS {
                     let value = L::splat(*x.add(tile * inputs.lanes + input));
@@ -364,7 +364,7 @@ unsafe fn gradients<L: Lanes, const INPUTS: usize, const VECTORS: usize, const L
 #[inline(always)]
 pub(super) unsafe fn weights_of_points<L: Lanes>(
     lane: usize,
-    _: usize,
+    _lanes: usize,
     points: *const f32,
     step: usize,
     to: *mut f32,

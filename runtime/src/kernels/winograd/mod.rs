@@ -25,6 +25,7 @@ mod forward;
 mod image;
 mod image_weight;
 mod pack;
+mod products;
 mod sizes;
 mod tiles;
 mod transform;
